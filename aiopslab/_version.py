@@ -1,0 +1,3 @@
+"""The version of the harness, read by hatchling and recorded in every lock."""
+
+__version__ = "0.1.0"

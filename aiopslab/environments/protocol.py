@@ -1,0 +1,371 @@
+"""The Environment: the one contract between the lab and everything above it.
+
+Faults, tools, oracles, grading evidence and agents are written once against this and do not know
+whether a simulated world or a cluster is behind it. Implementations are this module's neighbours:
+``sim`` (virtual time, forkable); ``kind`` comes with a later release.
+
+Kubernetes objects are plain dicts in their wire form. Times are unix seconds of the
+environment's clock. Every method is a coroutine because on a real cluster it is I/O; on ``sim``
+the time a call takes passes in the world.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from aiopslab.models.app import App
+from aiopslab.models.evidence import CheckResult, SliWindow
+from aiopslab.models.signal import Alert, Change, Event
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Object = dict[str, Any]
+PatchType = Literal["strategic", "merge", "json"]
+
+
+class KubeError(Exception):
+    """The API server's ``Status`` answer to a request it refused.
+
+    Args:
+        code: HTTP status.
+        reason: ``NotFound``, ``AlreadyExists``, ``Conflict``, ``Invalid``, ``BadRequest``, ...
+        message: The server's own words.
+    """
+
+    def __init__(self, code: int, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class ExecResult:
+    """What a command in a container printed, and its exit code."""
+
+    stdout: str
+    stderr: str
+    code: int
+
+
+class Kube(Protocol):
+    """The Kubernetes API. ``kind`` is the singular kind, for instance ``Deployment``.
+
+    All raise KubeError. ``actor`` names who acts, for the audit trail and the change log.
+    """
+
+    async def snapshot(self, namespace: str) -> list[Object]:
+        """Return every object of a namespace without status and server-set fields, sorted."""
+        ...
+
+    async def get(self, kind: str, name: str, namespace: str | None = None) -> Object: ...
+
+    async def list(
+        self,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        labels: str = "",
+        fields: str = "",
+    ) -> list[Object]: ...
+
+    def watch(self, kind: str, namespace: str | None = None) -> AsyncIterator[tuple[str, Object]]:
+        """Yield (``ADDED`` | ``MODIFIED`` | ``DELETED``, object) from now on."""
+        ...
+
+    async def create(self, obj: Object, *, actor: str, dry_run: bool = False) -> Object: ...
+
+    async def replace(self, obj: Object, *, actor: str, dry_run: bool = False) -> Object: ...
+
+    async def patch(
+        self,
+        kind: str,
+        name: str,
+        patch: Any,
+        *,
+        namespace: str | None = None,
+        type: PatchType = "strategic",
+        subresource: Literal["", "scale"] = "",
+        actor: str,
+        dry_run: bool = False,
+    ) -> Object: ...
+
+    async def delete(
+        self,
+        kind: str,
+        name: str,
+        namespace: str | None = None,
+        *,
+        actor: str,
+        grace_s: int | None = None,
+    ) -> None: ...
+
+    async def logs(
+        self,
+        pod: str,
+        namespace: str,
+        *,
+        container: str | None = None,
+        previous: bool = False,
+        tail: int | None = None,
+        since_s: float | None = None,
+    ) -> str: ...
+
+    async def exec(
+        self,
+        pod: str,
+        namespace: str,
+        argv: Sequence[str],
+        *,
+        container: str | None = None,
+        stdin: str = "",
+        timeout_s: float = 30.0,
+    ) -> ExecResult: ...
+
+    async def describe(self, kind: str, name: str, namespace: str | None = None) -> str:
+        """Text in the manner of ``kubectl describe``."""
+        ...
+
+    async def table(
+        self, kind: str, namespace: str | None = None, *, labels: str = "", wide: bool = False
+    ) -> str:
+        """Text in the manner of ``kubectl get``."""
+        ...
+
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series of a PromQL result: labels and (time, value) points."""
+
+    labels: Mapping[str, str]
+    points: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class LogRow:
+    """One log line."""
+
+    time: float
+    service: str
+    pod: str
+    severity: str
+    line: str
+    trace_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SpanRow:
+    """One span."""
+
+    trace_id: str
+    span_id: str
+    parent_id: str
+    service: str
+    pod: str
+    name: str
+    kind: str
+    start: float
+    duration_ms: float
+    error: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TraceSummary:
+    """One line of a trace search."""
+
+    trace_id: str
+    root: str
+    start: float
+    duration_ms: float
+    spans: int
+    errors: int
+    services: Sequence[str]
+
+
+class Telemetry(Protocol):
+    """What the monitoring stack of the environment knows. Read-only."""
+
+    async def instant(self, promql: str, at: float | None = None) -> list[Series]:
+        """Evaluate at an instant; one point a series. Raises ``telemetry.promql.QueryError``."""
+        ...
+
+    async def range(self, promql: str, start: float, end: float, step: float) -> list[Series]: ...
+
+    async def metric_names(self, match: str = "") -> list[str]: ...
+
+    async def metadata(self, metric: str) -> dict[str, str]:
+        """Type, help and unit of a metric; empty if unknown."""
+        ...
+
+    async def labels(self, metric: str) -> dict[str, list[str]]:
+        """Label names and their values for a metric."""
+        ...
+
+    async def logs(
+        self,
+        *,
+        service: str | None = None,
+        pod: str | None = None,
+        contains: str = "",
+        regex: str = "",
+        severity: str = "",
+        start: float,
+        end: float,
+        limit: int,
+        newest_first: bool = True,
+    ) -> tuple[list[LogRow], int]:
+        """Return rows and the total before the limit; ``severity`` is a minimum."""
+        ...
+
+    async def log_patterns(
+        self,
+        *,
+        service: str | None = None,
+        severity: str = "",
+        start: float,
+        end: float,
+        limit: int,
+    ) -> list[tuple[str, str, int, float, float]]:
+        """Return (service, template, count, first, last), most frequent first."""
+        ...
+
+    async def traces(
+        self,
+        *,
+        service: str | None = None,
+        operation: str = "",
+        min_ms: float | None = None,
+        max_ms: float | None = None,
+        errors_only: bool = False,
+        start: float,
+        end: float,
+        limit: int,
+    ) -> tuple[list[TraceSummary], int]: ...
+
+    async def trace(self, trace_id: str) -> list[SpanRow]:
+        """Return the spans of a trace in start order; empty if unknown."""
+        ...
+
+    async def service_graph(
+        self, start: float, end: float
+    ) -> list[tuple[str, str, int, int, float]]:
+        """Return edges (caller, callee, calls, errors, p95 ms) seen in spans."""
+        ...
+
+    async def alerts(self, *, include_resolved: bool = False) -> list[Alert]: ...
+
+    async def events(
+        self, *, namespace: str, name: str = "", warnings_only: bool = False, since: float
+    ) -> list[Event]: ...
+
+    async def changes(self, *, component: str = "", since: float) -> list[Change]: ...
+
+    async def frame(self, signal: str) -> pd.DataFrame:
+        """A whole signal as a DataFrame: ``spans logs samples events changes alerts``."""
+        ...
+
+
+class Traffic(Protocol):
+    """The users. SLIs are of *intended* requests, measured at the generator."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def scale(self, factor: float, *, journey: str | None = None) -> None: ...
+
+    async def slis(self, start: float, end: float) -> list[SliWindow]:
+        """One window a journey; requests whose outcome is still open are not counted."""
+        ...
+
+
+class Substrate(Protocol):
+    """What lies below Kubernetes; for faults, never for agents.
+
+    Each change is what a real mistake or mishap would change; it lasts until undone by the same
+    call with neutral values.
+    """
+
+    async def link(
+        self,
+        source: str,
+        target: str,
+        *,
+        delay_s: float = 0.0,
+        loss: float = 0.0,
+        cut: bool = False,
+    ) -> None:
+        """Shape the path from the pods of one component to those of another (both by name)."""
+        ...
+
+    async def neighbour(self, node: str, *, name: str, threads: float, memory: int = 0) -> None:
+        """Run a tenant outside the app on a node; ``threads`` 0 removes it."""
+        ...
+
+    async def store_admin(self, store: str, command: str) -> str:
+        """Run SQL or a Valkey command as the operator of a store; returns its output.
+
+        Raises:
+            InfraError: The command failed.
+        """
+        ...
+
+    async def fill_disk(self, store: str, share: float) -> None:
+        """Fill the volume of a store with foreign files up to a share; 0 removes them."""
+        ...
+
+    async def record_change(self, change: Change) -> None:
+        """Enter a line into the change log, for changes that Kubernetes does not see."""
+        ...
+
+
+class Environment(Protocol):
+    """One deployed application under load."""
+
+    app: App
+    namespace: str
+    kube: Kube
+    telemetry: Telemetry
+    traffic: Traffic
+    substrate: Substrate
+
+    def now(self) -> float:
+        """Return unix seconds of the environment's clock."""
+        ...
+
+    async def advance(self, seconds: float) -> None:
+        """Let the environment's time pass."""
+        ...
+
+    async def deploy(self) -> None:
+        """Apply the app's manifests, wait until ready, start the load.
+
+        Raises:
+            InfraError: Not ready in time; says which pod and why.
+        """
+        ...
+
+    async def probe(self) -> list[CheckResult]:
+        """Return the app's health from outside: each workload ready, each SLO met right now."""
+        ...
+
+    async def data_digest(self) -> dict[str, int]:
+        """Return rows (or keys of durable stores) per ``table:store/name``."""
+        ...
+
+    async def aclose(self) -> None:
+        """Leave nothing behind."""
+        ...
+
+
+class Injectable(Protocol):
+    """A change that breaks something and can be undone: what ``faults`` implements."""
+
+    async def inject(self, env: Environment) -> None: ...
+
+    async def recover(self, env: Environment) -> None: ...

@@ -1,0 +1,123 @@
+"""An incident: app, load, fault(s), distractors, schedule; and suites, named lists of incidents.
+
+The file format of ``problems/incidents/*.yaml`` and ``problems/suites/*.yaml``. An agent sees
+neither. Not here: what a fault does (``faults``), what a drawn incident is (``problems.draw``).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from aiopslab.models.base import Model, Seconds
+from aiopslab.models.task import Task, all_tasks
+
+
+class FaultUse(Model):
+    """One fault of an incident."""
+
+    kind: str
+    """``family/kind`` of the fault registry, for instance ``release/memory-leak``."""
+    target: str | dict[str, Any]
+    """``$name`` of a drawn variable, a component's name, or a selector."""
+    after: Seconds = 0.0
+    """Seconds after the incident's start."""
+    params: dict[str, Any] = Field(default_factory=dict)
+    """Parameters of the kind; a number, or a range ``[low, high]`` to draw from."""
+
+
+class Distractor(Model):
+    """Something that happens beside the fault, harmless by itself; also present in the twin."""
+
+    kind: str
+    """``change/innocent-rollout``, ``change/innocent-config``, ``load/spike``."""
+    target: str | dict[str, Any]
+    before: Seconds = 0.0
+    """Seconds before the incident's start."""
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class SliCondition(Model):
+    """A condition on a journey's SLIs, as the load generator measures them."""
+
+    journey: str
+    success_below: float | None = None
+    p95_ms_above: float | None = None
+    over: Seconds = 60.0
+    """Length of the trailing window."""
+
+
+class SymptomClause(Model):
+    """One way the incident may show; exactly one field is set."""
+
+    alert: str | None = None
+    """Name of an alert rule that fires."""
+    sli: SliCondition | None = None
+    promql: str | None = None
+    """An expression with a non-empty result."""
+
+
+class Symptom(Model):
+    """The gate before hand-over: the fault must be seen to hurt."""
+
+    any: list[SymptomClause] = Field(min_length=1)
+    within: Seconds
+
+
+class Difficulty(Model):
+    """Declared difficulty, later compared with results."""
+
+    hops: int = Field(ge=0)
+    """Calls or mechanisms between the loudest symptom and the cause."""
+    signals: list[Literal["metrics", "logs", "traces", "events", "changes", "kube", "sql"]]
+    trap: str = ""
+
+
+class IncidentSpec(Model):
+    """One file of ``problems/incidents``."""
+
+    schema_: Literal["aiopslab/incident@1"] = Field(alias="schema")
+    name: str
+    """Equal to the file's stem."""
+    title: str
+    """For people who read the catalogue; never shown to agents."""
+    app: str
+    tags: list[str] = Field(default_factory=list)
+    draw: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Drawn variables: ``{service: {selector: {...}}}`` or ``{x: {range: [a, b]}}``."""
+    load: dict[str, Any] = Field(default_factory=dict)
+    """Overrides of the app's load from the incident's start: ``{scale: 1.4}``."""
+    baseline: Seconds = 600.0
+    """Healthy, recorded minutes before the incident's start."""
+    faults: list[FaultUse]
+    """Empty for an incident that only looks alarming."""
+    distractors: list[Distractor] = Field(default_factory=list)
+    symptom: Symptom | None = None
+    """None only without faults."""
+    handover: Seconds = 60.0
+    """From the symptom to the agent's first step: the time a page takes to be read."""
+    settle: Seconds = 120.0
+    """Length of each of the two windows in which the SLOs must hold after ``submit``."""
+    restart_is_fix: bool = False
+    """True where restarting pods is a legitimate repair; the cheat check then skips it."""
+    tasks: list[Task] = Field(
+        default_factory=all_tasks
+    )
+    difficulty: Difficulty
+    signals: dict[Literal["real", "modelled"], list[str]] = Field(default_factory=dict)
+    """Which signals the mechanism produces, and which the world models."""
+
+
+class SuiteSpec(Model):
+    """One file of ``problems/suites``: a named, versioned list."""
+
+    schema_: Literal["aiopslab/suite@1"] = Field(alias="schema")
+    name: str
+    version: str
+    title: str
+    incidents: list[str] = Field(min_length=1)
+    """Incident names; a glob is expanded in sorted order."""
+    tasks: list[Task] = Field(
+        default_factory=all_tasks
+    )

@@ -1,0 +1,310 @@
+"""What the app program needs of its surroundings, as small protocols.
+
+The program is written once against these. Two bindings implement them: the simulated world
+(``world.images.app``) and, in containers, real HTTP, SQL and cache clients. Nothing here knows
+which. The exceptions are what clients see; ``services.languages`` prints them the way each
+language's client would.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+# -- errors of clients ----------------------------------------------------------------------------
+
+
+class NetError(Exception):
+    """A client could not get an answer.
+
+    Args:
+        host: Name the client asked for.
+        port: Port the client asked for.
+        address: ``ip:port`` once resolved, else empty.
+    """
+
+    reason = "network error"
+
+    def __init__(self, host: str, port: int, address: str = "", detail: str = "") -> None:
+        super().__init__(detail or f"{self.reason}: {host}:{port}")
+        self.host = host
+        self.port = port
+        self.address = address
+        self.detail = detail
+
+
+class NoSuchHost(NetError):
+    """The name does not resolve."""
+
+    reason = "no such host"
+
+
+class ConnectionRefused(NetError):
+    """Nobody listens there, or a Service has no ready endpoint."""
+
+    reason = "connection refused"
+
+
+class ConnectionReset(NetError):
+    """The peer went away in the middle."""
+
+    reason = "connection reset by peer"
+
+
+class ConnectTimeout(NetError):
+    """The connection was not made in time: packets vanish."""
+
+    reason = "i/o timeout"
+
+
+class RequestTimeout(NetError):
+    """Connected, but no answer within the caller's deadline."""
+
+    reason = "deadline exceeded"
+
+
+class TlsError(NetError):
+    """The handshake failed; ``detail`` says why (expired, unknown authority, ...)."""
+
+    reason = "tls handshake failed"
+
+
+class PoolTimeout(NetError):
+    """No pooled connection became free in time."""
+
+    reason = "connection pool exhausted"
+
+
+class CircuitOpen(NetError):
+    """The client's breaker is open; nothing was sent."""
+
+    reason = "circuit breaker open"
+
+
+class SqlError(Exception):
+    """The database answered with an error.
+
+    Args:
+        sqlstate: Five characters, for instance ``42501``.
+        message: Primary message as PostgreSQL words it.
+        severity: ``ERROR`` or ``FATAL``.
+    """
+
+    def __init__(self, sqlstate: str, message: str, severity: str = "ERROR") -> None:
+        super().__init__(f"{severity}: {message} (SQLSTATE {sqlstate})")
+        self.sqlstate = sqlstate
+        self.message = message
+        self.severity = severity
+
+
+class CacheError(Exception):
+    """The cache answered with an error; the text is Valkey's (``WRONGPASS ...``, ``OOM ...``)."""
+
+
+# -- requests -------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Request:
+    """An HTTP request as the program handles it."""
+
+    method: str
+    path: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    trace_id: int = 0
+    """W3C trace id (128 bit); 0 starts a new trace."""
+    parent_id: int = 0
+    """W3C span id of the caller (64 bit)."""
+    sampled: bool = True
+    client: str = ""
+    """Address of the peer."""
+
+
+@dataclass(slots=True)
+class Response:
+    """An HTTP response."""
+
+    status: int
+    body: str = ""
+
+
+@dataclass(slots=True)
+class SqlResult:
+    """Rows a statement returned or touched."""
+
+    rows: int
+
+
+# -- the surroundings -----------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """Time."""
+
+    def now(self) -> float:
+        """Return unix seconds."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class CpuTime(Protocol):
+    """The processor share of this process."""
+
+    async def burn(self, seconds: float) -> None:
+        """Use CPU seconds; takes longer when throttled or crowded."""
+        ...
+
+
+class Memory(Protocol):
+    """The memory of this process; growing beyond the limit kills it."""
+
+    def hold(self, label: str, size: int) -> None:
+        """Set how many bytes are held under a label."""
+        ...
+
+
+class Http(Protocol):
+    """A client for one target service, without policy: one attempt, one deadline."""
+
+    async def send(self, request: Request, *, timeout_s: float) -> Response:
+        """Send a request over a pooled connection.
+
+        Raises:
+            NetError: No answer; which subclass says why.
+        """
+        ...
+
+
+class Sql(Protocol):
+    """A pool of connections to one database, as one user."""
+
+    async def execute(
+        self, statement: str, params: Mapping[str, str], *, timeout_s: float, keep: bool = False
+    ) -> SqlResult:
+        """Run a named statement; ``keep`` leaks the connection (a defect of a release).
+
+        Raises:
+            NetError: The database could not be reached, or the pool is exhausted.
+            SqlError: It answered with an error.
+        """
+        ...
+
+
+class Cache(Protocol):
+    """A client for one cache."""
+
+    async def get(self, key: str, *, timeout_s: float) -> str | None:
+        """Read a key; None on a miss. Raises NetError or CacheError."""
+        ...
+
+    async def set(self, key: str, size: int, ttl_s: float | None, *, timeout_s: float) -> None:
+        """Write ``size`` bytes. Raises NetError or CacheError."""
+        ...
+
+    async def delete(self, key: str, *, timeout_s: float) -> None:
+        """Remove a key. Raises NetError or CacheError."""
+        ...
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Telemetry(Protocol):
+    """Where spans, log lines and metrics of this process go."""
+
+    def new_trace_id(self) -> int:
+        """Return a fresh trace id."""
+        ...
+
+    def new_span_id(self) -> int:
+        """Return a fresh span id."""
+        ...
+
+    def span(
+        self,
+        trace_id: int,
+        span_id: int,
+        parent_id: int,
+        name: str,
+        kind: str,
+        start: float,
+        end: float,
+        error: str,
+        attributes: Mapping[str, str | int | float] | None,
+    ) -> None:
+        """Record a finished span; ``kind`` is server, client or internal; ``error`` '' if ok."""
+        ...
+
+    def log(self, line: str, severity: str, trace_id: int, span_id: int) -> None:
+        """Write a line to standard output; severity is DEBUG, INFO, WARN, ERROR or FATAL."""
+        ...
+
+    def histogram(self, name: str, buckets: tuple[float, ...], **labels: str) -> Histogram:
+        """Return the histogram of that name and labels, created on first use."""
+        ...
+
+    def counter(self, name: str, **labels: str) -> Counter:
+        """Return the counter of that name and labels, created on first use."""
+        ...
+
+    def gauge(self, name: str, read: Callable[[], float], **labels: str) -> None:
+        """Register a gauge, read at scrape time."""
+        ...
+
+
+class Histogram(Protocol):
+    """A cumulative histogram."""
+
+    def observe(self, value: float) -> None:
+        """Count one value."""
+        ...
+
+
+class Counter(Protocol):
+    """A monotonic counter."""
+
+    def add(self, value: float = 1.0) -> None:
+        """Count."""
+        ...
+
+
+class Host(Protocol):
+    """Everything together: one process of one service, wherever it runs."""
+
+    name: str
+    """Host name: the pod's name."""
+    env: Mapping[str, str]
+    """Effective environment, ConfigMaps and Secrets included."""
+    clock: Clock
+    cpu: CpuTime
+    memory: Memory
+    telemetry: Telemetry
+    random: random.Random
+
+    def http(self, host: str, port: int, *, pool: int, tls: bool = False) -> Http:
+        """Open a client for a target."""
+        ...
+
+    def sql(
+        self, host: str, port: int, *, user: str, password: str, database: str, pool: int,
+        pool_timeout_s: float,
+    ) -> Sql:  # fmt: skip
+        """Open a connection pool."""
+        ...
+
+    def cache(self, host: str, port: int, *, password: str, pool: int) -> Cache:
+        """Open a cache client."""
+        ...
+
+    async def serve(self, port: int, handler: Handler) -> None:
+        """Listen and serve until the process is told to end; drains in-flight requests."""
+        ...
+
+    def spawn(self, job: Awaitable[None]) -> None:
+        """Run something beside the server, ended with the process."""
+        ...
