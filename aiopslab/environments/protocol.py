@@ -136,7 +136,6 @@ class Kube(Protocol):
         ...
 
 
-
 @dataclass(frozen=True, slots=True)
 class Series:
     """One series of a PromQL result: labels and (time, value) points."""

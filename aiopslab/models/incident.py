@@ -101,9 +101,7 @@ class IncidentSpec(Model):
     """Length of each of the two windows in which the SLOs must hold after ``submit``."""
     restart_is_fix: bool = False
     """True where restarting pods is a legitimate repair; the cheat check then skips it."""
-    tasks: list[Task] = Field(
-        default_factory=all_tasks
-    )
+    tasks: list[Task] = Field(default_factory=all_tasks)
     difficulty: Difficulty
     signals: dict[Literal["real", "modelled"], list[str]] = Field(default_factory=dict)
     """Which signals the mechanism produces, and which the world models."""
@@ -118,6 +116,4 @@ class SuiteSpec(Model):
     title: str
     incidents: list[str] = Field(min_length=1)
     """Incident names; a glob is expanded in sorted order."""
-    tasks: list[Task] = Field(
-        default_factory=all_tasks
-    )
+    tasks: list[Task] = Field(default_factory=all_tasks)
