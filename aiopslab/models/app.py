@@ -255,6 +255,8 @@ class Statement(Model):
     kind: Literal["SELECT", "INSERT", "UPDATE", "DELETE"]
     ms: float = 0.8
     """Mean CPU milliseconds at the server, with an index."""
+    io_ms: float = 0.0
+    """Mean milliseconds the session waits for reads and writes of the volume."""
     rows: int = 1
     """Rows returned or touched."""
     lock: Literal["none", "row", "table"] = "none"
@@ -344,7 +346,7 @@ class Intent(Model):
 
     invariants: list[Invariant] = Field(default_factory=list)
     forbidden: list[str] = Field(default_factory=list)
-    """Acts: ``delete StatefulSet/*``, ``delete Service/*``, ``scale Deployment/frontend below 2``."""
+    """Acts: ``delete StatefulSet/*``, ``scale Deployment/frontend below 2``."""
     cpu_requests_growth: float = 0.25
     """Allowed growth of the sum of CPU requests."""
 

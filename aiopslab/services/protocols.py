@@ -9,7 +9,7 @@ language's client would.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -128,6 +128,8 @@ class Response:
 
     status: int
     body: str = ""
+    close: bool = False
+    """The server is ending: the client must not reuse the connection (``Connection: close``)."""
 
 
 @dataclass(slots=True)
@@ -135,6 +137,18 @@ class SqlResult:
     """Rows a statement returned or touched."""
 
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStats:
+    """Connections of a pool right now."""
+
+    used: int
+    idle: int
+    pending: int
+    """Callers that wait for a connection."""
+    size: int
+    """Upper bound of used and idle together."""
 
 
 # -- the surroundings -----------------------------------------------------------------------------
@@ -167,6 +181,10 @@ class Memory(Protocol):
         """Set how many bytes are held under a label."""
         ...
 
+    def used(self) -> int:
+        """Return the bytes held under all labels."""
+        ...
+
 
 class Http(Protocol):
     """A client for one target service, without policy: one attempt, one deadline."""
@@ -177,6 +195,10 @@ class Http(Protocol):
         Raises:
             NetError: No answer; which subclass says why.
         """
+        ...
+
+    def stats(self) -> PoolStats:
+        """Return the state of the connection pool."""
         ...
 
 
@@ -194,6 +216,10 @@ class Sql(Protocol):
         """
         ...
 
+    def stats(self) -> PoolStats:
+        """Return the state of the connection pool."""
+        ...
+
 
 class Cache(Protocol):
     """A client for one cache."""
@@ -208,6 +234,10 @@ class Cache(Protocol):
 
     async def delete(self, key: str, *, timeout_s: float) -> None:
         """Remove a key. Raises NetError or CacheError."""
+        ...
+
+    def stats(self) -> PoolStats:
+        """Return the state of the connection pool."""
         ...
 
 
@@ -273,6 +303,14 @@ class Counter(Protocol):
         ...
 
 
+class Listening(Protocol):
+    """An open port."""
+
+    def close(self) -> None:
+        """Accept nothing further; requests in flight go on."""
+        ...
+
+
 class Host(Protocol):
     """Everything together: one process of one service, wherever it runs."""
 
@@ -297,14 +335,20 @@ class Host(Protocol):
         """Open a connection pool."""
         ...
 
-    def cache(self, host: str, port: int, *, password: str, pool: int) -> Cache:
+    def cache(
+        self, host: str, port: int, *, password: str, pool: int, pool_timeout_s: float
+    ) -> Cache:
         """Open a cache client."""
         ...
 
-    async def serve(self, port: int, handler: Handler) -> None:
-        """Listen and serve until the process is told to end; drains in-flight requests."""
+    async def listen(self, port: int, handler: Handler) -> Listening:
+        """Accept requests on a port from now on, one task a request."""
         ...
 
-    def spawn(self, job: Awaitable[None]) -> None:
+    async def terminated(self) -> None:
+        """Return when the process is told to end (SIGTERM)."""
+        ...
+
+    def spawn(self, job: Coroutine[None, None, None]) -> None:
         """Run something beside the server, ended with the process."""
         ...
