@@ -211,10 +211,8 @@ class Service(Model):
     def depends_on(self) -> list[str]:
         """Name the services and stores this service calls, sorted."""
         found: set[str] = set(self.uses.values())
-        for steps in self.endpoints.values():
-            found |= _targets(steps)
-        for job in self.background:
-            found |= _targets(job.steps)
+        for steps in [*self.endpoints.values(), *(job.steps for job in self.background)]:
+            found |= {call.split(" ", 1)[0] for call in call_targets(steps)[0]}
         return sorted(found)
 
 
@@ -407,20 +405,28 @@ class App(Model):
         return sorted([*self.services, *self.stores])
 
 
-def _targets(steps: list[Step]) -> set[str]:
-    """Collect the services that steps call, at any depth."""
-    found: set[str] = set()
+def call_targets(steps: list[Step]) -> tuple[list[str], set[Literal["db", "cache"]]]:
+    """Collect what steps reach, at any depth: calls (``service METHOD /path``) and store roles."""
+    calls: list[str] = []
+    roles: set[Literal["db", "cache"]] = set()
     for step in steps:
+        inner: list[Step] = []
         match step:
             case CallStep(call=call):
-                found.add(call.split(" ", 1)[0])
+                calls.append(call)
             case ParallelStep(parallel=inner) | WhenStep(then=inner):
-                found |= _targets(inner)
+                pass
             case CacheStep(cache=access):
-                found |= _targets(access.fill)
+                roles.add("cache")
+                inner = access.fill
+            case SqlStep():
+                roles.add("db")
             case _:
                 pass
-    return found
+        deeper, more = call_targets(inner)
+        calls += deeper
+        roles |= more
+    return calls, roles
 
 
 for _model in (ParallelStep, CacheAccess, CacheStep, WhenStep, Background, Service, App):

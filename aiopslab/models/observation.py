@@ -1,4 +1,4 @@
-"""What one tool call returned, with the id an agent can cite; and the brief an agent starts from."""
+"""What one tool call returned, with an id to cite; and the brief an agent starts from."""
 
 from __future__ import annotations
 

@@ -1,0 +1,145 @@
+"""What every fault is: typed parameters, injection, recovery, labels, a fix, a post-condition.
+
+A fault changes what a real mistake or mishap would change, through the Environment, as an
+ordinary actor (a pipeline, a colleague, a tenant). It never creates an object that names it.
+Families are this module's neighbours, one file each; ``registry`` finds a kind by name. Not here:
+which incident uses a fault, and when (``problems``).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from aiopslab.environments.protocol import Environment, KubeError, Object
+from aiopslab.models.app import App
+from aiopslab.models.base import Model
+from aiopslab.models.cause import FaultType, SystemLevel
+from aiopslab.models.evidence import CheckResult
+from aiopslab.models.timestamps import rfc3339
+from aiopslab.models.truth import FixStep, RootCause
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a fault strikes: the app and the target component."""
+
+    app: App
+    target: str
+
+    @property
+    def namespace(self) -> str:
+        """The app's namespace."""
+        return self.app.namespace
+
+
+class Fault(ABC):
+    """One injected fault. Subclasses set the class variables and implement the abstract part.
+
+    Args:
+        site: App and target component.
+        params: The kind's parameters, already drawn.
+    """
+
+    kind: ClassVar[str]
+    """``family/kind``."""
+    cause: ClassVar[str]
+    """Cause kind of the diagnosis vocabulary."""
+    system_level: ClassVar[SystemLevel]
+    fault_type: ClassVar[FaultType]
+    environments: ClassVar[tuple[str, ...]] = ("sim",)
+    Params: ClassVar[type[Model]]
+
+    def __init__(self, site: Site, params: Model) -> None:
+        self.site = site
+        self.params = params
+
+    @classmethod
+    @abstractmethod
+    def fits(cls, app: App, component: str) -> bool:
+        """Say whether the fault can strike this component."""
+
+    @abstractmethod
+    async def inject(self, env: Environment) -> None:
+        """Break it."""
+
+    @abstractmethod
+    async def recover(self, env: Environment) -> None:
+        """Undo the injection exactly, whatever an agent did meanwhile."""
+
+    @abstractmethod
+    def fix(self) -> list[FixStep]:
+        """Return the reference fix, as calls of the agent's tools."""
+
+    @abstractmethod
+    async def postconditions(self, env: Environment) -> list[CheckResult]:
+        """Look whether the cause is gone, not only its symptom."""
+
+    def root_cause(self) -> RootCause:
+        """Return the labels; override ``accepted`` for what is equally right."""
+        return RootCause(
+            component=self.site.target,
+            cause=self.cause,
+            system_level=self.system_level,
+            fault_type=self.fault_type,
+            accepted=self.accepted(),
+            aliases=self.aliases(),
+        )
+
+    def accepted(self) -> list[tuple[str, str]]:
+        """Return further (component, cause) pairs that are equally right."""
+        return []
+
+    def aliases(self) -> list[str]:
+        """Return other names of the component."""
+        return []
+
+
+def condition(id: str, met: bool, detail: str) -> CheckResult:
+    """Build a check result."""
+    return CheckResult(id=id, met=met, detail=detail)
+
+
+async def fetch(env: Environment, kind: str, name: str) -> Object | None:
+    """Get an object of the app's namespace, or None where an agent deleted it."""
+    try:
+        return await env.kube.get(kind, name, env.namespace)
+    except KubeError as error:
+        if error.reason == "NotFound":
+            return None
+        raise
+
+
+async def edit(
+    env: Environment, kind: str, name: str, patch: Any, *, actor: str, type: Any = "strategic"
+) -> Object:
+    """Patch an object of the app's namespace as somebody."""
+    return await env.kube.patch(kind, name, patch, namespace=env.namespace, type=type, actor=actor)
+
+
+def container_of(obj: Object, name: str) -> Object:
+    """Return the container of that name (or the first) in a workload's template."""
+    containers: list[Object] = obj["spec"]["template"]["spec"]["containers"]
+    return next((c for c in containers if c["name"] == name), containers[0])
+
+
+async def rolled_out(env: Environment, kind: str, name: str) -> CheckResult:
+    """Check that a workload's current revision is completely rolled out and ready."""
+    obj = await fetch(env, kind, name)
+    if obj is None:
+        return condition(f"rolled-out:{name}", False, f"{kind} {name} does not exist")
+    want = obj["spec"].get("replicas", 1)
+    status = obj.get("status", {})
+    ready, updated = status.get("readyReplicas", 0), status.get("updatedReplicas", 0)
+    seen = status.get("observedGeneration", 0) >= obj["metadata"].get("generation", 0)
+    met = bool(seen and want > 0 and ready >= want and updated >= want)
+    return condition(
+        f"rolled-out:{name}", met, f"{ready} ready and {updated} updated of {want} wanted"
+    )
+
+
+async def restart(env: Environment, kind: str, name: str, *, actor: str) -> None:
+    """Do what ``kubectl rollout restart`` does."""
+    meta = {"annotations": {"kubectl.kubernetes.io/restartedAt": rfc3339(env.now())}}
+    await edit(env, kind, name, {"spec": {"template": {"metadata": meta}}}, actor=actor)

@@ -1,0 +1,163 @@
+"""Family ``database``: grants and credentials of PostgreSQL roles.
+
+Grants are changed the way a tidy-up migration does it: as the operator, in SQL. Source: faults.md
+``dep-*`` and ``sec-*``; AIOpsLab's ``revoke_auth`` and ``user_unregistered`` families.
+"""
+
+from __future__ import annotations
+
+import base64
+
+from aiopslab.environments.protocol import Environment
+from aiopslab.faults.base import Fault, condition, edit, fetch, restart, rolled_out
+from aiopslab.models.app import App, Store
+from aiopslab.models.base import Model
+from aiopslab.models.evidence import CheckResult
+from aiopslab.models.signal import Change
+from aiopslab.models.truth import FixStep
+
+
+def _database(app: App, component: str) -> Store | None:
+    """Return the PostgreSQL store of that name."""
+    store = app.stores.get(component)
+    return store if store is not None and store.kind == "postgres" else None
+
+
+def _clients(app: App, store: str) -> list[str]:
+    """Name the services whose database this is."""
+    return sorted(n for n, s in app.services.items() if s.uses.get("db") == store)
+
+
+class RevokedGrant(Fault):
+    """A role lost a privilege on the table it reads most."""
+
+    kind = "database/revoked-grant"
+    cause = "database_permission_revoked"
+    system_level = "Application"
+    fault_type = "Authentication Issue"
+
+    class Params(Model):
+        """Parameters."""
+
+        privilege: str = "SELECT"
+        logged: bool = True
+        """Whether the change log has a line about it."""
+
+    params: Params
+
+    @classmethod
+    def fits(cls, app: App, component: str) -> bool:
+        store = _database(app, component)
+        return store is not None and any(u.grants for u in store.users.values())
+
+    def _grant(self) -> tuple[str, str]:
+        """Return (role, table): the first role's first table that has the privilege."""
+        store = self.site.app.stores[self.site.target]
+        for role, user in sorted(store.users.items()):
+            for table, privileges in sorted(user.grants.items()):
+                if self.params.privilege in privileges:
+                    return role, table
+        raise ValueError(f"no role of {self.site.target!r} has {self.params.privilege!r}")
+
+    async def inject(self, env: Environment) -> None:
+        role, table = self._grant()
+        revoke = f"REVOKE {self.params.privilege} ON {table} FROM {role}"
+        await env.substrate.store_admin(self.site.target, revoke)
+        if self.params.logged:
+            change = Change(
+                time=env.now(),
+                actor="m.okafor",
+                kind="database",
+                component=self.site.target,
+                summary=f"migration 0047: tidy up roles and privileges on {self.site.target}",
+            )
+            await env.substrate.record_change(change)
+
+    async def recover(self, env: Environment) -> None:
+        await env.substrate.store_admin(self.site.target, self._regrant())
+
+    def _regrant(self) -> str:
+        role, table = self._grant()
+        return f"GRANT {self.params.privilege} ON {table} TO {role}"
+
+    def fix(self) -> list[FixStep]:
+        arguments = {"store": self.site.target, "sql": self._regrant()}
+        return [FixStep(tool="sql_query", arguments=arguments)]
+
+    def accepted(self) -> list[tuple[str, str]]:
+        return [(c, self.cause) for c in _clients(self.site.app, self.site.target)]
+
+    async def postconditions(self, env: Environment) -> list[CheckResult]:
+        role, table = self._grant()
+        sql = f"SELECT has_table_privilege('{role}', '{table}', '{self.params.privilege}')"
+        answer = await env.substrate.store_admin(self.site.target, sql)
+        met = "t" in answer.split()
+        return [condition("grant", met, f"{self.params.privilege} on {table} for {role}: {met}")]
+
+
+class RotatedSecret(Fault):
+    """A password was rotated in the Secret but not in the database."""
+
+    kind = "database/rotated-secret"
+    cause = "credentials_mismatch"
+    system_level = "Application"
+    fault_type = "Authentication Issue"
+
+    class Params(Model):
+        """Parameters."""
+
+        password: str = "q7Rk-2vT9-Lw"
+        """The new password."""
+
+    params: Params
+
+    @classmethod
+    def fits(cls, app: App, component: str) -> bool:
+        service = app.services.get(component)
+        store = _database(app, service.uses.get("db", "")) if service else None
+        return store is not None and component in store.users
+
+    @property
+    def _store(self) -> str:
+        return self.site.app.services[self.site.target].uses["db"]
+
+    async def inject(self, env: Environment) -> None:
+        await self._set_secret(env, self.params.password)
+        await restart(env, "Deployment", self.site.target, actor="secrets-operator")
+
+    async def recover(self, env: Environment) -> None:
+        await env.substrate.store_admin(self._store, self._alter())
+        await restart(env, "Deployment", self.site.target, actor="secrets-operator")
+
+    async def _set_secret(self, env: Environment, password: str) -> None:
+        data = {"password": base64.b64encode(password.encode()).decode()}
+        name = f"{self._store}-{self.site.target}"
+        await edit(env, "Secret", name, {"data": data}, actor="secrets-operator")
+
+    def _alter(self) -> str:
+        return f"ALTER ROLE {self.site.target} PASSWORD '{self.params.password}'"
+
+    def fix(self) -> list[FixStep]:
+        arguments = {"store": self._store, "sql": self._alter()}
+        return [FixStep(tool="sql_query", arguments=arguments)]
+
+    def accepted(self) -> list[tuple[str, str]]:
+        return [(self._store, self.cause)]
+
+    def aliases(self) -> list[str]:
+        return [f"{self._store}-{self.site.target}"]
+
+    async def postconditions(self, env: Environment) -> list[CheckResult]:
+        secret = await fetch(env, "Secret", f"{self._store}-{self.site.target}")
+        if secret is None:
+            return [condition("secret", False, "the Secret does not exist")]
+        password = base64.b64decode(secret["data"]["password"]).decode()
+        sql = f"SELECT rolpassword_matches('{self.site.target}', '{password}')"
+        answer = await env.substrate.store_admin(self._store, sql)
+        met = "t" in answer.split()
+        detail = "the Secret's password is the role's" if met else "Secret and role disagree"
+        rolled = await rolled_out(env, "Deployment", self.site.target)
+        return [condition("credentials", met, detail), rolled]
+
+
+KINDS = (RevokedGrant, RotatedSecret)

@@ -1,0 +1,82 @@
+"""Family ``network``: paths between services.
+
+A NetworkPolicy lets packets vanish: callers hang until their deadline, nobody refuses. Source:
+faults.md ``net-policy-deny``, ``net-latency-edge``.
+"""
+
+from __future__ import annotations
+
+from aiopslab.environments.protocol import Environment, KubeError, Object
+from aiopslab.faults.base import Fault, condition
+from aiopslab.models.app import App
+from aiopslab.models.base import Model
+from aiopslab.models.evidence import CheckResult
+from aiopslab.models.truth import FixStep
+
+ACTOR = "platform-security"
+
+
+class PolicyDenied(Fault):
+    """A new ingress policy forgets one of the component's clients."""
+
+    kind = "network/policy-denied"
+    cause = "network_policy_denied"
+    system_level = "Virtualization"
+    fault_type = "Misconfiguration"
+
+    class Params(Model):
+        """Parameters."""
+
+        allowed: str = "gateway"
+        """The only client that the policy admits: one that does not exist."""
+
+    params: Params
+
+    @classmethod
+    def fits(cls, app: App, component: str) -> bool:
+        return any(component in s.depends_on() for s in app.services.values())
+
+    @property
+    def _name(self) -> str:
+        return f"{self.site.target}-ingress"
+
+    def _policy(self) -> Object:
+        def pods(name: str) -> Object:
+            return {"matchLabels": {"app.kubernetes.io/name": name}}
+
+        return {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": self._name, "namespace": self.site.namespace},
+            "spec": {
+                "podSelector": pods(self.site.target),
+                "policyTypes": ["Ingress"],
+                "ingress": [{"from": [{"podSelector": pods(self.params.allowed)}]}],
+            },
+        }
+
+    async def inject(self, env: Environment) -> None:
+        await env.kube.create(self._policy(), actor=ACTOR)
+
+    async def recover(self, env: Environment) -> None:
+        try:
+            await env.kube.delete("NetworkPolicy", self._name, env.namespace, actor=ACTOR)
+        except KubeError as error:
+            if error.reason != "NotFound":
+                raise
+
+    def fix(self) -> list[FixStep]:
+        arguments = {"kind": "NetworkPolicy", "name": self._name}
+        return [FixStep(tool="k8s_delete", arguments=arguments)]
+
+    def aliases(self) -> list[str]:
+        return [self._name]
+
+    async def postconditions(self, env: Environment) -> list[CheckResult]:
+        found = await env.kube.list("NetworkPolicy", env.namespace)
+        same = [p for p in found if p["metadata"]["name"] == self._name]
+        met = not same or same[0]["spec"] != self._policy()["spec"]
+        return [condition("policy", met, "the policy still denies" if not met else "not in force")]
+
+
+KINDS = (PolicyDenied,)

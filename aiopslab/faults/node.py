@@ -1,0 +1,81 @@
+"""Family ``node``: what happens below the pods.
+
+A tenant outside the app takes the processors of the node on which the target's pods run; the
+target's own figures look idle. Source: faults.md ``node-cpu-noisy-neighbour``; incidents.md CR-01.
+"""
+
+from __future__ import annotations
+
+import json
+
+from aiopslab.environments.protocol import Environment, Object
+from aiopslab.faults.base import Fault, condition
+from aiopslab.models.app import App
+from aiopslab.models.base import Model
+from aiopslab.models.evidence import CheckResult
+from aiopslab.models.truth import FixStep
+
+
+class NoisyNeighbour(Fault):
+    """A batch tenant without a limit lands on the target node."""
+
+    kind = "node/noisy-neighbour"
+    cause = "noisy_neighbour"
+    system_level = "Virtualization"
+    fault_type = "Operation Error"
+
+    class Params(Model):
+        """Parameters."""
+
+        threads: float = 48.0
+        """Runnable threads of the tenant."""
+        tenant: str = "batch-x"
+
+    params: Params
+
+    @classmethod
+    def fits(cls, app: App, component: str) -> bool:
+        return any(n.name == component for n in app.nodes)
+
+    async def inject(self, env: Environment) -> None:
+        await env.substrate.neighbour(
+            self.site.target, name=self.params.tenant, threads=self.params.threads
+        )
+
+    async def recover(self, env: Environment) -> None:
+        await env.substrate.neighbour(self.site.target, name=self.params.tenant, threads=0)
+
+    def fix(self) -> list[FixStep]:
+        expression: Object = {
+            "key": "kubernetes.io/hostname",
+            "operator": "NotIn",
+            "values": [self.site.target],
+        }
+        terms = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
+        required = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
+        spec = {"template": {"spec": {"affinity": {"nodeAffinity": required}}}}
+        patch = json.dumps({"spec": spec})
+        return [
+            FixStep(
+                tool="k8s_patch",
+                arguments={"kind": "Deployment", "name": name, "patch": patch},
+            )
+            for name in sorted(self.site.app.services)
+        ]
+
+    def aliases(self) -> list[str]:
+        return [f"node/{self.site.target}", self.params.tenant]
+
+    async def postconditions(self, env: Environment) -> list[CheckResult]:
+        pods = await env.kube.list("Pod", env.namespace)
+        there = sorted(
+            p["metadata"]["name"]
+            for p in pods
+            if p["spec"].get("nodeName") == self.site.target
+            and p["metadata"].get("labels", {}).get("app.kubernetes.io/name")
+            in self.site.app.services
+        )
+        return [condition("moved", not there, f"still on {self.site.target}: {there or 'none'}")]
+
+
+KINDS = (NoisyNeighbour,)

@@ -1,0 +1,93 @@
+"""Distractors: true but harmless happenings beside a fault, and in the twin too.
+
+They make "the most recent change" and "the loudest graph" bad answers. Not here: faults.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from aiopslab.environments.protocol import Environment
+from aiopslab.errors import UsageError
+from aiopslab.faults.base import edit, restart
+from aiopslab.models.app import App
+
+
+class Happening(ABC):
+    """One distractor, drawn."""
+
+    def __init__(self, app: App, target: str, params: dict[str, Any]) -> None:
+        self.app = app
+        self.target = target
+        self.params = params
+
+    @classmethod
+    @abstractmethod
+    def fits(cls, app: App, component: str) -> bool:
+        """Say whether it can happen to this component."""
+
+    @abstractmethod
+    async def happen(self, env: Environment) -> None:
+        """Do it."""
+
+
+class InnocentRollout(Happening):
+    """A service rolls to a newer version without a defect."""
+
+    @classmethod
+    def fits(cls, app: App, component: str) -> bool:
+        return cls._clean(app, component) is not None
+
+    @staticmethod
+    def _clean(app: App, component: str) -> str | None:
+        service = app.services.get(component)
+        releases = sorted(service.releases.items()) if service else []
+        return next((v for v, r in releases if r.bug is None), None)
+
+    async def happen(self, env: Environment) -> None:
+        image = self.app.services[self.target].image
+        ref = f"{image.name}:{self._clean(self.app, self.target)}"
+        containers = [{"name": self.target, "image": ref}]
+        patch = {"spec": {"template": {"spec": {"containers": containers}}}}
+        await edit(env, "Deployment", self.target, patch, actor="ci-pipeline")
+
+
+class InnocentConfig(Happening):
+    """A tunable that hardly matters gets a new value, with a restart."""
+
+    @classmethod
+    def fits(cls, app: App, component: str) -> bool:
+        return "LOG_LEVEL" in (app.services[component].config if component in app.services else {})
+
+    async def happen(self, env: Environment) -> None:
+        patch = {"data": {"FEATURE_BANNER": "spring-2026"}}
+        await edit(
+            env, "ConfigMap", f"{self.target}-config", patch, actor="config-sync", type="merge"
+        )
+        await restart(env, "Deployment", self.target, actor="config-sync")
+
+
+class LoadSpike(Happening):
+    """More users than usual; the target names the journey's entry, the factor is ``factor``."""
+
+    @classmethod
+    def fits(cls, app: App, component: str) -> bool:
+        return component in {j.entry for j in app.journeys.values()}
+
+    async def happen(self, env: Environment) -> None:
+        await env.traffic.scale(float(self.params.get("factor", 1.3)))
+
+
+KINDS: dict[str, type[Happening]] = {
+    "change/innocent-rollout": InnocentRollout,
+    "change/innocent-config": InnocentConfig,
+    "load/spike": LoadSpike,
+}
+
+
+def find(kind: str) -> type[Happening]:
+    """Return the class of a distractor kind."""
+    if kind not in KINDS:
+        raise UsageError(f"unknown distractor kind {kind!r}", hint=f"known: {sorted(KINDS)}")
+    return KINDS[kind]

@@ -1,0 +1,174 @@
+"""The owners' intent, checked: invariants, budget, forbidden acts, and what was lost.
+
+A snapshot is taken before the incident; after the agent's part the difference tells the blast
+radius and the losses. Mitigation that breaks the intent does not pass, however green the SLOs.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiopslab.environments.protocol import Environment, KubeError, Object
+from aiopslab.faults.base import condition
+from aiopslab.models.app import Invariant
+from aiopslab.models.evidence import CheckResult, ObjectChange
+from aiopslab.world.kube.quantity import parse_quantity
+
+KEPT_KINDS = (
+    "ConfigMap", "CronJob", "Deployment", "HorizontalPodAutoscaler", "NetworkPolicy",
+    "PersistentVolumeClaim", "PodDisruptionBudget", "Secret", "Service", "StatefulSet",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Objects of the namespace without status, by reference, and rows by table."""
+
+    objects: dict[str, Object]
+    rows: dict[str, int]
+
+
+async def snapshot(env: Environment) -> Snapshot:
+    """Take a snapshot."""
+    objects = await env.kube.snapshot(env.namespace)
+    by_ref = {_ref(o): o for o in objects}
+    return Snapshot(dict(sorted(by_ref.items())), await env.data_digest())
+
+
+def _ref(obj: Object) -> str:
+    meta = obj["metadata"]
+    return f"{obj['kind']}/{meta.get('namespace', '')}/{meta['name']}"
+
+
+def losses(before: Snapshot, after: Snapshot) -> list[ObjectChange]:
+    """Return what the snapshot had and is gone: objects of kept kinds, rows."""
+    gone = [
+        ObjectChange(ref=ref, change="removed")
+        for ref, obj in before.objects.items()
+        if obj["kind"] in KEPT_KINDS and ref not in after.objects
+    ]
+    for table, rows in sorted(before.rows.items()):
+        now = after.rows.get(table, 0)
+        if now < rows:
+            gone.append(ObjectChange(ref=table, change=f"rows: {rows} -> {now}"))
+    return gone
+
+
+def changes(before: Snapshot, after: Snapshot) -> list[ObjectChange]:
+    """Return every other difference between two snapshots' objects."""
+    found = []
+    for ref, obj in after.objects.items():
+        old = before.objects.get(ref)
+        if old is None:
+            found.append(ObjectChange(ref=ref, change="added"))
+        elif old != obj:
+            found.append(ObjectChange(ref=ref, change="; ".join(difference(old, obj))))
+    return found
+
+
+def difference(old: Any, new: Any, path: str = "") -> list[str]:
+    """Return ``path: old -> new`` for every leaf that differs, in sorted order."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        keys = sorted({*old, *new})
+        return [
+            line
+            for key in keys
+            for line in difference(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+        ]
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = enumerate(zip(old, new, strict=True))
+        return [line for i, (a, b) in pairs for line in difference(a, b, f"{path}[{i}]")]
+    return [] if old == new else [f"{path}: {old!r} -> {new!r}"]
+
+
+async def invariants(env: Environment, before: Snapshot, after: Snapshot) -> list[CheckResult]:
+    """Check every invariant of the app's intent and its CPU budget at the end of the episode."""
+    results = []
+    for invariant in env.app.intent.invariants:
+        for target in _targets(env, invariant):
+            results.append(await _check(env, invariant, target, before, after))
+    results.append(_budget(env, before, after))
+    return results
+
+
+def _targets(env: Environment, invariant: Invariant) -> list[str]:
+    if invariant.target != "*":
+        return [invariant.target]
+    stores = invariant.kind in ("volume_kept", "rows_kept")
+    return sorted(env.app.stores) if stores else sorted(env.app.services)
+
+
+async def _check(
+    env: Environment, invariant: Invariant, target: str, before: Snapshot, after: Snapshot
+) -> CheckResult:
+    id = f"{invariant.id}:{target}"
+    match invariant.kind:
+        case "ready_replicas" | "replicas_at_least":
+            field = "readyReplicas" if invariant.kind == "ready_replicas" else "replicas"
+            have = await _replicas(env, target, field)
+            return condition(id, have >= invariant.at_least, f"{field} {have}")
+        case "volume_kept":
+            lost = [x.ref for x in losses(before, after) if f"-{target}-" in x.ref]
+            return condition(id, not lost, f"lost {lost or 'nothing'}")
+        case "rows_kept":
+            lost = [x.ref for x in losses(before, after) if x.ref.startswith(f"table:{target}/")]
+            return condition(id, not lost, f"lost rows in {lost or 'no table'}")
+        case "object_exists":
+            kind, _, name = target.partition("/")
+            found = any(fnmatch.fnmatch(r, f"{kind}/*/{name}") for r in after.objects)
+            return condition(id, found, "exists" if found else "does not exist")
+
+
+async def _replicas(env: Environment, component: str, field: str) -> int:
+    kind = "StatefulSet" if component in env.app.stores else "Deployment"
+    try:
+        obj = await env.kube.get(kind, component, env.namespace)
+    except KubeError:
+        return 0
+    return int(obj.get("status", {}).get(field, 0))
+
+
+def _budget(env: Environment, before: Snapshot, after: Snapshot) -> CheckResult:
+    old, new = _cpu_requests(before), _cpu_requests(after)
+    allowed = old * (1.0 + env.app.intent.cpu_requests_growth)
+    return condition(
+        "cpu-budget",
+        new <= allowed + 1e-9,
+        f"CPU requests {old:.2f} -> {new:.2f}, {allowed:.2f} allowed",
+    )
+
+
+def _cpu_requests(state: Snapshot) -> float:
+    total = 0.0
+    for obj in state.objects.values():
+        if obj["kind"] not in ("Deployment", "StatefulSet"):
+            continue
+        for container in obj["spec"]["template"]["spec"]["containers"]:
+            request = container.get("resources", {}).get("requests", {}).get("cpu", "0")
+            total += float(parse_quantity(request)) * obj["spec"].get("replicas", 1)
+    return total
+
+
+def forbidden(patterns: Sequence[str], acts: Sequence[str]) -> list[CheckResult]:
+    """Check acts (``delete StatefulSet/rate-postgres``) against the forbidden patterns.
+
+    Args:
+        patterns: ``verb Kind/name`` with globs, or ``scale Kind/name below N``.
+        acts: What was done: ``verb Kind/name``, for scaling ``scale Kind/name to N``.
+    """
+    results = []
+    for pattern in patterns:
+        hits = [a for a in acts if _forbids(pattern, a)]
+        results.append(condition(f"forbidden:{pattern}", not hits, f"done: {hits or 'no'}"))
+    return results
+
+
+def _forbids(pattern: str, act: str) -> bool:
+    head, _, floor = pattern.partition(" below ")
+    done, _, count = act.partition(" to ")
+    if not fnmatch.fnmatch(done, head):
+        return False
+    return not floor or (count.isdigit() and int(count) < int(floor))

@@ -1,0 +1,95 @@
+"""Which components of an app a selector of an incident file means.
+
+Keys: ``kind`` (service, store, node), ``journey`` (on its call path), ``entry`` (users reach it),
+``replicas_min``, ``replicas_max``, ``language``, ``uses`` (db, cache), ``name`` (one or a list),
+``not`` (one or a list).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from aiopslab.errors import UsageError
+from aiopslab.models.app import App, Service, call_targets
+
+
+def components(app: App) -> list[str]:
+    """Name everything that can be a target: services, stores, nodes; sorted by kind and name."""
+    return [*sorted(app.services), *sorted(app.stores), *sorted(n.name for n in app.nodes)]
+
+
+def journey_path(app: App, journey: str) -> set[str]:
+    """Return the services and stores that serve a journey's requests, the entry included."""
+    spec = app.journeys[journey]
+    found = {spec.entry}
+    frontier = [f"{spec.entry} {s.request}" for s in spec.steps]
+    seen: set[str] = set()
+    while frontier:
+        call = frontier.pop()
+        if call in seen:
+            continue
+        seen.add(call)
+        name, _, endpoint = call.partition(" ")
+        service = app.services.get(name)
+        if service is None:
+            continue
+        found.add(name)
+        calls, roles = call_targets(service.endpoints.get(endpoint, []))
+        frontier += calls
+        found |= {service.uses[r] for r in roles if r in service.uses}
+    return found
+
+
+def select(app: App, selector: dict[str, Any]) -> list[str]:
+    """Return the components that match every key.
+
+    Raises:
+        UsageError: An unknown key.
+    """
+    unknown = sorted(set(selector) - set(_TESTS))
+    if unknown:
+        raise UsageError(f"unknown selector key {unknown[0]!r}", hint=f"known: {sorted(_TESTS)}")
+    return [
+        c
+        for c in components(app)
+        if all(_TESTS[key](app, c, want) for key, want in selector.items())
+    ]
+
+
+def _names(want: Any) -> list[str]:
+    return [want] if isinstance(want, str) else list(want)
+
+
+def _kind(app: App, component: str, want: Any) -> bool:
+    kinds = {
+        "service": set(app.services),
+        "store": set(app.stores),
+        "node": {n.name for n in app.nodes},
+    }
+    return component in kinds[want]
+
+
+def _service(test: Callable[[Service, Any], bool]) -> Callable[[App, str, Any], bool]:
+    def apply(app: App, component: str, want: Any) -> bool:
+        service = app.services.get(component)
+        return service is not None and test(service, want)
+
+    return apply
+
+
+def _entry(app: App, component: str, want: Any) -> bool:
+    return (component in {j.entry for j in app.journeys.values()}) == bool(want)
+
+
+_TESTS: dict[str, Callable[[App, str, Any], bool]] = {
+    "kind": _kind,
+    "journey": lambda app, c, want: c in journey_path(app, want),
+    "entry": _entry,
+    "replicas_min": _service(lambda s, want: s.replicas >= want),
+    "replicas_max": _service(lambda s, want: s.replicas <= want),
+    "language": _service(lambda s, want: s.language == want),
+    "uses": _service(lambda s, want: want in s.uses),
+    "name": lambda _, c, want: c in _names(want),
+    "not": lambda _, c, want: c not in _names(want),
+}

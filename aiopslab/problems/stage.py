@@ -1,0 +1,124 @@
+"""Stage a drawn incident on an environment, up to the hand-over.
+
+``lead_in`` lets the rest of the baseline pass and the distractors happen; ``strike`` breaks it;
+``await_symptom`` is the gate: an incident that does not hurt is an error of ours, never a
+problem. Written against the Environment protocol, so it stages on a cluster as well.
+"""
+
+from __future__ import annotations
+
+from aiopslab.environments.protocol import Environment
+from aiopslab.errors import InfraError
+from aiopslab.faults.base import Fault
+from aiopslab.models.incident import SliCondition, SymptomClause
+from aiopslab.problems.draw import WARM_S, DrawnIncident, Due
+
+POLL_S = 10.0
+"""Between two looks at the symptom gate."""
+
+
+async def lead_in(env: Environment, drawn: DrawnIncident) -> None:
+    """From the warm point to the incident's start: the rest of the baseline, distractors."""
+    start = env.now() + max(0.0, drawn.spec.baseline - WARM_S)
+    for due in sorted(drawn.distractors, key=lambda d: d.at):
+        await env.advance(max(0.0, start + due.at - env.now()))
+        await _act(env, due)
+    await env.advance(max(0.0, start - env.now()))
+    unmet = [c for c in await env.probe() if not c.met]
+    if unmet:
+        reasons = "; ".join(f"{c.id}: {c.detail}" for c in unmet)
+        raise InfraError("baseline", f"not healthy before the incident: {reasons}")
+
+
+async def strike(env: Environment, drawn: DrawnIncident, *, twin: bool) -> None:
+    """Apply the incident's load and, except in the twin, its faults."""
+    started = env.now()
+    if "scale" in drawn.spec.load:
+        await env.traffic.scale(float(drawn.spec.load["scale"]))
+    for due in [] if twin else sorted(drawn.faults, key=lambda d: d.at):
+        await env.advance(max(0.0, started + due.at - env.now()))
+        await _act(env, due)
+
+
+async def _act(env: Environment, due: Due) -> None:
+    if isinstance(due.act, Fault):
+        await due.act.inject(env)
+    else:
+        await due.act.happen(env)
+
+
+async def await_symptom(
+    env: Environment, drawn: DrawnIncident, *, twin: bool
+) -> tuple[float, str] | None:
+    """Wait until the incident is seen to hurt, then as long as a page takes to be read.
+
+    Returns:
+        When and how it was seen; None where nothing breaks.
+
+    Raises:
+        InfraError: The gate did not open in time.
+    """
+    symptom = drawn.spec.symptom
+    if twin or symptom is None:
+        await env.advance(drawn.twin_delay_s)
+        return None
+    deadline = env.now() + symptom.within
+    while env.now() < deadline:
+        await env.advance(POLL_S)
+        for clause in symptom.any:
+            seen = await holds(env, clause)
+            if seen:
+                at = env.now()
+                await env.advance(drawn.spec.handover)
+                return at, seen
+    wanted = "; ".join(str(c.model_dump(exclude_none=True)) for c in symptom.any)
+    raise InfraError("symptom", f"not seen within {symptom.within:.0f} s: {wanted}")
+
+
+async def holds(env: Environment, clause: SymptomClause) -> str:
+    """Return how a clause of the gate is seen to hold, or an empty string."""
+    if clause.alert is not None:
+        firing = [a for a in await env.telemetry.alerts() if a.state == "firing"]
+        return f"alert {clause.alert}" if clause.alert in {a.name for a in firing} else ""
+    if clause.sli is not None:
+        return await _sli_holds(env, clause.sli)
+    if clause.promql is not None:
+        return f"promql {clause.promql}" if await env.telemetry.instant(clause.promql) else ""
+    return ""
+
+
+async def _sli_holds(env: Environment, want: SliCondition) -> str:
+    now = env.now()
+    for window in await env.traffic.slis(now - want.over, now):
+        if window.journey != want.journey or not window.offered:
+            continue
+        success = window.succeeded / window.offered
+        if want.success_below is not None and success < want.success_below:
+            return f"{want.journey} success {success:.3f} < {want.success_below}"
+        p95 = window.p95_ms
+        if want.p95_ms_above is not None and p95 is not None and p95 > want.p95_ms_above:
+            return f"{want.journey} p95 {p95:.0f} ms > {want.p95_ms_above:.0f} ms"
+    return ""
+
+
+async def page(env: Environment) -> str | None:
+    """Return the text that wakes the on-call: the worst firing alert, else the broken SLO."""
+    firing = [a for a in await env.telemetry.alerts() if a.state == "firing"]
+    rank = {"critical": 0, "page": 0, "warning": 1}
+    if firing:
+        worst = min(firing, key=lambda a: (rank.get(a.severity, 2), a.active_at, a.name))
+        summary = worst.annotations.get("summary", "")
+        labels = ", ".join(f"{k}={v}" for k, v in sorted(worst.labels.items()))
+        more = f" (+{len(firing) - 1} more firing)" if len(firing) > 1 else ""
+        return f"[{worst.severity}] {worst.name}: {summary} {{{labels}}}{more}"
+    now = env.now()
+    for window in await env.traffic.slis(now - 120.0, now):
+        if window.offered and not window.met:
+            success = window.succeeded / window.offered
+            p95 = f"{window.p95_ms:.0f} ms" if window.p95_ms is not None else "unknown"
+            return (
+                f"SLO of journey {window.journey!r} is broken: success {success:.2%}"
+                f" (promise {window.slo_success:.2%}), p95 {p95}"
+                f" (promise {window.slo_p95_ms:.0f} ms)"
+            )
+    return None
