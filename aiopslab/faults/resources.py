@@ -12,7 +12,7 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.truth import FixStep
-from aiopslab.world.kube.quantity import parse_quantity
+from aiopslab.world.kube import quantity
 
 BOT = "cost-optimizer"
 
@@ -49,7 +49,7 @@ class _Limit(Fault):
 
     async def inject(self, env: Environment) -> None:
         _, request = self._declared()
-        lower = request is not None and parse_quantity(request) > parse_quantity(self._value())
+        lower = request is not None and quantity.parse(request) > quantity.parse(self._value())
         await self._set(env, self._value(), self._value() if lower else None)
 
     async def recover(self, env: Environment) -> None:
@@ -67,8 +67,8 @@ class _Limit(Fault):
         if deployment is not None:
             limits = container_of(deployment, name).get("resources", {}).get("limits", {})
         now = limits.get(self.resource)
-        bad = parse_quantity(self._value())
-        met = deployment is not None and (now is None or parse_quantity(now) > bad * 1.5)
+        bad = quantity.parse(self._value())
+        met = deployment is not None and (now is None or quantity.parse(now) > bad * 1.5)
         limit = condition("limit", met, f"{self.resource} limit is {now or 'not set'}")
         return [limit, await rolled_out(env, "Deployment", name)]
 

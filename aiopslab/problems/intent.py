@@ -15,7 +15,7 @@ from aiopslab.environments.protocol import Environment, KubeError, Object
 from aiopslab.faults.base import condition
 from aiopslab.models.app import Invariant
 from aiopslab.models.evidence import CheckResult, ObjectChange
-from aiopslab.world.kube.quantity import parse_quantity
+from aiopslab.world.kube import quantity
 
 KEPT_KINDS = (
     "ConfigMap", "CronJob", "Deployment", "HorizontalPodAutoscaler", "NetworkPolicy",
@@ -86,12 +86,12 @@ def difference(old: Any, new: Any, path: str = "") -> list[str]:
 
 async def invariants(env: Environment, before: Snapshot, after: Snapshot) -> list[CheckResult]:
     """Check every invariant of the app's intent and its CPU budget at the end of the episode."""
-    results = []
-    for invariant in env.app.intent.invariants:
-        for target in _targets(env, invariant):
-            results.append(await _check(env, invariant, target, before, after))
-    results.append(_budget(env, before, after))
-    return results
+    results = [
+        await _check(env, invariant, target, before, after)
+        for invariant in env.app.intent.invariants
+        for target in _targets(env, invariant)
+    ]
+    return [*results, _budget(env, before, after)]
 
 
 def _targets(env: Environment, invariant: Invariant) -> list[str]:
@@ -148,7 +148,7 @@ def _cpu_requests(state: Snapshot) -> float:
             continue
         for container in obj["spec"]["template"]["spec"]["containers"]:
             request = container.get("resources", {}).get("requests", {}).get("cpu", "0")
-            total += float(parse_quantity(request)) * obj["spec"].get("replicas", 1)
+            total += float(quantity.parse(request)) * obj["spec"].get("replicas", 1)
     return total
 
 
