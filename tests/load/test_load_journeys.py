@@ -1,0 +1,57 @@
+"""What users ask for."""
+
+import random
+from collections import Counter
+
+import pytest
+
+from aiopslab.errors import UsageError
+from aiopslab.load.journeys import Script, compile_draw
+from aiopslab.models.app import Journey
+from aiopslab.seeds import Streams
+
+
+def journey(**fields: object) -> Journey:
+    base = {"entry": "web", "rate": 1.0, "steps": [{"request": "GET /a"}]}
+    return Journey.model_validate({**base, **fields})
+
+
+def test_a_zipf_draw_prefers_low_ranks_in_proportion() -> None:
+    draw, stream = compile_draw({"zipf": {"n": 3, "s": 1.0}}), random.Random(1)
+    seen = Counter(draw(stream) for _ in range(20_000))
+    assert set(seen) == {"1", "2", "3"}
+    assert seen["1"] / seen["2"] == pytest.approx(2.0, rel=0.1)
+    assert seen["1"] / seen["3"] == pytest.approx(3.0, rel=0.1)
+
+
+def test_an_int_draw_includes_both_ends_and_a_choice_every_value() -> None:
+    stream = random.Random(1)
+    assert {compile_draw({"int": [1, 3]})(stream) for _ in range(100)} == {"1", "2", "3"}
+    assert {compile_draw({"choice": ["x", 7]})(stream) for _ in range(100)} == {"x", "7"}
+    assert compile_draw(5)(stream) == "5"
+
+
+@pytest.mark.parametrize("spec", [{"zipf": {"n": 0, "s": 1}}, {"choice": []}, {"int": [3, 1]}, {}])
+def test_a_malformed_draw_is_the_users_mistake(spec: object) -> None:
+    with pytest.raises(UsageError, match="is not a draw"):
+        compile_draw(spec)
+
+
+def test_a_malformed_request_names_the_journey() -> None:
+    with pytest.raises(UsageError, match=r"'buy'.*'/a' is not a request"):
+        Script("buy", journey(steps=[{"request": "/a"}]), Streams(1))
+
+
+def test_a_session_has_every_step_and_pauses_between_them() -> None:
+    steps = [{"request": "GET /a", "params": {"n": {"int": [1, 9]}}}, {"request": "POST /b"}]
+    visits = Script("j", journey(steps=steps, think_s=2.0), Streams(1)).session()
+    assert [(v.method, v.path) for v in visits] == [("GET", "/a"), ("POST", "/b")]
+    assert visits[0].think_s == 0.0
+    assert visits[1].think_s > 0.0
+    assert visits[0].params["n"] in set("123456789")
+
+
+def test_two_scripts_of_one_seed_draw_the_same_sessions() -> None:
+    steps = [{"request": "GET /a", "params": {"n": {"zipf": {"n": 50, "s": 1.1}}}}]
+    one, two = (Script("j", journey(steps=steps), Streams(4)) for _ in range(2))
+    assert [one.session() for _ in range(20)] == [two.session() for _ in range(20)]

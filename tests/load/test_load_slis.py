@@ -1,0 +1,99 @@
+"""What users experienced, in windows and buckets."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aiopslab.load.slis import Slis
+from aiopslab.models.app import Slo
+
+SLO = {"search": Slo(success=0.9, p95_ms=100.0)}
+
+
+def filled(rows: list[tuple[float, float, bool]]) -> Slis:
+    slis = Slis(SLO)
+    for start, latency, ok in rows:
+        slis.record("search", start, latency, ok=ok)
+    return slis
+
+
+def test_a_window_counts_by_intended_start_and_excludes_its_end() -> None:
+    slis = filled([(0.0, 9.0, True), (5.0, 0.1, False), (10.0, 0.1, True)])
+    (window,) = slis.window(0.0, 10.0)
+    assert (window.offered, window.succeeded) == (2, 1)
+
+
+def test_an_empty_window_is_not_met() -> None:
+    (window,) = filled([]).window(0.0, 10.0)
+    assert (window.offered, window.met, window.p95_ms) == (0, False, None)
+
+
+def test_percentiles_are_of_successful_requests_only() -> None:
+    slis = filled([(1.0, 0.05, True)] * 19 + [(1.0, 3.0, False)])
+    (window,) = slis.window(0.0, 10.0)
+    assert window.p99_ms == pytest.approx(50.0)
+    assert window.met
+
+
+@pytest.mark.parametrize(("latency", "ok"), [(0.5, True), (0.01, False)])
+def test_slow_answers_and_failures_both_break_the_promise(latency: float, ok: bool) -> None:
+    (window,) = filled([(1.0, latency, ok)] * 10).window(0.0, 10.0)
+    assert not window.met
+
+
+def test_violation_counts_only_the_buckets_that_missed() -> None:
+    slis = filled([(1.0, 0.01, True), (11.0, 0.01, False), (21.0, 0.5, True), (31.0, 0.01, True)])
+    assert slis.violation_seconds(0.0, 40.0) == 20.0
+    assert slis.violation_seconds(0.0, 15.0) == 5.0  # the last bucket is cut at the end
+
+
+def test_silence_is_no_violation() -> None:
+    assert filled([]).violation_seconds(0.0, 60.0) == 0.0
+
+
+def test_restoration_is_the_end_of_the_last_bad_bucket() -> None:
+    slis = filled([(1.0, 0.01, False), (11.0, 0.01, True), (21.0, 0.01, False), (31.0, 0.01, True)])
+    assert slis.restored_at(0.0, 40.0) == 30.0
+    assert slis.restored_at(0.0, 30.0) is None
+    assert slis.restored_at(30.0, 40.0) == 30.0
+
+
+def test_a_journey_without_promise_is_not_reported() -> None:
+    slis = Slis(SLO)
+    slis.record("probe", 1.0, 0.1, ok=False)
+    assert len(slis) == 0
+
+
+latencies = st.lists(st.floats(0.0, 5.0), min_size=1, max_size=80)
+
+
+@given(latencies)
+@settings(max_examples=60, deadline=None)
+def test_percentiles_agree_with_order_statistics(values: list[float]) -> None:
+    (window,) = filled([(1.0, value, True) for value in values]).window(0.0, 2.0)
+    ordered = sorted(values)
+    for q, seen in ((0.5, window.p50_ms), (0.95, window.p95_ms), (0.99, window.p99_ms)):
+        rank = q * (len(ordered) - 1)
+        low = int(rank)
+        high = min(low + 1, len(ordered) - 1)
+        expected = ordered[low] + (ordered[high] - ordered[low]) * (rank - low)
+        assert seen == pytest.approx(expected * 1000.0, rel=1e-9, abs=1e-9)
+
+
+rows = st.lists(st.tuples(st.floats(0, 99.9), st.floats(0, 0.3), st.booleans()), max_size=60)
+
+
+@given(rows)
+@settings(max_examples=60, deadline=None)
+def test_buckets_agree_with_windows(found: list[tuple[float, float, bool]]) -> None:
+    slis = filled(found)
+    broken = [
+        window.offered > 0 and not window.met
+        for at in range(0, 100, 10)
+        for window in slis.window(float(at), at + 10.0)
+    ]
+    assert slis.violation_seconds(0.0, 100.0) == 10.0 * sum(broken)
+    last = int(np.flatnonzero(broken)[-1]) if any(broken) else -1
+    expected = None if last == 9 else 10.0 * (last + 1)
+    assert slis.restored_at(0.0, 100.0) == expected
