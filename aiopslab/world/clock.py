@@ -1,0 +1,261 @@
+"""The clock of the world: an asyncio event loop on virtual time.
+
+Plain asyncio code (tasks, futures, ``sleep``, ``timeout``, queues, locks) runs on it unchanged.
+Time stands still while code runs and jumps to the next timer when nothing is ready, so ten
+virtual minutes take as long as the work in them. Order is total: by time, then by the sequence
+in which things were scheduled. The loop owns no file descriptor and no thread; it can be forked.
+
+Not here: how virtual time follows an agent's steps (``environments.sim``). Neighbours: ``cpu`` and
+``network`` schedule on it directly, everything else through asyncio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from asyncio import events
+from collections import deque
+from collections.abc import Callable, Coroutine
+from heapq import heapify, heappop, heappush
+from typing import Any, TypeVar
+
+from aiopslab.errors import InfraError
+
+T = TypeVar("T")
+
+_FEW_TIMERS = 256
+"""Below this many cancelled timers the heap is not worth compacting."""
+
+
+class WorldFailure(InfraError):
+    """A task of the world died of an error that is no event of the world: a defect of ours."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("world", message)
+
+
+class Handle:
+    """A scheduled callback; what ``call_soon`` and ``call_at`` return."""
+
+    __slots__ = ("_args", "_callback", "_context", "_loop", "_when")
+
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        when: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        context: contextvars.Context | None,
+    ) -> None:
+        self._loop = loop
+        self._when = when
+        self._callback: Callable[..., object] | None = callback
+        self._args = args
+        self._context = context
+
+    def cancel(self) -> None:
+        """Make the callback not happen; does nothing once it has run or was cancelled."""
+        if self._callback is not None:
+            self._callback = None
+            self._args = ()
+            self._loop._count_cancelled()
+
+    def cancelled(self) -> bool:
+        """Return whether the callback will not run (any more)."""
+        return self._callback is None
+
+    def when(self) -> float:
+        """Return the time it is due, in unix seconds of the world."""
+        return self._when
+
+
+class VirtualLoop(asyncio.AbstractEventLoop):
+    """An event loop whose ``time()`` is unix seconds of the world.
+
+    Args:
+        start: The time at the beginning, in unix seconds.
+    """
+
+    def __init__(self, start: float) -> None:
+        self.failures: list[BaseException] = []
+        """Errors that nobody retrieved; the next or running ``run_until`` raises them."""
+        self._now = start
+        self._sequence = 0
+        self._timers: list[tuple[float, int, Handle]] = []
+        self._ready: deque[Handle] = deque()
+        self._cancelled = 0
+        self._running = False
+
+    # -- driving ----------------------------------------------------------------------------------
+
+    def run_until(self, t: float) -> None:
+        """Fire everything due up to and including ``t``; afterwards ``time()`` is ``t``.
+
+        Raises:
+            ValueError: ``t`` lies in the past.
+            WorldFailure: A task of the world died unexpectedly.
+        """
+        if t < self._now:
+            raise ValueError(f"cannot run until {t!r}: it is {self._now!r} already")
+        self._drive(t, None)
+        self._now = t
+
+    def run_until_complete(self, coro: Coroutine[Any, Any, T], *, limit_s: float = 3600.0) -> T:  # type: ignore[override]
+        """Run a coroutine to its end, letting as much virtual time pass as it needs.
+
+        Args:
+            coro: What to run.
+            limit_s: Virtual seconds after which it is cancelled.
+
+        Raises:
+            WorldFailure: Not done within the limit, or a task of the world died. What the
+                coroutine itself raises comes out unchanged.
+        """
+        task = self.create_task(coro)
+        self._drive(self._now + limit_s, task)
+        if not task.done():
+            task.cancel()
+            self._drive(self._now, None)
+            raise WorldFailure(f"{coro!r} not done after {limit_s:g} virtual seconds")
+        return task.result()
+
+    def _drive(self, until: float, task: asyncio.Task[Any] | None) -> None:
+        """Fire events in order until nothing is due by ``until``, or ``task`` is done."""
+        if self._running:
+            raise RuntimeError("the world's loop is running already")
+        outer = events._get_running_loop()
+        events._set_running_loop(self)
+        self._running = True
+        ready, timers, failures = self._ready, self._timers, self.failures
+        try:
+            while not failures:
+                while ready:
+                    handle = ready.popleft()
+                    callback = handle._callback
+                    if callback is not None:
+                        # Marked as gone first: cancelling what runs or ran must not be counted.
+                        handle._callback = None
+                        context = handle._context
+                        if context is None:
+                            callback(*handle._args)
+                        else:
+                            context.run(callback, *handle._args)
+                        if failures:
+                            break
+                if failures or (task is not None and task.done()) or not timers:
+                    break
+                when = timers[0][0]
+                if when > until:
+                    break
+                handle = heappop(timers)[2]
+                if handle._callback is None:
+                    self._cancelled -= 1
+                    continue
+                self._now = when
+                ready.append(handle)
+        finally:
+            self._running = False
+            events._set_running_loop(outer)
+        if failures:
+            self._raise_failures()
+
+    def _raise_failures(self) -> None:
+        found, self.failures[:] = list(self.failures), []
+        first = found[0]
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        raise WorldFailure(f"{type(first).__name__}: {first}{more}") from first
+
+    # -- scheduling -------------------------------------------------------------------------------
+
+    def time(self) -> float:
+        """Return unix seconds of the world."""
+        return self._now
+
+    def call_soon(  # type: ignore[override]
+        self,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> Handle:
+        """Schedule a callback for now, after what is already scheduled for now."""
+        handle = Handle(self, self._now, callback, args, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_later(  # type: ignore[override]
+        self,
+        delay: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> Handle:
+        """Schedule a callback in ``delay`` seconds."""
+        return self.call_at(self._now + delay, callback, *args, context=context)
+
+    def call_at(  # type: ignore[override]
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> Handle:
+        """Schedule a callback at a time; a time in the past means now."""
+        if when < self._now:
+            when = self._now
+        handle = Handle(self, when, callback, args, context)
+        self._sequence = sequence = self._sequence + 1
+        heappush(self._timers, (when, sequence, handle))
+        return handle
+
+    def _count_cancelled(self) -> None:
+        """Note a cancelled handle; drop dead timers once they are the larger part of the heap.
+
+        Every request arms a deadline that is almost always cancelled long before it is due. A
+        cancelled ``call_soon`` is counted too, which only makes the compaction come earlier.
+        """
+        self._cancelled += 1
+        timers = self._timers
+        if self._cancelled > _FEW_TIMERS and self._cancelled * 2 > len(timers):
+            timers[:] = [entry for entry in timers if entry[2]._callback is not None]
+            heapify(timers)
+            self._cancelled = 0
+
+    # -- what asyncio asks of a loop --------------------------------------------------------------
+
+    def create_future(self) -> asyncio.Future[Any]:
+        """Create a future of this loop."""
+        return asyncio.Future(loop=self)
+
+    def create_task(  # type: ignore[override]
+        self,
+        coro: Coroutine[Any, Any, T],
+        *,
+        name: str | None = None,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Task[T]:
+        """Create a task; an exception that nobody retrieves ends up in ``failures``."""
+        # A constant name saves the formatting of a number nobody reads.
+        return asyncio.Task(coro, loop=self, name=name or "task", context=context)
+
+    def call_exception_handler(self, context: dict[str, Any]) -> None:
+        """Collect what asyncio reports: errors that nobody retrieved."""
+        error = context.get("exception")
+        self.failures.append(
+            error if error is not None else RuntimeError(context.get("message", "unknown error"))
+        )
+
+    def fail(self, error: BaseException) -> None:
+        """Report an error that is a defect of ours, not an event of the world."""
+        self.failures.append(error)
+
+    def is_running(self) -> bool:
+        """Return whether events are being fired right now."""
+        return self._running
+
+    def is_closed(self) -> bool:
+        """Return False: there is nothing to close."""
+        return False
+
+    def get_debug(self) -> bool:
+        """Return False: asyncio's debug mode reads the host's clock."""
+        return False
