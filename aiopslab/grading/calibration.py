@@ -1,0 +1,39 @@
+"""Proper scores of stated confidence.
+
+Brier is the mean of ``(c - y)^2``: 0 is best, 0.25 is what "0.5, always" gets, 1 is certain and
+wrong. Not here: binned errors (ECE), which need some two hundred answers before they say anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def brier(confidence: float, right: bool) -> float:
+    """Return the squared error of a stated probability that the answer is right."""
+    return (confidence - float(right)) ** 2
+
+
+def brier_of_distribution(stated: Sequence[tuple[float, bool]], *, other_is_right: bool) -> float:
+    """Return the multi-class Brier score of a stated distribution, in [0, 2].
+
+    The probability left over belongs to the class "something else".
+
+    Args:
+        stated: Probability of each candidate and whether it is right; of several right ones each
+            is credited with an equal share.
+        other_is_right: The truth is none of the candidates.
+    """
+    n_right = sum(right for _, right in stated)
+    left = max(0.0, 1.0 - sum(p for p, _ in stated))
+    total = (left - float(other_is_right)) ** 2
+    for p, right in stated:
+        total += (p - (1.0 / n_right if right else 0.0)) ** 2
+    return total
+
+
+def overconfidence(pairs: Sequence[tuple[float, bool]]) -> float | None:
+    """Return mean confidence minus share right; None without pairs."""
+    if not pairs:
+        return None
+    return sum(c - float(y) for c, y in pairs) / len(pairs)

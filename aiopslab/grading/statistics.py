@@ -1,0 +1,81 @@
+"""Intervals and reliability: Wilson, cluster bootstrap, pass^k.
+
+Numbers only: no records, no trials. The unit of resampling is the caller's; in a run it is the
+incident, because its four tasks and its repeats are not independent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+Z95 = 1.959963984540054
+"""The 97.5 % quantile of the normal distribution."""
+RESAMPLES = 10_000
+
+
+def wilson(successes: int, n: int, z: float = Z95) -> tuple[float, float] | None:
+    """Return Wilson's score interval of a proportion; None when n is 0."""
+    if n == 0:
+        return None
+    p = successes / n
+    scale = 1.0 + z * z / n
+    centre = (p + z * z / (2 * n)) / scale
+    half = z * math.sqrt(p * (1.0 - p) / n + z * z / (4.0 * n * n)) / scale
+    # At 0 and n successes the bound is the proportion itself; rounding must not cross it.
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == n else min(1.0, centre + half)
+    return low, high
+
+
+def cluster_bootstrap(
+    clusters: Mapping[str, Sequence[float]], *, seed: int, resamples: int = RESAMPLES
+) -> tuple[float, float] | None:
+    """Return the percentile interval of the mean, resampling whole clusters.
+
+    The statistic is the ratio of sums (the mean over all values), so clusters weigh by their
+    size. Names are sorted: the order in which trials ended does not matter.
+
+    Returns:
+        The 2.5 % and 97.5 % percentiles; None with fewer than two clusters, where resampling
+        would claim certainty.
+    """
+    filled = [clusters[name] for name in sorted(clusters) if clusters[name]]
+    if len(filled) < 2:
+        return None
+    sums = np.array([math.fsum(values) for values in filled])
+    sizes = np.array([len(values) for values in filled], dtype=float)
+    picks = np.random.default_rng(seed).integers(0, len(filled), size=(resamples, len(filled)))
+    means = sums[picks].sum(axis=1) / sizes[picks].sum(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def pass_at_k(n: int, c: int, k: int) -> float:
+    """Return the chance that at least one of k tries succeeds: ``1 - C(n-c, k) / C(n, k)``."""
+    _at_most(k, n)
+    return 1.0 - math.comb(n - c, k) / math.comb(n, k)
+
+
+def pass_hat_k(n: int, c: int, k: int) -> float:
+    """Return the chance that all of k tries succeed: ``C(c, k) / C(n, k)`` (pass^k).
+
+    Args:
+        n: Trials of one problem.
+        c: How many of them passed.
+        k: Tries; at most n.
+    """
+    _at_most(k, n)
+    return math.comb(c, k) / math.comb(n, k)
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """Return the mean; None of nothing."""
+    return math.fsum(values) / len(values) if values else None
+
+
+def _at_most(k: int, n: int) -> None:
+    if not 1 <= k <= n:
+        raise ValueError(f"k = {k} tries out of n = {n} trials; k must be from 1 to n")
