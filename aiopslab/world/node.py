@@ -1,0 +1,93 @@
+"""A node: a machine with cores, memory, a disk, and tenants that are not ours.
+
+Not here: the Node object of Kubernetes and its conditions (kubelet and node lifecycle controller),
+the network (``network`` knows nodes by name). Neighbours: ``cpu``, ``memory``, ``disk``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aiopslab.models.app import NodeSpec
+from aiopslab.world.clock import VirtualLoop
+from aiopslab.world.cpu import CpuGroup, NodeCpu
+from aiopslab.world.disk import Volume
+from aiopslab.world.memory import MemoryGroup, NodeMemory
+
+SYSTEM_MEMORY = 512 * 2**20
+"""Bytes held by the operating system, container runtime and kubelet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A tenant of the machine that is not in the cluster: its shares of CPU and memory."""
+
+    cpu: CpuGroup
+    memory: MemoryGroup
+
+
+class Node:
+    """A machine of the cluster.
+
+    Args:
+        loop: The world's clock.
+        spec: Name and sizes.
+        ip: Address of the machine.
+    """
+
+    def __init__(self, loop: VirtualLoop, spec: NodeSpec, ip: str) -> None:
+        self.name = spec.name
+        self.zone = spec.zone
+        self.ip = ip
+        self.cores = spec.cpu
+        self.cpu = NodeCpu(loop, spec.cpu)
+        self.memory = NodeMemory(spec.memory, system=SYSTEM_MEMORY)
+        self.disk = Volume(spec.disk)
+        self.booted_at = loop.time()
+        """Unix seconds; for ``uptime``."""
+        self._neighbours: dict[str, Neighbour] = {}
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Well-known labels of the Node object."""
+        return {
+            "kubernetes.io/hostname": self.name,
+            "kubernetes.io/os": "linux",
+            "kubernetes.io/arch": "amd64",
+            "topology.kubernetes.io/zone": self.zone,
+        }
+
+    @property
+    def neighbours(self) -> Mapping[str, Neighbour]:
+        """Tenants outside the cluster, by name."""
+        return self._neighbours
+
+    def neighbour(
+        self, name: str, *, threads: float, memory: int = 0, weight: float | None = None
+    ) -> None:
+        """Set what a tenant outside the cluster takes.
+
+        Args:
+            name: The tenant.
+            threads: Threads that always run, fractions allowed; 0 and no memory removes it.
+            memory: Bytes it holds.
+            weight: Cores of request its CPU share counts as; by default a quarter of a core per
+                thread, the order of what the cluster's own pods request.
+        """
+        tenant = self._neighbours.get(name)
+        if threads <= 0.0 and memory <= 0:
+            if tenant is not None:
+                tenant.cpu.close()
+                tenant.memory.close()
+                del self._neighbours[name]
+            return
+        if tenant is None:
+            tenant = self._neighbours[name] = Neighbour(
+                cpu=self.cpu.group(name, request=0.0, limit=None),
+                memory=self.memory.group(request=memory, limit=None),
+            )
+        tenant.cpu.request = threads * 0.25 if weight is None else weight
+        tenant.cpu.spin(max(0.0, threads))
+        tenant.memory.request = memory
+        tenant.memory.hold("resident", memory)
