@@ -13,9 +13,9 @@ from aiopslab.models.truth import RootCause
 
 _KINDS = frozenset({
     "component", "service", "services", "svc", "deployment", "deployments", "deploy",
-    "statefulset", "statefulsets", "sts", "replicaset", "replicasets", "rs", "daemonset", "ds", "pod", "pods",
-    "po", "job", "jobs", "cronjob", "cronjobs", "cj", "node", "nodes", "no", "store", "database",
-    "cache", "configmap", "cm", "secret", "container",
+    "statefulset", "statefulsets", "sts", "replicaset", "replicasets", "rs", "daemonset", "ds",
+    "pod", "pods", "po", "job", "jobs", "cronjob", "cronjobs", "cj", "node", "nodes", "no",
+    "store", "database", "cache", "configmap", "cm", "secret", "container",
 })  # fmt: skip
 # Kubernetes draws the random parts of pod names from an alphabet without vowels, 0, 1 and 3, so a
 # replica's suffix is told from a component's own hyphenated word ("rate-postgres" is not "rate").

@@ -1,0 +1,94 @@
+"""Files that survive a power cut and compare byte for byte: deterministic JSON, atomic writes.
+
+Keys are sorted, floats are Python's shortest round-trip form, NaN is refused. A document is
+written beside its place and renamed into it; a journal (``.jsonl``) is only ever appended to.
+Not here: which files a record consists of (``records``).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from aiopslab.errors import UsageError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def encode(value: Any, *, indent: int | None = 2) -> str:
+    """Encode a model or plain data as JSON; equal values give equal text."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json", by_alias=True)
+    separators = None if indent else (",", ":")
+    return json.dumps(
+        value,
+        sort_keys=True,
+        indent=indent,
+        separators=separators,
+        ensure_ascii=False,
+        allow_nan=False,
+    )
+
+
+def write(path: Path, value: Any) -> None:
+    """Write a JSON document atomically: it is there whole, or as it was before."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with beside.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(encode(value) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames in a directory durable, where the platform can."""
+    if os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def append(path: Path, value: Any) -> None:
+    """Append one line to a journal; what is flushed survives a killed process."""
+    with path.open("a", encoding="utf-8", newline="\n") as file:
+        file.write(encode(value, indent=None) + "\n")
+
+
+def read(path: Path, model: type[M]) -> M:
+    """Read a document into its model.
+
+    Raises:
+        UsageError: It is missing, or not what it should be.
+    """
+    try:
+        return model.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"{str(path)!r} does not exist") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "(top level)"
+        raise UsageError(f"{str(path)!r} is not a valid record: {where}: {first['msg']}") from error
+
+
+def read_journal(path: Path, model: type[M]) -> list[M]:
+    """Read a journal; a last line cut off by a crash is left out."""
+    return list(_lines(path, model)) if path.exists() else []
+
+
+def _lines(path: Path, model: type[M]) -> Iterator[M]:
+    text = path.read_text(encoding="utf-8")
+    whole = text[: text.rfind("\n") + 1]
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            yield model.model_validate_json(line)
+        except ValidationError as error:
+            raise UsageError(f"{path}:{number}: not a valid record line") from error

@@ -1,0 +1,174 @@
+"""The directories of a run and of a trial: who writes which file, and when one is complete.
+
+    <run>/run.json lock.json results.json events.jsonl
+    <run>/trials/<problem>__<k>/steps.jsonl answer.json evidence.json grade.json
+                                telemetry/*.parquet truth/truth.json trial.json
+    <run>/trials/<problem>__<k>/attempts/<n>/...      superseded tries of a lab that failed
+
+``trial.json`` is written last: a trial is complete exactly if it is there. Nothing is deleted.
+Not here: how a file is written (``documents``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import BaseModel, TypeAdapter
+
+from aiopslab.errors import UsageError
+from aiopslab.models.answer import Answer
+from aiopslab.models.evidence import Evidence
+from aiopslab.models.grade import Grade
+from aiopslab.models.lock import Lock
+from aiopslab.models.run import PlannedTrial, Results, RunRecord
+from aiopslab.models.trial import Step, Trial
+from aiopslab.models.truth import Truth
+from aiopslab.orchestrator import documents, wallclock
+
+_ANSWER: TypeAdapter[Answer | None] = TypeAdapter(Answer | None)
+_ATTEMPTS = "attempts"
+
+
+@dataclass(frozen=True, slots=True)
+class TrialDirectory:
+    """The record of one trial."""
+
+    path: Path
+
+    @property
+    def complete(self) -> bool:
+        """Whether the trial came to its end and was written whole."""
+        return (self.path / "trial.json").exists()
+
+    @property
+    def telemetry(self) -> Path:
+        """Where the telemetry's Parquet files go."""
+        return self.path / "telemetry"
+
+    def open(self) -> None:
+        """Make the directory; whatever an earlier try left moves to ``attempts/N``."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        left = sorted(p for p in self.path.iterdir() if p.name != _ATTEMPTS)
+        if not left:
+            return
+        attempts = self.path / _ATTEMPTS
+        attempts.mkdir(exist_ok=True)
+        taken = [int(p.name) for p in attempts.iterdir() if p.name.isdigit()]
+        target = attempts / str(max(taken, default=0) + 1)
+        target.mkdir()
+        # trial.json goes first: a crash in the middle must not leave half a record that counts.
+        for path in sorted(left, key=lambda p: (p.name != "trial.json", p.name)):
+            path.rename(target / path.name)
+        documents.sync_directory(self.path)
+
+    def retries(self) -> int:
+        """Return how many superseded tries there are."""
+        attempts = self.path / _ATTEMPTS
+        return len(list(attempts.iterdir())) if attempts.is_dir() else 0
+
+    def add_step(self, step: Step) -> None:
+        """Append a step as it happens."""
+        documents.append(self.path / "steps.jsonl", step)
+
+    def write_parts(
+        self, *, answer: Answer | None, truth: Truth, evidence: Evidence, grade: Grade | None
+    ) -> None:
+        """Write all that grading reads, and the grade."""
+        dumped = None if answer is None else answer.model_dump(mode="json")
+        documents.write(self.path / "answer.json", dumped)
+        documents.write(self.path / "evidence.json", evidence)
+        (self.path / "truth").mkdir(exist_ok=True)
+        documents.write(self.path / "truth" / "truth.json", truth)
+        if grade is not None:
+            self.write_grade(grade)
+
+    def write_grade(self, grade: Grade) -> None:
+        """Write the grade; also when the trial is graded again."""
+        documents.write(self.path / "grade.json", grade)
+
+    def write_log(self, text: str) -> None:
+        """Keep what an agent's or the lab's failure printed, for people."""
+        (self.path / "error.txt").write_text(text, encoding="utf-8")
+
+    def finish(self, trial: Trial) -> None:
+        """Write ``trial.json``: from now on the trial is complete."""
+        documents.write(self.path / "trial.json", trial)
+
+    def trial(self) -> Trial:
+        """Read ``trial.json``."""
+        return documents.read(self.path / "trial.json", Trial)
+
+    def steps(self) -> list[Step]:
+        """Read the steps in order."""
+        return documents.read_journal(self.path / "steps.jsonl", Step)
+
+    def answer(self) -> Answer | None:
+        """Read the answer; None if none was submitted."""
+        path = self.path / "answer.json"
+        return _ANSWER.validate_json(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def evidence(self) -> Evidence:
+        """Read the evidence."""
+        return documents.read(self.path / "evidence.json", Evidence)
+
+    def truth(self) -> Truth:
+        """Read the answer key."""
+        return documents.read(self.path / "truth" / "truth.json", Truth)
+
+    def grade(self) -> Grade | None:
+        """Read the grade; None where the lab failed."""
+        path = self.path / "grade.json"
+        return documents.read(path, Grade) if path.exists() else None
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """The record of one run."""
+
+    path: Path
+
+    @classmethod
+    def find(cls, path: Path) -> RunDirectory:
+        """Return the run at a path.
+
+        Raises:
+            UsageError: There is none.
+        """
+        if not (path / "run.json").is_file():
+            raise UsageError(f"no run at {str(path)!r}", hint="aiopslab list runs")
+        return cls(path)
+
+    def open(self) -> None:
+        """Make the directory."""
+        (self.path / "trials").mkdir(parents=True, exist_ok=True)
+
+    def trial(self, plan: PlannedTrial) -> TrialDirectory:
+        """Return the directory of a planned trial."""
+        return TrialDirectory(self.path / "trials" / plan.directory)
+
+    def event(self, kind: str, **fields: object) -> None:
+        """Append to the run's journal."""
+        entry = {"time": wallclock.timestamp(), "event": kind, **fields}
+        documents.append(self.path / "events.jsonl", entry)
+
+    def record(self) -> RunRecord:
+        """Read ``run.json``."""
+        return documents.read(self.path / "run.json", RunRecord)
+
+    def lock(self) -> Lock:
+        """Read ``lock.json``."""
+        return documents.read(self.path / "lock.json", Lock)
+
+    def results(self) -> Results:
+        """Read ``results.json``."""
+        return documents.read(self.path / "results.json", Results)
+
+    def write(self, document: BaseModel) -> None:
+        """Write ``run.json``, ``lock.json`` or ``results.json``, whichever the model is."""
+        names: dict[type[BaseModel], str] = {
+            RunRecord: "run.json",
+            Lock: "lock.json",
+            Results: "results.json",
+        }
+        documents.write(self.path / names[type(document)], document)
