@@ -12,12 +12,16 @@ the time a call takes passes in the world.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from aiopslab.models.app import App
 from aiopslab.models.evidence import CheckResult, SliWindow
 from aiopslab.models.signal import Alert, Change, Event
+from aiopslab.telemetry.rows import LogRow as LogRow
+from aiopslab.telemetry.rows import Series as Series
+from aiopslab.telemetry.rows import SpanRow as SpanRow
+from aiopslab.telemetry.rows import TraceSummary as TraceSummary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -134,56 +138,6 @@ class Kube(Protocol):
     ) -> str:
         """Text in the manner of ``kubectl get``."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """One series of a PromQL result: labels and (time, value) points."""
-
-    labels: Mapping[str, str]
-    points: Sequence[tuple[float, float]]
-
-
-@dataclass(frozen=True, slots=True)
-class LogRow:
-    """One log line."""
-
-    time: float
-    service: str
-    pod: str
-    severity: str
-    line: str
-    trace_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SpanRow:
-    """One span."""
-
-    trace_id: str
-    span_id: str
-    parent_id: str
-    service: str
-    pod: str
-    name: str
-    kind: str
-    start: float
-    duration_ms: float
-    error: str
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class TraceSummary:
-    """One line of a trace search."""
-
-    trace_id: str
-    root: str
-    start: float
-    duration_ms: float
-    spans: int
-    errors: int
-    services: Sequence[str]
 
 
 class Telemetry(Protocol):

@@ -1,0 +1,185 @@
+"""Signals as pandas DataFrames and as Parquet files.
+
+Strings stay dictionary-encoded (pandas categories, Parquet dictionaries), so a trial's million
+samples take a fraction of a second. pandas and DuckDB are imported on first use: the command line
+must start without them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aiopslab.telemetry.samples import NAME
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from aiopslab.telemetry.columns import Array
+    from aiopslab.telemetry.store import Store
+
+SIGNALS = ("spans", "logs", "samples", "events", "changes", "alerts")
+
+
+def frame(store: Store, signal: str) -> pd.DataFrame:
+    """Build the DataFrame of a signal, rows in the order of recording.
+
+    Raises:
+        ValueError: Unknown signal.
+    """
+    builders = {
+        "spans": _spans, "logs": _logs, "samples": _samples,
+        "events": _events, "changes": _changes, "alerts": _alerts,
+    }  # fmt: skip
+    if signal not in builders:
+        raise ValueError(f"signal {signal!r} is unknown; one of {', '.join(SIGNALS)}")
+    return builders[signal](store)
+
+
+def write_parquet(store: Store, directory: Path) -> list[Path]:
+    """Write ``<signal>.parquet`` for every signal into an existing directory.
+
+    The files depend on the content alone: one thread, fixed row groups and compression, no times.
+    """
+    import duckdb  # noqa: PLC0415 - slow to import, needed at the end of a trial only
+
+    written = []
+    with duckdb.connect(":memory:", config={"threads": 1}) as connection:
+        for signal in SIGNALS:
+            path = directory / f"{signal}.parquet"
+            connection.register("signal", frame(store, signal))
+            connection.execute(
+                "COPY (SELECT * FROM signal) TO $path"
+                " (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)",
+                {"path": str(path)},
+            )
+            connection.unregister("signal")
+            written.append(path)
+    return written
+
+
+def _spans(store: Store) -> pd.DataFrame:
+    table = store.spans
+    c, names = table.columns(), table.strings.decoded()
+    attributes = [json.dumps(dict(a), sort_keys=True) for a in table.attributes.decoded()]
+    coded = {n: _category(c[n], names) for n in ("service", "pod", "name", "kind", "error")}
+    return _frame(
+        {
+            "trace_id": _hex(c["trace_high"], c["trace_low"]),
+            "span_id": _hex(c["span"]),
+            "parent_id": _hex(c["parent"]),
+            **coded,
+            "start": c["start"].copy(),
+            "duration_ms": (c["end"] - c["start"]) * 1000.0,
+            "attributes": _category(c["attributes"], attributes),
+        }
+    )
+
+
+def _logs(store: Store) -> pd.DataFrame:
+    from aiopslab.telemetry.logs import SEVERITIES  # noqa: PLC0415 - see store
+
+    table = store.logs
+    c, names = table.columns(), table.strings.decoded()
+    return _frame(
+        {
+            "time": c["time"].copy(),
+            **{n: _category(c[n], names) for n in ("service", "namespace", "pod", "container")},
+            "severity": _category(c["severity"], SEVERITIES),
+            "line": _texts(table.lines),
+            "trace_id": _hex(c["trace_high"], c["trace_low"]),
+            "span_id": _hex(c["span"]),
+        }
+    )
+
+
+def _samples(store: Store) -> pd.DataFrame:
+    table = store.samples
+    values = table.values()
+    series, rows = np.nonzero(~np.isnan(values.T))
+    metrics = [dict(pairs)[NAME] for pairs in table.labels]
+    names = sorted(set(metrics))
+    place = {name: i for i, name in enumerate(names)}
+    metric_codes = np.array([place[m] for m in metrics], np.int32)
+    labels = [json.dumps({k: v for k, v in pairs if k != NAME}) for pairs in table.labels]
+    return _frame(
+        {
+            "metric": _category(metric_codes[series], names),
+            "labels": _category(series.astype(np.int32), labels),
+            "time": table.times()[rows],
+            "value": values[rows, series],
+        }
+    )
+
+
+def _events(store: Store) -> pd.DataFrame:
+    from aiopslab.models.signal import Event  # noqa: PLC0415 - see store
+
+    return _records(list(Event.model_fields), [e.model_dump() for e in store.event_records()])
+
+
+def _changes(store: Store) -> pd.DataFrame:
+    from aiopslab.models.signal import Change  # noqa: PLC0415 - see store
+
+    return _records(list(Change.model_fields), [c.model_dump() for c in store.changes()])
+
+
+def _alerts(store: Store) -> pd.DataFrame:
+    from aiopslab.models.signal import Alert  # noqa: PLC0415 - see store
+
+    rows = []
+    for time, alert in store.alert_transitions():
+        row = alert.model_dump()
+        row["labels"] = json.dumps(row["labels"], sort_keys=True)
+        row["annotations"] = json.dumps(row["annotations"], sort_keys=True)
+        rows.append({"time": time, **row})
+    return _records(["time", *Alert.model_fields], rows)
+
+
+def _records(names: list[str], rows: list[dict[str, Any]]) -> pd.DataFrame:
+    numbers = ("time", "active_at", "fired_at", "resolved_at", "value")
+    columns: dict[str, Any] = {}
+    for name in names:
+        values = [row[name] for row in rows]
+        if name in numbers:
+            columns[name] = np.array([np.nan if v is None else v for v in values], np.float64)
+        elif name == "count":
+            columns[name] = np.array(values, np.int64)
+        else:
+            columns[name] = _texts(values)
+    return _frame(columns)
+
+
+def _frame(columns: dict[str, Any]) -> pd.DataFrame:
+    import pandas as pd  # noqa: PLC0415 - slow to import, needed for frames only
+
+    return pd.DataFrame(columns)
+
+
+def _category(codes: Array, values: Sequence[str]) -> Any:
+    import pandas as pd  # noqa: PLC0415 - slow to import, needed for frames only
+
+    distinct = {value: i for i, value in enumerate(dict.fromkeys(values))}
+    if len(distinct) != len(values):
+        codes = np.array([distinct[v] for v in values], np.int32)[codes]
+    categories = pd.Index(_texts(list(distinct)), dtype="str")
+    return pd.Categorical.from_codes(codes.astype(np.int32), dtype=pd.CategoricalDtype(categories))
+
+
+def _texts(values: Sequence[str]) -> Array:
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+def _hex(*words: Array) -> Array:
+    """Format 64-bit words as lower-case hex, the most significant first; '' where all are 0."""
+    raw = np.stack([w.astype(">u8") for w in words], axis=1).tobytes().hex()
+    width = 16 * len(words)
+    zero = "0" * width
+    parts = [raw[i : i + width] for i in range(0, len(raw), width)]
+    return _texts(["" if part == zero else part for part in parts])

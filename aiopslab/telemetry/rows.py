@@ -1,0 +1,61 @@
+"""Rows that queries over telemetry return, one frozen value a line.
+
+``environments.protocol`` hands them on unchanged. Not here: how they are stored (``spans``,
+``logs``, ``samples``), nor events, changes and alerts, which are models (``models.signal``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One series of a PromQL result: labels and (time, value) points."""
+
+    labels: Mapping[str, str]
+    points: Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class LogRow:
+    """One log line."""
+
+    time: float
+    service: str
+    pod: str
+    severity: str
+    line: str
+    trace_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SpanRow:
+    """One span."""
+
+    trace_id: str
+    span_id: str
+    parent_id: str
+    service: str
+    pod: str
+    name: str
+    kind: str
+    start: float
+    duration_ms: float
+    error: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TraceSummary:
+    """One line of a trace search."""
+
+    trace_id: str
+    root: str
+    start: float
+    duration_ms: float
+    spans: int
+    errors: int
+    services: Sequence[str]

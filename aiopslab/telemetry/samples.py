@@ -1,0 +1,166 @@
+"""Metric samples: one table of scrape rounds by series, and the targets that write to it.
+
+All targets are scraped at the same instants, so samples form a matrix: a row a round, a column a
+series, NaN where a series had no sample. That makes staleness free (a series that is missing in
+the last round is stale, as with Prometheus' markers) and lets PromQL work on whole matrices.
+Not here: what is scraped and when (``world.scrape``), queries (``promql``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from aiopslab.telemetry.instruments import Labels
+
+Floats = npt.NDArray[np.float64]
+NAME = "__name__"
+
+
+class Source(Protocol):
+    """What a target exposes; ``instruments.Registry`` is one."""
+
+    @property
+    def version(self) -> int: ...
+
+    def series(self) -> list[tuple[str, Labels]]: ...
+
+    def collect(self) -> list[float]: ...
+
+
+class SampleTable:
+    """Rounds by series. ``labels[column]`` are the sorted label pairs, the name included."""
+
+    def __init__(self) -> None:
+        self.labels: list[Labels] = []
+        self._columns: dict[Labels, int] = {}
+        self._names: dict[str, list[int]] = {}
+        self._times = np.empty(64, np.float64)
+        self._values = np.empty((64, 256), np.float64)
+        self._rows = 0
+        self._standing: dict[int, float] = {}
+
+    def times(self) -> Floats:
+        """Return the instants of the rounds, ascending; a view."""
+        return self._times[: self._rows]
+
+    def values(self) -> Floats:
+        """Return the matrix rounds x series; a view, NaN where there is no sample."""
+        return self._values[: self._rows, : len(self.labels)]
+
+    def names(self) -> list[str]:
+        """Return the metric names seen so far, sorted."""
+        return sorted(self._names)
+
+    def columns_named(self, name: str) -> list[int]:
+        """Return the columns of a metric, in order of appearance; the list only grows."""
+        return self._names.get(name, [])
+
+    def column(self, name: str, labels: Labels) -> int:
+        """Return the column of a series, created on first use. Empty label values are dropped."""
+        key = tuple(sorted([(NAME, name), *((k, v) for k, v in labels if v)]))
+        found = self._columns.get(key)
+        if found is None:
+            found = self._columns[key] = len(self.labels)
+            self.labels.append(key)
+            self._names.setdefault(name, []).append(found)
+            if found >= self._values.shape[1]:
+                self._reshape(self._values.shape[0], found * 3 // 2)
+        return found
+
+    def row(self, time: float) -> Floats:
+        """Return the row of a round for writing; a later time begins a new round.
+
+        The view is valid until the next call of ``row`` or ``column``.
+
+        Raises:
+            ValueError: The time lies before the last round.
+        """
+        last = self._times[self._rows - 1] if self._rows else -np.inf
+        if time < last:
+            raise ValueError(f"round at {time} after the round at {last}")
+        if time > last:
+            if self._rows >= len(self._times):
+                self._reshape(self._rows * 3 // 2, self._values.shape[1])
+            self._times[self._rows] = time
+            row = self._values[self._rows]
+            row.fill(np.nan)
+            self._rows += 1
+            for column, value in self._standing.items():
+                row[column] = value
+        current: Floats = self._values[self._rows - 1]
+        return current
+
+    def stand(self, values: Mapping[int, float]) -> None:
+        """Set the values that every round carries from now on: results of rules (``ALERTS``)."""
+        if self._rows:
+            row = self._values[self._rows - 1]
+            row[list(self._standing)] = np.nan
+            row[list(values)] = list(values.values())
+        self._standing = dict(values)
+
+    def _reshape(self, rows: int, columns: int) -> None:
+        known_rows, known_columns = self._rows, self._values.shape[1]
+        values = np.full((rows, columns), np.nan)
+        values[:known_rows, :known_columns] = self._values[:known_rows]
+        times = np.empty(rows)
+        times[:known_rows] = self._times[:known_rows]
+        self._values, self._times = values, times
+
+
+class Target:
+    """One scrape target: adds its labels to every series and keeps ``up``."""
+
+    def __init__(self, table: SampleTable, labels: Mapping[str, str]) -> None:
+        self._table = table
+        self._labels = dict(labels)
+        self._up = self.column("up", ())
+        self._source: Source | None = None
+        self._mapped: npt.NDArray[np.int64] = np.empty(0, np.int64)
+        self._closed = False
+
+    def column(self, name: str, labels: Labels) -> int:
+        """Return the column of a series of this target; the series' own labels win."""
+        merged = {**self._labels, **dict(labels)}
+        return self._table.column(name, tuple(sorted(merged.items())))
+
+    def append(self, time: float, source: Source) -> None:
+        """Record a successful scrape of a process."""
+        self.write(time, self._columns(source), source.collect())
+
+    def write(
+        self, time: float, columns: Sequence[int] | npt.NDArray[np.int64], values: Sequence[float]
+    ) -> None:
+        """Record a successful scrape of given columns; the others become stale."""
+        self._check_open()
+        row = self._table.row(time)
+        row[columns] = values
+        row[self._up] = 1.0
+
+    def fail(self, time: float) -> None:
+        """Record a failed scrape: ``up`` is 0 and every other series becomes stale."""
+        self._check_open()
+        self._table.row(time)[self._up] = 0.0
+
+    def close(self, time: float) -> None:
+        """End the target: from ``time`` all its series, ``up`` included, are stale."""
+        self._check_open()
+        self._closed = True
+        # The next round has no sample of this target; one that is under way must not either.
+        if len(times := self._table.times()) and times[-1] == time:
+            row = self._table.row(time)
+            row[self._mapped] = np.nan
+            row[self._up] = np.nan
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError(f"target {self._labels} is closed")
+
+    def _columns(self, source: Source) -> npt.NDArray[np.int64]:
+        if source is not self._source or source.version != len(self._mapped):
+            self._source = source
+            self._mapped = np.array([self.column(n, pairs) for n, pairs in source.series()], int)
+        return self._mapped
