@@ -1,0 +1,111 @@
+"""Metrics of one process, under the names OpenTelemetry's conventions have in Prometheus.
+
+Instruments are looked up once per label set and kept. Not here: when they are read (scraping).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiopslab.services.protocols import Counter, Histogram, PoolStats, Telemetry
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+"""Bucket bounds that the HTTP and database conventions recommend."""
+
+
+class Durations:
+    """A duration histogram with fixed labels and one that varies.
+
+    Args:
+        varying: Name of the label that ``observe`` gives.
+    """
+
+    __slots__ = ("_labels", "_name", "_series", "_telemetry", "_varying")
+
+    def __init__(self, telemetry: Telemetry, name: str, varying: str, **labels: str) -> None:
+        self._telemetry = telemetry
+        self._name = name
+        self._varying = varying
+        self._labels = labels
+        self._series: dict[str | int, Histogram] = {}
+
+    def observe(self, value: str | int, seconds: float) -> None:
+        """Count a duration under a value of the varying label."""
+        series = self._series.get(value)
+        if series is None:
+            labels = self._labels | {self._varying: str(value)}
+            series = self._telemetry.histogram(self._name, SECONDS, **labels)
+            self._series[value] = series
+        series.observe(seconds)
+
+
+class Instruments:
+    """Makes the instruments of one process."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+
+    def server(self, method: str, route: str) -> Durations:
+        """Durations of served requests by status."""
+        return Durations(
+            self._telemetry,
+            "http_server_request_duration_seconds",
+            "http_response_status_code",
+            http_request_method=method,
+            http_route=route,
+        )
+
+    def client(self, target: str, method: str) -> Durations:
+        """Durations of requests to a target by outcome: a status or an error type."""
+        return Durations(
+            self._telemetry,
+            "http_client_request_duration_seconds",
+            "outcome",
+            http_request_method=method,
+            server_address=target,
+        )
+
+    def database(self, system: str, store: str, operation: str) -> Durations:
+        """Durations of database operations by outcome: ``ok`` or an error type."""
+        return Durations(
+            self._telemetry,
+            "db_client_operation_duration_seconds",
+            "outcome",
+            db_system_name=system,
+            server_address=store,
+            db_operation_name=operation,
+        )
+
+    def lookups(self, store: str) -> tuple[Counter, Counter]:
+        """Counters of cache hits and misses."""
+        count = self._telemetry.counter
+        return (
+            count("cache_requests_total", server_address=store, result="hit"),
+            count("cache_requests_total", server_address=store, result="miss"),
+        )
+
+    def retries(self, target: str) -> Counter:
+        """Count requests sent again."""
+        return self._telemetry.counter("http_client_retries_total", server_address=target)
+
+    def gauge(self, name: str, read: Callable[[], float], **labels: str) -> None:
+        """Register a gauge."""
+        self._telemetry.gauge(name, read, **labels)
+
+    def breaker(self, target: str, state: Callable[[], str]) -> None:
+        """One gauge per state of a breaker, 1 for the current one."""
+        for name in ("closed", "half_open", "open"):
+
+            def read(name: str = name) -> float:
+                return float(state() == name)
+
+            self.gauge("circuit_breaker_state", read, server_address=target, state=name)
+
+    def pool(self, kind: str, target: str, stats: Callable[[], PoolStats]) -> None:
+        """Gauges of a connection pool; ``kind`` is ``db_client`` or ``http_client``."""
+        base = f"{kind}_connection"
+        labels = {"pool_name": target}
+        self.gauge(f"{base}_count", lambda: stats().used, state="used", **labels)
+        self.gauge(f"{base}_count", lambda: stats().idle, state="idle", **labels)
+        self.gauge(f"{base}_pending_requests", lambda: stats().pending, **labels)
+        self.gauge(f"{base}_max", lambda: stats().size, **labels)

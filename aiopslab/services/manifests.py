@@ -1,0 +1,203 @@
+"""Kubernetes manifests of an app, as plain dicts in an order that applies cleanly.
+
+The same objects go to every environment. Passwords are derived from a seed, so that they repeat
+and yet differ between worlds. Not here: objects an app brings itself
+(``services/<app>/manifests/*.yaml``, read by ``extra_objects``), the API server's checks.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from aiopslab.errors import ContentError
+from aiopslab.models.app import App, Probe, Resources, Service
+from aiopslab.services.catalogue import app_dir
+from aiopslab.services.config import as_text, settings
+from aiopslab.services.store_manifests import store_objects
+from aiopslab.services.validation import DEFAULT_USER
+
+Object = dict[str, Any]
+
+
+def manifests(app: App, seed: int) -> list[Object]:
+    """Render every object of an app: namespace, stores, services, then the app's own files.
+
+    Args:
+        app: The app.
+        seed: Passwords are derived from it.
+    """
+    objects: list[Object] = [_namespace(app)]
+    for store in sorted(app.stores):
+        objects += store_objects(app, store, lambda user, s=store: password(seed, s, user))
+    for service in sorted(app.services):
+        objects += service_objects(app, service)
+    return objects + extra_objects(app)
+
+
+def password(seed: int, store: str, user: str) -> str:
+    """Derive the password of a store's user; 24 URL-safe characters."""
+    digest = hashlib.sha256(f"{seed}/password/{store}/{user}".encode()).digest()
+    return base64.urlsafe_b64encode(digest[:18]).decode()
+
+
+def extra_objects(app: App) -> list[Object]:
+    """Read the objects an app brings itself, files in sorted order.
+
+    Raises:
+        ContentError: A file is not YAML.
+    """
+    return [obj for path in sorted((app_dir(app.name) / "manifests").glob("*.yaml"))
+            for obj in _documents(path, app.namespace)]  # fmt: skip
+
+
+def service_objects(app: App, name: str) -> list[Object]:
+    """Render ConfigMap, Service, Deployment and, with replicas to spare, a disruption budget."""
+    service = app.services[name]
+    labels = _labels(app, name, "service")
+    meta = {"name": name, "namespace": app.namespace, "labels": labels}
+    owned = meta | {"annotations": {"owner": service.owner, "description": service.summary}}
+    objects: list[Object] = [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": meta | {"name": f"{name}-config"},
+            "data": settings(app, name),
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": owned,
+            "spec": {
+                "selector": {"app.kubernetes.io/name": name},
+                "ports": [{"name": "http", "port": service.port, "targetPort": service.port}],
+            },
+        },
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": owned,
+            "spec": _deployment(app, name, service, labels),
+        },
+    ]
+    if service.replicas > 1:
+        objects.append(
+            {
+                "apiVersion": "policy/v1",
+                "kind": "PodDisruptionBudget",
+                "metadata": meta,
+                "spec": {
+                    "maxUnavailable": 1,
+                    "selector": {"matchLabels": {"app.kubernetes.io/name": name}},
+                },
+            }
+        )
+    return objects
+
+
+def _deployment(app: App, name: str, service: Service, labels: dict[str, str]) -> Object:
+    template_labels = labels | {"app.kubernetes.io/version": service.image.version}
+    return {
+        "replicas": service.replicas,
+        "revisionHistoryLimit": 10,
+        "selector": {"matchLabels": {"app.kubernetes.io/name": name}},
+        "strategy": {
+            "type": "RollingUpdate",
+            "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+        },
+        "template": {
+            "metadata": {"labels": template_labels, "annotations": {"owner": service.owner}},
+            "spec": {
+                "terminationGracePeriodSeconds": 30,
+                "containers": [_container(app, name, service)],
+            },
+        },
+    }
+
+
+def _container(app: App, name: str, service: Service) -> Object:
+    container: Object = {
+        "name": name,
+        "image": service.image.ref,
+        "imagePullPolicy": "IfNotPresent",
+        "ports": [{"name": "http", "containerPort": service.port}],
+        "envFrom": [{"configMapRef": {"name": f"{name}-config"}}],
+        "env": _environment(app, name, service),
+        "resources": resources(service.resources),
+    }
+    if not container["env"]:
+        del container["env"]
+    if service.readiness:
+        container["readinessProbe"] = _probe(service.readiness, service.port)
+    if service.liveness:
+        container["livenessProbe"] = _probe(service.liveness, service.port)
+    return container
+
+
+def _environment(app: App, name: str, service: Service) -> list[Object]:
+    """Return credentials by reference, then plain variables."""
+    env: list[Object] = []
+    if db := service.uses.get("db"):
+        env += [_secret(var, f"{db}-{name}", key)
+                for var, key in (("DB_USER", "username"), ("DB_PASSWORD", "password"))]  # fmt: skip
+    if cache := service.uses.get("cache"):
+        env.append(_secret("CACHE_PASSWORD", f"{cache}-{DEFAULT_USER}", "password"))
+    return env + [{"name": key, "value": as_text(value)} for key, value in service.env.items()]
+
+
+def _secret(variable: str, secret: str, key: str) -> Object:
+    reference = {"secretKeyRef": {"name": secret, "key": key}}
+    return {"name": variable, "valueFrom": reference}
+
+
+def _probe(probe: Probe, port: int) -> Object:
+    port = probe.port or port
+    action: Object = {"tcpSocket": {"port": port}}
+    if probe.path is not None:
+        action = {"httpGet": {"path": probe.path, "port": port, "scheme": "HTTP"}}
+    return action | {
+        "initialDelaySeconds": probe.initial_delay_s,
+        "periodSeconds": probe.period_s,
+        "timeoutSeconds": probe.timeout_s,
+        "failureThreshold": probe.failure_threshold,
+    }
+
+
+def resources(spec: Resources) -> Object:
+    """Render requests and limits, leaving out what is empty."""
+    both = {"requests": dict(spec.requests), "limits": dict(spec.limits)}
+    return {key: value for key, value in both.items() if value}
+
+
+def _namespace(app: App) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": app.namespace,
+            "labels": {"app.kubernetes.io/part-of": app.name},
+        },
+    }
+
+
+def _labels(app: App, name: str, component: str) -> dict[str, str]:
+    return {
+        "app.kubernetes.io/name": name,
+        "app.kubernetes.io/part-of": app.name,
+        "app.kubernetes.io/component": component,
+    }
+
+
+def _documents(path: Path, namespace: str) -> list[Object]:
+    """Read a multi-document file; objects without a namespace get the app's."""
+    try:
+        documents = [d for d in yaml.safe_load_all(path.read_text(encoding="utf-8")) if d]
+    except yaml.YAMLError as error:
+        raise ContentError(str(path), f"not valid YAML: {error}") from error
+    for document in documents:
+        document["metadata"].setdefault("namespace", namespace)
+    return documents

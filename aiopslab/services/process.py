@@ -1,0 +1,133 @@
+"""The app program: one process of one service, from start to exit code.
+
+``Process(app, service, version, host).run()`` reads the environment, compiles the endpoints, serves
+until it is told to end, drains and returns. It is the same code in the simulated world and in a
+container; the ``Host`` makes the difference. Neighbours: ``server`` (requests), ``steps``.
+"""
+
+from __future__ import annotations
+
+from aiopslab.models.app import App, Background, Bug
+from aiopslab.services import languages
+from aiopslab.services.caching import CacheClient
+from aiopslab.services.client import ServiceClient
+from aiopslab.services.config import ClientPolicy, Config, ConfigError, targets
+from aiopslab.services.database import Database
+from aiopslab.services.exchange import Exchange, RequestFailed
+from aiopslab.services.instruments import Instruments
+from aiopslab.services.journal import Journal
+from aiopslab.services.protocols import Host
+from aiopslab.services.runtime import Heap, Runtime
+from aiopslab.services.server import Server
+from aiopslab.services.steps import Compiler, Equipment, Run
+
+_STARTUP_CPU_SHARE = 0.1
+"""Share of the start-up time that is CPU work; the rest waits for files and connections."""
+
+
+class Process:
+    """One process of one service.
+
+    Args:
+        app: The app.
+        service: Name of the service.
+        version: Version of its image: the deployed one or one of ``releases``.
+        host: The surroundings.
+    """
+
+    def __init__(self, app: App, service: str, version: str, host: Host) -> None:
+        self._app = app
+        self._name = service
+        self._service = app.services[service]
+        self._version = version
+        self._host = host
+        release = self._service.releases.get(version)
+        self._bug = (release.bug if release else None) or Bug()
+        self._dialect = languages.of(self._service.language, service)
+        self._journal = Journal(self._dialect, host.clock, host.telemetry)
+        self._heap = Heap(host, self._service, self._bug)
+        self._server = Server(
+            self._service, host, self._dialect, self._journal, self._heap, self._bug
+        )
+        self._clients: dict[str, ServiceClient] = {}
+        self._pools: list[ServiceClient | Database | CacheClient] = []
+
+    async def run(self) -> int:
+        """Serve until told to end; return the exit code (1: bad configuration)."""
+        started = self._host.clock.now()
+        self._heap.start()
+        await self._warm_up()
+        try:
+            delay_s = self._configure(started)
+        except ConfigError as error:
+            frames = [self._dialect.frame("config", "load"), self._dialect.frame("main", "main")]
+            self._journal.fatal(self._dialect.config_problem(error), frames[::-1])
+            return 1
+        listening = await self._host.listen(self._service.port, self._server.handle)
+        fields: dict[str, str | int] = {"version": self._version, "port": self._service.port}
+        self._journal.write("INFO", f"{self._name} is listening", fields)
+        await self._host.terminated()
+        self._server.draining = True
+        self._journal.write("INFO", "received SIGTERM, draining")
+        await self._host.clock.sleep(delay_s)
+        listening.close()
+        await self._server.workers.drained()
+        self._journal.write("INFO", "shutdown complete")
+        return 0
+
+    async def _warm_up(self) -> None:
+        start_s = self._service.startup_s
+        await self._host.cpu.burn(start_s * _STARTUP_CPU_SHARE)
+        await self._host.clock.sleep(start_s * (1.0 - _STARTUP_CPU_SHARE))
+
+    def _configure(self, started: float) -> float:
+        """Build everything from the environment; return the seconds to serve after SIGTERM."""
+        host, service = self._host, self._service
+        config = Config(host.env)
+        self._journal.configure(config)
+        compiler = Compiler(self._equipment(config))
+        instruments = Instruments(host.telemetry)
+        self._server.configure(config, compiler, instruments)
+        runtime = Runtime(host, service, self._heap, self._server.workers, self._pooled)
+        runtime.register(instruments, self._version, started)
+        for job in service.background:
+            host.spawn(self._repeat(job, compiler.sequence(job.steps)))
+        return config.seconds("SHUTDOWN_DELAY_MS", 3000)
+
+    def _equipment(self, config: Config) -> Equipment:
+        host, dialect, journal = self._host, self._dialect, self._journal
+        self._clients = {
+            target: ServiceClient(target, ClientPolicy.read(config, target), host, dialect, journal)
+            for target in targets(self._service)
+        }
+        database = cache = None
+        if db := self._service.uses.get("db"):
+            store = self._app.stores[db]
+            database = Database(db, store, config, host, dialect, self._bug)
+        if name := self._service.uses.get("cache"):
+            cache = CacheClient(name, config, host, dialect, journal)
+        self._pools = [*self._clients.values(), *(p for p in (database, cache) if p)]
+        return Equipment(host, config, journal, self._bug, self._clients, database, cache)
+
+    def _pooled(self) -> int:
+        """Count the sockets of all pools."""
+        stats = [pool.stats() for pool in self._pools]
+        return sum(each.used + each.idle for each in stats)
+
+    async def _repeat(self, job: Background, run: Run) -> None:
+        """Run a background job; a failed round is logged and the next one tried."""
+        telemetry, clock = self._host.telemetry, self._host.clock
+        frames = [self._dialect.frame("jobs", job.name)]
+        while True:
+            await clock.sleep(job.every)
+            x = Exchange(telemetry.new_trace_id(), telemetry.new_span_id(), True, {})
+            start, message = clock.now(), ""
+            try:
+                await run(x)
+            except RequestFailed as failed:
+                message = failed.problem.message
+                text = f"job {job.name} failed"
+                self._journal.failure("ERROR", text, failed.problem, [*frames, *failed.frames], x)
+            telemetry.span(
+                x.trace_id, x.span_id, 0, job.name, "internal", start, clock.now(), message, None
+            )

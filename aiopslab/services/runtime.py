@@ -1,0 +1,119 @@
+"""What a language's runtime does and shows beside requests: heap, collections, metrics.
+
+Every figure follows from the state of the process (requests in flight, memory held, connections);
+collections burn CPU. Not here: RED metrics (``instruments``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiopslab.models.app import Bug, Service
+from aiopslab.services.instruments import Instruments
+from aiopslab.services.protocols import Host
+from aiopslab.services.workers import Workers
+
+_BASE_FDS = 9
+"""Standard streams, epoll, event and timer descriptors, the listening socket."""
+_EDEN = 24 * 2**20
+"""Bytes a Java or Go process allocates between two collections."""
+_PAUSE_S_PER_GIB = 0.06
+"""Pause of a young collection per GiB of live heap; the order of G1 on a small heap."""
+_GC_PERIOD_S = 5.0
+
+
+@dataclass(slots=True)
+class Heap:
+    """Memory of the process: base, requests in flight, and what a defective release keeps."""
+
+    host: Host
+    service: Service
+    bug: Bug
+    leaked: int = 0
+    allocated: int = 0
+    """Bytes allocated since the last collection."""
+
+    def start(self) -> None:
+        """Hold what the process needs without any request."""
+        self.host.memory.hold("heap", self.service.memory_base)
+
+    def served(self) -> None:
+        """Count a request's allocations, and its leak."""
+        self.allocated += self.service.memory_per_request
+        if self.bug.leak_bytes_per_request:
+            self.leaked += self.bug.leak_bytes_per_request
+            self.host.memory.hold("heap", self.service.memory_base + self.leaked)
+
+    def in_flight(self, requests: int) -> None:
+        """Hold what requests in flight need."""
+        self.host.memory.hold("requests", requests * self.service.memory_per_request)
+
+
+class Runtime:
+    """Runtime metrics and the collector of one process."""
+
+    def __init__(
+        self, host: Host, service: Service, heap: Heap, workers: Workers, pooled: Callable[[], int]
+    ) -> None:
+        self._host = host
+        self._heap = heap
+        self._workers = workers
+        self._pooled = pooled
+        self._lag_s = 0.0
+        self._language = service.language
+        self._limit = service.workers
+
+    def register(self, instruments: Instruments, version: str, started: float) -> None:
+        """Register the gauges of the language, and start its collector."""
+        gauge, used = instruments.gauge, self._host.memory.used
+        gauge("app_build_info", lambda: 1.0, version=version, language=self._language)
+        gauge("process_start_time_seconds", lambda: started)
+        gauge("process_resident_memory_bytes", lambda: float(used()))
+        gauge("process_open_fds", lambda: float(_BASE_FDS + self._pooled() + self._requests()))
+        match self._language:
+            case "go":
+                gauge("go_goroutines", lambda: 7.0 + self._pooled() + 2 * self._requests())
+                gauge("go_memstats_heap_alloc_bytes", lambda: float(self._live()))
+                self._collector("go_gc_duration_seconds")
+            case "java":
+                gauge("jvm_memory_used_bytes", lambda: float(self._live()), jvm_memory_type="heap")
+                gauge("jvm_thread_count", lambda: 18.0 + min(self._requests(), self._limit))
+                self._collector("jvm_gc_duration_seconds")
+            case "node":
+                gauge("nodejs_heap_size_used_bytes", lambda: float(self._live()))
+                gauge("nodejs_eventloop_lag_seconds", lambda: self._lag_s)
+                self._host.spawn(self._watch_lag())
+            case "python":
+                gauge("process_threads", lambda: 2.0 + min(self._requests(), self._limit))
+
+    def _requests(self) -> int:
+        return self._workers.active + self._workers.waiting
+
+    def _live(self) -> int:
+        return min(self._host.memory.used() + self._heap.allocated, 2 * self._host.memory.used())
+
+    def _collector(self, metric: str) -> None:
+        bounds = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0)
+        pauses = self._host.telemetry.histogram(metric, bounds)
+
+        async def collect() -> None:
+            while True:
+                await self._host.clock.sleep(_GC_PERIOD_S)
+                if self._heap.allocated < _EDEN:
+                    continue
+                self._heap.allocated = 0
+                start = self._host.clock.now()
+                await self._host.cpu.burn(self._host.memory.used() / 2**30 * _PAUSE_S_PER_GIB)
+                pauses.observe(self._host.clock.now() - start)
+
+        self._host.spawn(collect())
+
+    async def _watch_lag(self) -> None:
+        """Measure how late a millisecond of work on the event loop is done."""
+        work_s = 0.001
+        while True:
+            await self._host.clock.sleep(_GC_PERIOD_S)
+            start = self._host.clock.now()
+            await self._host.cpu.burn(work_s)
+            self._lag_s = max(0.0, self._host.clock.now() - start - work_s)

@@ -1,0 +1,166 @@
+"""Cross-references inside an app: every name that a part mentions must exist.
+
+Checks what the schema cannot: call targets, statements, configuration keys, request parameters,
+journeys, owners. The first mistake is reported with its place. Not here: types and unknown keys
+(``models.app``), whether the app is healthy under load (tests).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from aiopslab.content import near
+from aiopslab.errors import ContentError
+from aiopslab.models.app import (
+    App,
+    CacheStep,
+    CallStep,
+    LogStep,
+    ParallelStep,
+    Service,
+    SqlStep,
+    Step,
+    WhenStep,
+)
+from aiopslab.services import templates
+from aiopslab.services.config import settings
+from aiopslab.services.walk import walk
+
+DEFAULT_USER = "default"
+"""The user of a cache; databases have one user per service, of the service's name."""
+
+
+def validate(app: App, path: Path) -> None:
+    """Check every cross-reference of an app.
+
+    Raises:
+        ContentError: Something refers to a name that does not exist; names place and near names.
+    """
+    _Checker(app, path).run()
+
+
+class _Checker:
+    def __init__(self, app: App, path: Path) -> None:
+        self._app = app
+        self._path = path
+
+    def run(self) -> None:
+        both = set(self._app.services) & set(self._app.stores)
+        if both:
+            self._wrong("services", f"{min(both)!r} is a service and a store")
+        for name, service in self._app.services.items():
+            self._service(name, service)
+        for name, store in self._app.stores.items():
+            self._known(f"stores.{name}.owner", store.owner, self._app.owners, "owner")
+            for key, statement in store.statements.items():
+                where = f"stores.{name}.statements.{key}.table"
+                self._known(where, statement.table, store.tables, "table")
+            for user, spec in store.users.items():
+                for table in spec.grants:
+                    self._known(f"stores.{name}.users.{user}", table, store.tables, "table")
+        self._journeys()
+        for change in self._app.history:
+            parts = [*self._app.components(), *(node.name for node in self._app.nodes)]
+            self._known("history.component", change.component, parts, "component")
+
+    def _service(self, name: str, service: Service) -> None:
+        where = f"services.{name}"
+        self._known(f"{where}.owner", service.owner, self._app.owners, "owner")
+        for role, store in service.uses.items():
+            self._known(f"{where}.uses.{role}", store, self._app.stores, "store")
+            kind = {"db": "postgres", "cache": "valkey"}[role]
+            spec = self._app.stores[store]
+            if spec.kind != kind:
+                self._wrong(f"{where}.uses.{role}", f"{store!r} is not a {kind} store")
+            user = name if role == "db" else DEFAULT_USER
+            self._known(f"stores.{store}.users", user, spec.users, "user")
+        if service.image.version in service.releases:
+            self._wrong(f"{where}.releases", "holds the deployed version itself")
+        lists = {f"endpoints.{key}": steps for key, steps in service.endpoints.items()}
+        lists |= {f"background.{job.name}": job.steps for job in service.background}
+        for place, steps in lists.items():
+            for step in walk(steps):
+                self._references(f"{where}.{place}", name, step)
+            if place.startswith("background"):
+                missing = self._needs(steps)
+                if missing:
+                    self._wrong(f"{where}.{place}", f"no request gives {{{min(missing)}}}")
+
+    def _references(self, where: str, name: str, step: Step) -> None:
+        service = self._app.services[name]
+        match step:
+            case CallStep(call=call):
+                parts = call.split(" ", 2)
+                if len(parts) != 3:
+                    self._wrong(where, f"call {call!r} is not 'service METHOD /path'")
+                target, method, path = parts
+                self._known(where, target, self._app.services, "service")
+                known = self._app.services[target].endpoints
+                self._known(where, f"{method} {path}", known, f"endpoint of {target}")
+            case SqlStep(sql=statement):
+                if "db" not in service.uses:
+                    self._wrong(where, f"runs {statement!r} but the service uses no db")
+                known_statements = self._app.stores[service.uses["db"]].statements
+                self._known(where, statement, known_statements, "statement")
+            case CacheStep(cache=access):
+                if "cache" not in service.uses:
+                    self._wrong(where, "uses a cache, but the service has none")
+                if sum(x is not None for x in (access.get, access.set, access.delete)) != 1:
+                    self._wrong(where, "cache needs exactly one of get, set, delete")
+                declared = {**settings(self._app, name), **service.env}
+                for key in templates.keys(access.ttl):
+                    self._known(where, key, declared, "configuration key")
+            case _:
+                pass
+
+    def _needs(self, steps: Iterable[Step]) -> set[str]:
+        """Return the request parameters that steps need, of the services they call included."""
+        needed: set[str] = set()
+        for step in steps:
+            match step:
+                case CallStep(call=call, params=params):
+                    target, endpoint = call.split(" ", 1)
+                    inner = self._needs(self._app.services[target].endpoints[endpoint])
+                    needed |= inner - set(params) | _of(params)
+                case SqlStep(params=params):
+                    needed |= _of(params)
+                case CacheStep(cache=access):
+                    key = access.get or access.set or access.delete or ""
+                    needed |= templates.names(key) | self._needs(access.fill)
+                case LogStep(log=line):
+                    needed |= templates.names(line.msg) | _of(line.fields)
+                case ParallelStep(parallel=inner_steps) | WhenStep(then=inner_steps):
+                    needed |= self._needs(inner_steps)
+                case _:
+                    pass
+        return needed
+
+    def _journeys(self) -> None:
+        for name, journey in self._app.journeys.items():
+            where = f"journeys.{name}"
+            self._known(f"{where}.entry", journey.entry, self._app.services, "service")
+            endpoints = self._app.services[journey.entry].endpoints
+            for step in journey.steps:
+                self._known(where, step.request, endpoints, f"endpoint of {journey.entry}")
+                missing = self._needs(endpoints[step.request]) - set(step.params)
+                if missing:
+                    self._wrong(where, f"{step.request} needs the parameter {min(missing)!r}")
+            self._known("slos", name, self._app.slos, "promise for journey")
+        for name in self._app.slos:
+            self._known("slos", name, self._app.journeys, "journey")
+
+    def _known(self, where: str, name: str, known: Iterable[str], what: str) -> None:
+        names = list(known)
+        if name not in names:
+            self._wrong(where, f"unknown {what} {name!r}", near(name, names))
+
+    def _wrong(self, where: str, message: str, hint: str = "") -> None:
+        raise ContentError(f"{self._path}", f"{where}: {message}", hint=hint)
+
+
+def _of(values: Mapping[str, object]) -> set[str]:
+    needed: set[str] = set()
+    for value in values.values():
+        needed |= templates.names(str(value))
+    return needed
