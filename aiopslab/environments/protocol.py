@@ -11,8 +11,9 @@ the time a call takes passes in the world.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from aiopslab.models.app import App
@@ -220,6 +221,10 @@ class Telemetry(Protocol):
 
     async def frame(self, signal: str) -> pd.DataFrame:
         """A whole signal as a DataFrame: ``spans logs samples events changes alerts``."""
+        ...
+
+    async def write_parquet(self, directory: Path) -> None:
+        """Write every signal as a file; the same content gives the same bytes."""
         ...
 
 
