@@ -1,0 +1,150 @@
+"""The agent's side of a trial: its brief, its tools, its clock, its budgets.
+
+A ``Session`` implements ``agents.protocol.TrialHandle``. It is built from the brief and a toolbox
+and knows neither incident, seed nor truth. Under the stepped clock each call costs thinking time
+and the tool's declared seconds; under ``wall:F`` a pacer lets the world follow the host's clock.
+Not here: what comes before and after the agent (``trial``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from aiopslab.environments.protocol import Environment
+from aiopslab.errors import InfraError, LimitExceeded
+from aiopslab.models.observation import Brief, Budget, Observation, ToolInfo
+from aiopslab.models.run import RunConfig
+from aiopslab.models.trial import Step, Usage
+from aiopslab.orchestrator import wallclock
+from aiopslab.orchestrator.meter import Meter
+from aiopslab.tools.context import ToolContext
+from aiopslab.tools.toolbox import Toolbox
+
+PACE_S = 0.1
+"""Wall seconds between two advances of a world that follows the host's clock."""
+
+
+class Session:
+    """One trial as its agent sees it.
+
+    Args:
+        brief: What the agent is told.
+        env: The world, through its protocol.
+        config: Clock, thinking time, budgets.
+        record: Receives every step as it happens.
+    """
+
+    def __init__(
+        self, brief: Brief, env: Environment, config: RunConfig, record: Callable[[Step], None]
+    ) -> None:
+        self.brief = brief
+        self.over = asyncio.Event()
+        """Set when the answer is in, or malformed for good."""
+        self.failure: InfraError | None = None
+        """Set when a call failed on our side; an agent that catches it changes nothing."""
+        self._env = env
+        self._think_s = config.think_s
+        self._factor = config.clock_factor()
+        self._meter = Meter(config.limits, env.now())
+        self._start = env.now()
+        self._context = ToolContext(env, brief.task)
+        self._toolbox = Toolbox(self._context, spend=self._spend, record=record)
+        self._thoughts: list[str] = []
+        self._waiting = False
+        self._turn = asyncio.Lock()
+
+    @property
+    def tools(self) -> list[ToolInfo]:
+        """The tools of this task."""
+        return self._toolbox.tools
+
+    @property
+    def budget(self) -> Budget:
+        """What is left."""
+        return self._meter.left(self._env.now())
+
+    @property
+    def answer(self) -> Any:
+        """The submitted answer; None if there is none."""
+        return self._context.sink.answer
+
+    @property
+    def limit(self) -> str | None:
+        """Name of the budget that was used up first; None if none was."""
+        return self._meter.hit
+
+    def note(self, thought: str) -> None:
+        """Keep what the agent thinks; it is recorded with its next call."""
+        self._thoughts.append(thought)
+
+    def usage(self, tokens_in: int = 0, tokens_out: int = 0, cost_usd: float | None = None) -> None:
+        """Book what a model call consumed."""
+        self._meter.book(tokens_in, tokens_out, cost_usd)
+
+    async def call(self, name: str, /, **arguments: Any) -> Observation:
+        """Call a tool.
+
+        Raises:
+            LimitExceeded: A budget is used up.
+            InfraError: The lab failed; the trial is over and will be repeated.
+        """
+        async with self._turn:
+            if not self.over.is_set():
+                self._meter.check(self._env.now(), submitting=name == "submit")
+                self._meter.steps += name != "submit"
+            thought, self._thoughts = "\n".join(self._thoughts), []
+            try:
+                if self._factor is None and name != "submit":
+                    await self._env.advance(self._think_s)
+                self._waiting = name == "wait"
+                seen = await self._toolbox.call(name, arguments, thought=thought)
+            except LimitExceeded:
+                raise
+            except Exception as error:
+                # The toolbox answers an agent's mistakes; what comes through is the lab's.
+                self.failure = InfraError("tools", f"{name}: {type(error).__name__}: {error}")
+                raise self.failure from error
+            if self._context.sink.closed:
+                self.over.set()
+            return seen
+
+    async def pace(self) -> None:
+        """Let the world follow the host's clock, until cancelled; a no-op when stepped."""
+        if self._factor is None:
+            return
+        begun = wallclock.seconds()
+        while True:
+            await asyncio.sleep(PACE_S)
+            due = self._start + (wallclock.seconds() - begun) * self._factor
+            if due > self._env.now():
+                await self._env.advance(due - self._env.now())
+
+    def used(self) -> Usage:
+        """Return what the trial consumed so far."""
+        counts = self._toolbox.counts
+        return Usage(
+            steps=self._meter.steps,
+            reads=counts.reads,
+            writes=counts.writes,
+            tool_errors=counts.tool_errors,
+            repeated_calls=counts.repeated_calls,
+            format_violations=counts.format_violations,
+            tokens_in=self._meter.tokens_in,
+            tokens_out=self._meter.tokens_out,
+            cost_usd=self._meter.cost_usd,
+            virtual_s=round(self._env.now() - self._start, 6),
+        )
+
+    async def _spend(self, seconds: float) -> None:
+        """Let a call's cost pass, but no more than is left."""
+        if self._factor is not None:
+            # Calls take the time they take; only waiting has to be waited for.
+            if self._waiting:
+                await asyncio.sleep(seconds / self._factor)
+            return
+        left = self._meter.virtual_left(self._env.now())
+        await self._env.advance(seconds if left is None else min(seconds, left))
+        if left is not None and seconds > left:
+            self._meter.exceed("virtual_time", "the trial's time ended during the call")

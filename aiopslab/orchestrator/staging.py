@@ -1,0 +1,103 @@
+"""From a warm world to the hand-over: lead-in, strike, symptom, page, and the answer key.
+
+Runs the stages of ``problems.stage`` in order, notes when each began, and takes the snapshot that
+losses are measured against. ``recover`` undoes it all and proves it. Not here: the agent's part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from aiopslab.environments.protocol import Environment
+from aiopslab.errors import InfraError
+from aiopslab.models.evidence import CheckResult
+from aiopslab.models.task import Task
+from aiopslab.models.truth import Truth
+from aiopslab.problems import intent, stage
+from aiopslab.problems.draw import DrawnIncident
+
+RECOVERY_S = 300.0
+"""World time in which an app must be healthy again once its faults are gone."""
+POLL_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Led:
+    """A world at the incident's start: healthy, distractors done, nothing broken."""
+
+    env: Environment
+    drawn: DrawnIncident
+    before: intent.Snapshot
+    phases: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A world at hand-over, for one task."""
+
+    env: Environment
+    drawn: DrawnIncident
+    before: intent.Snapshot
+    twin: bool
+    truth: Truth
+    page: str | None
+    phases: dict[str, float]
+    """Virtual seconds of each stage so far."""
+    task: Task = "detection"
+
+    def for_task(self, task: Task) -> Staged:
+        """Return the same world, asked as one task."""
+        return replace(self, task=task)
+
+
+async def lead(env: Environment, drawn: DrawnIncident) -> Led:
+    """Let the baseline end and the distractors happen.
+
+    Raises:
+        InfraError: The world is not healthy.
+    """
+    begun = env.now()
+    await stage.lead_in(env, drawn)
+    return Led(env, drawn, await intent.snapshot(env), {"lead_in": _since(env, begun)})
+
+
+async def strike(led: Led, *, twin: bool) -> Staged:
+    """Break it (or not), wait for the symptom and the page.
+
+    Raises:
+        InfraError: The symptom was not seen in time.
+    """
+    env, drawn = led.env, led.drawn
+    started = env.now()
+    await stage.strike(env, drawn, twin=twin)
+    seen = await stage.await_symptom(env, drawn, twin=twin)
+    truth = drawn.truth(twin=twin, started=started, symptom=seen, handover=env.now())
+    phases = {**led.phases, "incident": _since(env, started)}
+    return Staged(env, drawn, led.before, twin, truth, await stage.page(env), phases)
+
+
+async def recover(staged: Staged) -> list[CheckResult]:
+    """Undo the faults, last first, and wait until the app is healthy.
+
+    Returns:
+        The health checks, all met.
+
+    Raises:
+        InfraError: Not healthy in time; says what is not.
+    """
+    env = staged.env
+    for fault in reversed(staged.drawn.live_faults(twin=staged.twin)):
+        await fault.recover(env)
+    deadline = env.now() + RECOVERY_S
+    while True:
+        health = await env.probe()
+        unmet = [f"{c.id}: {c.detail}" for c in health if not c.met]
+        if not unmet:
+            return health
+        if env.now() >= deadline:
+            raise InfraError("recover", f"not healthy after {RECOVERY_S:.0f} s: {'; '.join(unmet)}")
+        await env.advance(POLL_S)
+
+
+def _since(env: Environment, start: float) -> float:
+    return round(env.now() - start, 6)

@@ -1,0 +1,241 @@
+"""The lifecycle of one trial from hand-over to its record.
+
+hand over -> agent loop -> submit or limit -> settle -> evidence -> grade -> record. Everything that
+can go wrong is classified here and nowhere else: the agent's failure is the agent's, a limit is
+graded on what is there, and whatever fails on our side makes the trial ``infra_error``.
+Not here: how the world got to the hand-over (``staging``), processes (``host``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiopslab.agents.protocol import Agent
+from aiopslab.errors import AgentError, InfraError, PreflightError
+from aiopslab.grading import grade
+from aiopslab.models.observation import Budget
+from aiopslab.models.run import PlannedTrial, RunConfig
+from aiopslab.models.trial import Outcome, Step, Trial, Usage
+from aiopslab.orchestrator import evidence as measuring
+from aiopslab.orchestrator.records import TrialDirectory
+from aiopslab.orchestrator.session import Session
+from aiopslab.orchestrator.staging import Staged
+from aiopslab.orchestrator.wallclock import Stopwatch, timestamp
+from aiopslab.problems.brief import brief as compose
+from aiopslab.seeds import derive
+
+AgentSource = Callable[[Staged], Agent]
+"""Makes a fresh agent for a trial; only the oracle's looks at what it is given."""
+OnStep = Callable[[Step], None]
+FAREWELL_S = 5.0
+"""Wall seconds an agent has after its answer to report its usage and return."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A planned trial with all that its record says about the run it belongs to."""
+
+    plan: PlannedTrial
+    config: RunConfig
+    directory: TrialDirectory
+
+    @property
+    def seed(self) -> int:
+        """The seed that drew this attempt."""
+        return self.config.trial_seed(self.plan.attempt)
+
+    @property
+    def trial_id(self) -> str:
+        """The opaque id that the agent is told."""
+        return f"t-{derive(self.seed, 'trial', self.plan.problem, self.plan.attempt):016x}"[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the agent's part ended; outcome None: the grade decides."""
+
+    termination: str
+    outcome: Outcome | None = None
+    error: str | None = None
+    log: str = ""
+
+
+async def conduct(
+    staged: Staged, assignment: Assignment, source: AgentSource, on_step: OnStep
+) -> Trial:
+    """Run one trial on a world at hand-over and write its record. Never raises for what fails.
+
+    Args:
+        staged: The world, its answer key and its snapshot.
+        assignment: What is asked, and where the record goes.
+        source: Makes the agent.
+        on_step: Receives every step as it happens, for progress.
+    """
+    watch = Stopwatch()
+    assignment.directory.open()
+    try:
+        return await _conduct(staged, assignment, source, on_step, watch)
+    except InfraError as error:
+        failure, log = error, traceback.format_exc()
+    except Exception as error:
+        # The trial boundary: an unforeseen error of the lab is recorded, never charged.
+        failure = InfraError("record", f"{type(error).__name__}: {error}")
+        log = traceback.format_exc()
+    trial = failed_trial(assignment, failure, twin=staged.twin, watch=watch)
+    assignment.directory.write_log(log)
+    assignment.directory.finish(trial)
+    return trial
+
+
+async def _conduct(
+    staged: Staged,
+    assignment: Assignment,
+    source: AgentSource,
+    on_step: OnStep,
+    watch: Stopwatch,
+) -> Trial:
+    env, config, directory = staged.env, assignment.config, assignment.directory
+    brief = compose(
+        env.app,
+        staged.task,
+        trial=assignment.trial_id,
+        now=env.now(),
+        page=staged.page,
+        budget=_whole_budget(config),
+    )
+    steps: list[Step] = []
+
+    def record(step: Step) -> None:
+        steps.append(step)
+        directory.add_step(step)
+        on_step(step)
+
+    begun = await measuring.at_handover(env)
+    session = Session(brief, env, config, record)
+    ending = await _play(source(staged), session, config)
+    watch.lap("agent")
+    used, submitted = session.used(), session.answer is not None
+    if ending.log:
+        directory.write_log(ending.log)
+    if session.failure is not None:
+        raise session.failure
+    agent_end = env.now()
+    evidence = await measuring.after_answer(staged, begun, steps, submitted=submitted)
+    watch.lap("evidence")
+    result = grade(staged.task, session.answer, staged.truth, evidence, steps)
+    directory.write_parts(
+        answer=session.answer, truth=staged.truth, evidence=evidence, grade=result
+    )
+    if config.telemetry:
+        await env.telemetry.write_parquet(directory.telemetry)
+    watch.lap("record")
+    phases = {"agent": used.virtual_s, "settle": round(env.now() - agent_end, 6)}
+    outcome: Outcome = ending.outcome or ("passed" if result.passed else "failed")
+    trial = _trial(
+        assignment, outcome, ending.termination, twin=staged.twin, error=ending.error
+    ).model_copy(
+        update={"phases": {**staged.phases, **phases}, "usage": used, "wall": _wall(watch)}
+    )
+    directory.finish(trial)
+    return trial
+
+
+async def _play(agent: Agent, session: Session, config: RunConfig) -> Ending:
+    """Let the agent work until it returns, submits, fails or runs out of a budget."""
+    playing = asyncio.create_task(_guarded(agent, session))
+    over = asyncio.create_task(session.over.wait())
+    pacing = asyncio.create_task(session.pace())
+    watched = {playing, over} if config.clock_factor() is None else {playing, over, pacing}
+    timed_out = False
+    try:
+        async with asyncio.timeout(config.limits.wall_s):
+            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+            if over.done() and not playing.done():
+                await asyncio.wait({playing}, timeout=FAREWELL_S)
+    except TimeoutError:
+        timed_out = True
+    finally:
+        for task in (playing, over, pacing):
+            task.cancel()
+        await asyncio.wait({playing, over, pacing})
+    if not pacing.cancelled() and (error := pacing.exception()) is not None:
+        raise InfraError("clock", f"{type(error).__name__}: {error}") from error
+    return _ending(session, playing, timed_out=timed_out)
+
+
+async def _guarded(agent: Agent, session: Session) -> None:
+    try:
+        await agent.run(session)
+    except SystemExit as error:
+        raise AgentError(f"the agent called sys.exit({error.code!r})") from error
+
+
+def _ending(session: Session, playing: asyncio.Task[None], *, timed_out: bool) -> Ending:
+    """Classify; an answer that is in counts, whatever the agent did afterwards."""
+    error = None if playing.cancelled() else playing.exception()
+    log = "".join(traceback.format_exception(error)) if error is not None else ""
+    said = f"{type(error).__name__}: {error}" if error is not None else None
+    if session.answer is not None:
+        return Ending("submitted", error=said, log=log)
+    if isinstance(error, PreflightError):
+        raise InfraError("agent", error.message)
+    if session.over.is_set():
+        return Ending("malformed answer", error=said, log=log)
+    if timed_out:
+        return Ending("limit:wall_time", "limit")
+    if session.limit is not None:
+        return Ending(f"limit:{session.limit}", "limit")
+    if error is not None:
+        return Ending(f"error: {type(error).__name__}", "agent_error", said, log)
+    return Ending("stopped without submitting")
+
+
+def failed_trial(
+    assignment: Assignment, failure: InfraError, *, twin: bool, watch: Stopwatch
+) -> Trial:
+    """Build the record of a trial whose lab failed."""
+    trial = _trial(
+        assignment, "infra_error", f"error: {failure.stage}", twin=twin, error=str(failure)
+    )
+    return trial.model_copy(update={"wall": _wall(watch)})
+
+
+def _trial(
+    assignment: Assignment, outcome: Outcome, termination: str, *, twin: bool, error: str | None
+) -> Trial:
+    plan, config = assignment.plan, assignment.config
+    return Trial(
+        id=assignment.trial_id,
+        problem=plan.problem,
+        incident=plan.incident,
+        task=plan.task,
+        agent=config.agent,
+        model=config.model,
+        attempt=plan.attempt,
+        seed=assignment.seed,
+        environment=config.environment.kind,
+        clock=config.clock,
+        outcome=outcome,
+        termination=termination,
+        twin=twin,
+        usage=Usage(),
+        error=error,
+    )
+
+
+def _whole_budget(config: RunConfig) -> Budget:
+    limits = config.limits
+    return Budget(
+        steps=limits.steps,
+        virtual_s=limits.virtual_s,
+        wall_s=limits.wall_s,
+        tokens=limits.tokens,
+        cost_usd=limits.cost_usd,
+    )
+
+
+def _wall(watch: Stopwatch) -> dict[str, float | str]:
+    return {**watch.laps, "finished": timestamp()}
