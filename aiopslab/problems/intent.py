@@ -7,15 +7,15 @@ radius and the losses. Mitigation that breaks the intent does not pass, however 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from aiopslab.environments.protocol import Environment, KubeError, Object
 from aiopslab.faults.base import condition
 from aiopslab.models.app import Invariant
 from aiopslab.models.evidence import CheckResult, ObjectChange
 from aiopslab.world.kube import quantity
+from aiopslab.world.kube.difference import difference
 
 KEPT_KINDS = (
     "ConfigMap", "CronJob", "Deployment", "HorizontalPodAutoscaler", "NetworkPolicy",
@@ -67,21 +67,6 @@ def changes(before: Snapshot, after: Snapshot) -> list[ObjectChange]:
         elif old != obj:
             found.append(ObjectChange(ref=ref, change="; ".join(difference(old, obj))))
     return found
-
-
-def difference(old: Any, new: Any, path: str = "") -> list[str]:
-    """Return ``path: old -> new`` for every leaf that differs, in sorted order."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
-        keys = sorted({*old, *new})
-        return [
-            line
-            for key in keys
-            for line in difference(old.get(key), new.get(key), f"{path}.{key}" if path else key)
-        ]
-    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        pairs = enumerate(zip(old, new, strict=True))
-        return [line for i, (a, b) in pairs for line in difference(a, b, f"{path}[{i}]")]
-    return [] if old == new else [f"{path}: {old!r} -> {new!r}"]
 
 
 async def invariants(env: Environment, before: Snapshot, after: Snapshot) -> list[CheckResult]:

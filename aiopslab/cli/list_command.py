@@ -1,0 +1,121 @@
+"""``aiopslab list``: what there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from aiopslab.cli import output
+
+What = Literal["problems", "incidents", "suites", "agents", "apps", "causes", "runs"]
+Listing = tuple[list[str], list[list[Any]]]
+
+
+def command(
+    what: What = "problems", /, *, json: bool = False, runs_dir: Path = Path("runs")
+) -> None:
+    """List what there is.
+
+    Examples:
+
+        aiopslab list
+        aiopslab list suites --json
+        aiopslab list runs
+
+    Parameters
+    ----------
+    what:
+        problems, incidents, suites, agents, apps, causes or runs.
+    json:
+        Print one JSON document instead of a table.
+    runs_dir:
+        Where runs are kept.
+    """
+    columns, rows = _runs(runs_dir) if what == "runs" else _LISTINGS[what]()
+    if json:
+        data = [dict(zip(columns, row, strict=True)) for row in rows]
+        output.envelope(f"aiopslab/{what}@1", data)
+    else:
+        output.table(columns, rows)
+
+
+def _problems() -> Listing:
+    from aiopslab.problems import catalogue
+
+    rows = [
+        [p.id, p.task, spec.app, spec.difficulty.hops, ", ".join(spec.tags)]
+        for spec in catalogue.incidents().values()
+        for p in catalogue.problems_of(spec)
+    ]
+    return ["problem", "task", "app", "hops", "tags"], rows
+
+
+def _incidents() -> Listing:
+    from aiopslab.problems import catalogue
+
+    rows = [
+        [s.name, s.app, s.difficulty.hops, ", ".join(s.tags), s.title]
+        for s in catalogue.incidents().values()
+    ]
+    return ["incident", "app", "hops", "tags", "title"], rows
+
+
+def _suites() -> Listing:
+    from aiopslab.problems import catalogue
+
+    rows = []
+    for ref, suite in catalogue.suites().items():
+        names = catalogue.suite_incidents(suite)
+        problems = sum(
+            p.task in suite.tasks
+            for n in names
+            for p in catalogue.problems_of(catalogue.load_incident(n))
+        )
+        rows.append([ref, len(names), problems, suite.title])
+    return ["suite", "incidents", "problems", "title"], rows
+
+
+def _agents() -> Listing:
+    from aiopslab.agents import loading
+
+    rows = [[s.name, s.version, s.summary] for s in loading.known()]
+    return ["agent", "version", "summary"], rows
+
+
+def _apps() -> Listing:
+    from aiopslab.services import catalogue
+
+    rows = []
+    for name in catalogue.names():
+        app = catalogue.load_app(name)
+        rows.append([name, len(app.services), len(app.stores), len(app.journeys), app.title])
+    return ["app", "services", "stores", "journeys", "title"], rows
+
+
+def _causes() -> Listing:
+    from aiopslab.tools import vocabulary
+
+    rows = [[c.id, c.family, c.definition] for c in vocabulary.causes().causes]
+    return ["cause", "family", "definition"], rows
+
+
+def _runs(runs_dir: Path) -> Listing:
+    from aiopslab.orchestrator import records
+
+    rows = []
+    for path in sorted(runs_dir.glob("*/run.json"), reverse=True):
+        run = records.read_run(path.parent)
+        done = sum(1 for _ in path.parent.glob("trials/*/trial.json"))
+        rows.append([path.parent.name, run.status, f"{done}/{len(run.trials)}", run.config.agent])
+    return ["run", "status", "trials", "agent"], rows
+
+
+_LISTINGS: dict[str, Callable[[], Listing]] = {
+    "problems": _problems,
+    "incidents": _incidents,
+    "suites": _suites,
+    "agents": _agents,
+    "apps": _apps,
+    "causes": _causes,
+}

@@ -1,0 +1,129 @@
+"""``aiopslab show``: one thing in full."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from aiopslab.cli import output
+
+
+def command(
+    name: str, /, *, json: bool = False, manifests: bool = False, runs_dir: Path = Path("runs")
+) -> None:
+    """Show one incident, problem, suite, agent, app or run.
+
+    Examples:
+
+        aiopslab show service-target-port
+        aiopslab show hotel --manifests
+        aiopslab show runs/2026-11-20T11-34-00_quickstart_statistical --json
+
+    Parameters
+    ----------
+    name:
+        Name of an incident, problem, suite, agent or app; or a run's directory.
+    json:
+        Print one JSON document.
+    manifests:
+        For an app: print the Kubernetes objects that are applied, as YAML.
+    runs_dir:
+        Where runs are kept.
+    """
+    for find in (_run, _suite, _incident, _app, _agent):
+        found = find(name, runs_dir)
+        if found is None:
+            continue
+        kind, data = found
+        if kind == "app" and manifests:
+            _print_manifests(name)
+        elif json:
+            output.envelope(f"aiopslab/{kind}@1", data)
+        else:
+            _print(kind, data)
+        return
+    _unknown(name)
+
+
+def _unknown(name: str) -> None:
+    from aiopslab.agents import loading
+    from aiopslab.content import near
+    from aiopslab.errors import UsageError
+    from aiopslab.problems import catalogue
+    from aiopslab.services import catalogue as apps
+
+    known = [*catalogue.incidents(), *catalogue.suites(), *apps.names()]
+    known += [s.name for s in loading.known()]
+    raise UsageError(f"nothing is called {name!r}", hint=near(name, known) or "aiopslab list")
+
+
+Found = tuple[str, dict[str, Any]] | None
+
+
+def _run(name: str, runs_dir: Path) -> Found:
+    from aiopslab.orchestrator import records
+
+    for directory in (Path(name), runs_dir / name):
+        if (directory / "run.json").is_file():
+            run = records.read_run(directory)
+            data: dict[str, Any] = {"directory": str(directory), **run.model_dump(mode="json")}
+            return "run", data
+    return None
+
+
+def _suite(name: str, _: Path) -> Found:
+    from aiopslab.problems import catalogue
+
+    suite = catalogue.load_suite(name)
+    if suite is None:
+        return None
+    names = catalogue.suite_incidents(suite)
+    return "suite", {**suite.model_dump(mode="json", by_alias=True), "incidents": names}
+
+
+def _incident(name: str, _: Path) -> Found:
+    from aiopslab.models.task import TASKS
+    from aiopslab.problems import catalogue
+
+    for task in TASKS:
+        name = name.removesuffix(f"-{task}")
+    if name not in catalogue.incidents() and not name.endswith((".yaml", ".yml")):
+        return None
+    return "incident", catalogue.load_incident(name).model_dump(mode="json", by_alias=True)
+
+
+def _app(name: str, _: Path) -> Found:
+    from aiopslab.services import catalogue
+
+    if name not in catalogue.names():
+        return None
+    return "app", catalogue.load_app(name).model_dump(mode="json", by_alias=True)
+
+
+def _agent(name: str, _: Path) -> Found:
+    from aiopslab.agents import loading
+
+    for spec in loading.known():
+        if spec.name == name:
+            return "agent", spec.model_dump(mode="json", by_alias=True)
+    return None
+
+
+def _print(kind: str, data: dict[str, Any]) -> None:
+    import yaml
+
+    if kind == "app":
+        data = {k: data[k] for k in ("name", "title", "summary", "namespace", "slos", "intent")} | {
+            "services": {n: s["summary"] for n, s in data["services"].items()},
+            "stores": {n: s["summary"] for n, s in data["stores"].items()},
+            "journeys": {n: f"{j['rate']}/s" for n, j in data["journeys"].items()},
+        }
+    print(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100).rstrip())
+
+
+def _print_manifests(name: str) -> None:
+    import yaml
+
+    from aiopslab.services import catalogue, manifests
+
+    print(yaml.safe_dump_all(manifests.render(catalogue.load_app(name)), sort_keys=False))
