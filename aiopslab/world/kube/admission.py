@@ -1,0 +1,294 @@
+"""What the API server adds to or refuses in new objects, beyond validity.
+
+LimitRange defaults and bounds, ResourceQuota, and allocated values: cluster IPs, node ports, the
+selector of a Job, default tolerations and priority of a pod. Quota usage is computed from the
+objects that exist, so it can never drift; writing ``status.used`` is the quota controller's work.
+Neighbours: ``defaults`` (constants), ``rules`` (validity), ``api`` (the order of things).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+from collections.abc import Iterator
+from decimal import Decimal
+
+from aiopslab.world.kube import quantity
+from aiopslab.world.kube.errors import Cause, forbidden, invalid
+from aiopslab.world.kube.kinds import BY_KIND, Kind
+from aiopslab.world.kube.objects import Object, dig, name_of, namespace_of
+from aiopslab.world.kube.store import ObjectStore
+
+SERVICE_NETWORK = ipaddress.ip_network("198.18.0.0/20")
+_RESERVED = 16
+"""First addresses of the service network, kept for the cluster's own (DNS is .10)."""
+NODE_PORTS = range(30000, 32768)
+_FINISHED = ("Succeeded", "Failed")
+
+
+# -- pods -----------------------------------------------------------------------------------------
+
+
+def default_tolerations(spec: Object) -> None:
+    """Let a pod stay 300 s on a node that is not ready or unreachable."""
+    present = {t.get("key") for t in spec.get("tolerations") or ()}
+    for condition in ("not-ready", "unreachable"):
+        key = f"node.kubernetes.io/{condition}"
+        if key not in present:
+            toleration = {
+                "key": key,
+                "operator": "Exists",
+                "effect": "NoExecute",
+                "tolerationSeconds": 300,
+            }
+            spec["tolerations"] = [*(spec.get("tolerations") or ()), toleration]
+
+
+def set_priority(pod: Object, store: ObjectStore) -> None:
+    """Resolve the pod's priority class to a number.
+
+    Raises:
+        ApiError: 403, no such class.
+    """
+    name = pod["spec"].get("priorityClassName")
+    if not name:
+        pod["spec"].setdefault("priority", 0)
+        return
+    found = store.get("PriorityClass", "", name)
+    if found is None:
+        why = f"no PriorityClass with name {name} was found"
+        raise forbidden(BY_KIND["Pod"], name_of(pod), why)
+    pod["spec"]["priority"] = found.get("value", 0)
+
+
+def apply_limit_ranges(pod: Object, store: ObjectStore) -> None:
+    """Fill requests and limits of containers from LimitRanges and hold them to the bounds.
+
+    Raises:
+        ApiError: 403 with every bound that is broken.
+    """
+    problems: list[str] = []
+    for limit_range in store.list("LimitRange", namespace_of(pod)):
+        for item in limit_range["spec"].get("limits") or ():
+            if item.get("type") != "Container":
+                continue
+            for container in _containers(pod):
+                _fill_resources(container, item)
+                problems += _bounds_broken(container, item)
+    if problems:
+        text = problems[0] if len(problems) == 1 else f"[{', '.join(problems)}]"
+        raise forbidden(BY_KIND["Pod"], name_of(pod), text)
+
+
+def _containers(pod: Object) -> list[Object]:
+    return [*pod["spec"].get("initContainers", ()), *pod["spec"].get("containers", ())]
+
+
+def _fill_resources(container: Object, item: Object) -> None:
+    resources = container["resources"] = dict(container.get("resources") or {})
+    for part, default in (("requests", "defaultRequest"), ("limits", "default")):
+        values = {**(item.get(default) or {}), **(resources.get(part) or {})}
+        if values:
+            resources[part] = values
+
+
+def _bounds_broken(container: Object, item: Object) -> Iterator[str]:
+    resources = container.get("resources") or {}
+    for bound, part, word in (("min", "requests", "minimum"), ("max", "limits", "maximum")):
+        for name, limit in sorted((item.get(bound) or {}).items()):
+            wording = f"{word} {name} usage per Container is {limit}"
+            value = dig(resources, part, name)
+            if value is None:
+                yield f"{wording}.  No {part[:-1]} is specified"
+                continue
+            given, wanted = quantity.parse(value), quantity.parse(limit)
+            if (bound == "min" and given < wanted) or (bound == "max" and given > wanted):
+                yield f"{wording}, but {part[:-1]} is {value}"
+
+
+# -- quota ----------------------------------------------------------------------------------------
+
+
+def usage_of(obj: Object) -> dict[str, Decimal]:
+    """Return what an object counts against quotas, by resource name."""
+    kind = BY_KIND[obj["kind"]]
+    count = {f"count/{kind.resource}": Decimal(1)}
+    if kind.kind == "Pod":
+        if dig(obj, "status", "phase") in _FINISHED:
+            return count
+        count["pods"] = Decimal(1)
+        for part in ("requests", "limits"):
+            for name, value in _pod_resources(obj, part).items():
+                count[f"{part}.{name}"] = value
+                if part == "requests":
+                    count[name] = value
+    elif kind.kind == "PersistentVolumeClaim":
+        size = dig(obj, "spec", "resources", "requests", "storage", default="0")
+        count |= {"persistentvolumeclaims": Decimal(1), "requests.storage": quantity.parse(size)}
+    elif kind.kind in ("Service", "ConfigMap", "Secret", "ResourceQuota"):
+        count[kind.plural] = Decimal(1)
+    return count
+
+
+def _pod_resources(pod: Object, part: str) -> dict[str, Decimal]:
+    """Sum over containers; an init container counts if it needs more than all of them."""
+    total: dict[str, Decimal] = {}
+    for container in pod["spec"].get("containers", ()):
+        for name, value in (dig(container, "resources", part) or {}).items():
+            total[name] = total.get(name, Decimal(0)) + quantity.parse(value)
+    for container in pod["spec"].get("initContainers", ()):
+        for name, value in (dig(container, "resources", part) or {}).items():
+            total[name] = max(total.get(name, Decimal(0)), quantity.parse(value))
+    return total
+
+
+def quota_used(quota: Object, store: ObjectStore) -> dict[str, str]:
+    """Return the present usage of each resource a quota limits, as quantities."""
+    hard = quota["spec"].get("hard") or {}
+    used = dict.fromkeys(hard, Decimal(0))
+    for kind in _counted_kinds(hard):
+        for obj in store.list(kind, namespace_of(quota)):
+            for name, value in usage_of(obj).items():
+                if name in used:
+                    used[name] += value
+    return {name: quantity.format_resource(name, used[name]) for name in sorted(used)}
+
+
+def _counted_kinds(hard: Object) -> list[str]:
+    """List the kinds whose objects can count against these limits."""
+    kinds = {"Pod"}
+    if "requests.storage" in hard:
+        kinds.add("PersistentVolumeClaim")
+    for kind in BY_KIND.values():
+        if f"count/{kind.resource}" in hard or kind.plural in hard:
+            kinds.add(kind.kind)
+    return sorted(kinds)
+
+
+def check_quota(kind: Kind, obj: Object, store: ObjectStore) -> None:
+    """Refuse a new object that does not fit into its namespace's quotas.
+
+    Raises:
+        ApiError: 403 with the amounts requested, used and limited.
+    """
+    for quota in store.list("ResourceQuota", namespace_of(obj)):
+        hard = quota["spec"].get("hard") or {}
+        requested = usage_of(obj)
+        if kind.kind == "Pod":
+            _must_specify(obj, quota, hard)
+        used = quota_used(quota, store) if requested.keys() & hard.keys() else {}
+        over = [
+            name
+            for name in sorted(requested.keys() & hard.keys())
+            if quantity.parse(used[name]) + requested[name] > quantity.parse(hard[name])
+        ]
+        if over:
+            asked = {n: quantity.format_resource(n, requested[n]) for n in over}
+            parts = [
+                f"{word}: {','.join(f'{n}={values[n]}' for n in over)}"
+                for word, values in (("requested", asked), ("used", used), ("limited", hard))
+            ]
+            why = f"exceeded quota: {name_of(quota)}, {', '.join(parts)}"
+            raise forbidden(kind, name_of(obj), why)
+
+
+def _must_specify(pod: Object, quota: Object, hard: Object) -> None:
+    """Refuse a pod that leaves out a compute resource its quota limits."""
+    missing = []
+    for name in sorted(hard):
+        part, _, resource = name.rpartition(".")
+        if resource not in ("cpu", "memory") or part not in ("", "requests", "limits"):
+            continue
+        lacking = [
+            c["name"]
+            for c in pod["spec"].get("containers", ())
+            if dig(c, "resources", part or "requests", resource) is None
+        ]
+        if lacking:
+            missing.append(f"{name} for: {','.join(lacking)}")
+    if missing:
+        why = f"failed quota: {name_of(quota)}: must specify {'; '.join(missing)}"
+        raise forbidden(BY_KIND["Pod"], name_of(pod), why)
+
+
+# -- allocated values -----------------------------------------------------------------------------
+
+
+def allocate_service(service: Object, store: ObjectStore, stream: random.Random) -> None:
+    """Give a Service its cluster IP and node ports.
+
+    Raises:
+        ApiError: 422, the address asked for is taken or outside the network.
+    """
+    spec = service["spec"]
+    if spec["type"] == "ExternalName":
+        return
+    others = [
+        s["spec"] for s in store.list("Service", None) if s["metadata"] != service["metadata"]
+    ]
+    taken = {s.get("clusterIP") for s in others}
+    wanted = spec.get("clusterIP")
+    if not wanted:
+        free = range(_RESERVED, SERVICE_NETWORK.num_addresses - 1)
+        while (wanted := str(SERVICE_NETWORK[stream.choice(free)])) in taken:
+            pass
+    elif wanted != "None":
+        _check_address(service, wanted, taken)
+    spec["clusterIP"], spec["clusterIPs"] = wanted, [wanted]
+    if spec["type"] in ("NodePort", "LoadBalancer"):
+        ports = {p.get("nodePort") for s in others for p in s.get("ports") or ()}
+        for port in spec.get("ports", ()):
+            while not port.get("nodePort") or port["nodePort"] in ports:
+                port["nodePort"] = stream.choice(NODE_PORTS)
+            ports.add(port["nodePort"])
+
+
+def _check_address(service: Object, wanted: str, taken: set[str | None]) -> None:
+    why = ""
+    try:
+        inside = ipaddress.ip_address(wanted) in SERVICE_NETWORK
+    except ValueError:
+        inside = False
+    if not inside:
+        why = (
+            f"failed to allocate IP {wanted}: the provided IP ({wanted}) is not in the valid "
+            f"range. The range of valid IPs is {SERVICE_NETWORK}"
+        )
+    elif wanted in taken:
+        why = f"failed to allocate IP {wanted}: provided IP is already allocated"
+    if why:
+        cause = Cause("spec.clusterIPs", f'Invalid value: ["{wanted}"]: {why}')
+        raise invalid(BY_KIND["Service"], name_of(service), [cause])
+
+
+def select_own_pods(job: Object) -> None:
+    """Give a Job the selector and template labels that tie its pods to its uid."""
+    spec = job["spec"]
+    if spec.get("manualSelector"):
+        return
+    uid = job["metadata"]["uid"]
+    labels = {
+        "batch.kubernetes.io/controller-uid": uid,
+        "batch.kubernetes.io/job-name": name_of(job),
+        "controller-uid": uid,
+        "job-name": name_of(job),
+    }
+    metadata = spec["template"].setdefault("metadata", {})
+    metadata["labels"] = {**(metadata.get("labels") or {}), **labels}
+    spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
+
+
+def qos_class(pod: Object) -> str:
+    """Return ``Guaranteed``, ``Burstable`` or ``BestEffort`` from requests and limits."""
+    containers = _containers(pod)
+    requests = [dig(c, "resources", "requests", default={}) for c in containers]
+    limits = [dig(c, "resources", "limits", default={}) for c in containers]
+    if not any(requests) and not any(limits):
+        return "BestEffort"
+    guaranteed = all(
+        name in limit
+        and quantity.parse(request.get(name, limit[name])) == quantity.parse(limit[name])
+        for request, limit in zip(requests, limits, strict=True)
+        for name in ("cpu", "memory")
+    )
+    return "Guaranteed" if guaranteed else "Burstable"
