@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def manifests(app: App, seed: int) -> list[Object]:
     """
     objects: list[Object] = [_namespace(app)]
     for store in sorted(app.stores):
-        objects += store_objects(app, store, lambda user, s=store: password(seed, s, user))
+        objects += store_objects(app, store, partial(password, seed, store))
     for service in sorted(app.services):
         objects += service_objects(app, service)
     return objects + extra_objects(app)
