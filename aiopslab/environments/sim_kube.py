@@ -1,0 +1,147 @@
+"""The Environment's ``Kube`` on the API server and kubelets of a simulated world.
+
+Objects are cloned at this border, so nobody outside can change the world's state but through a
+request. Reads and writes take no virtual time; ``exec`` takes what its command takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Literal, TypeVar
+
+from aiopslab.environments.bridge import Bridge
+from aiopslab.environments.protocol import ExecResult, KubeError, Object, PatchType
+from aiopslab.world.kube import describe, snapshot, table
+from aiopslab.world.kube.errors import ApiError
+from aiopslab.world.kube.objects import clone
+from aiopslab.world.world import World
+
+T = TypeVar("T")
+
+
+class SimKube:
+    """The Kubernetes API of one world.
+
+    Args:
+        world: The world.
+        bridge: The way in for what takes time.
+    """
+
+    def __init__(self, world: World, bridge: Bridge) -> None:
+        self._world = world
+        self._api = world.api
+        self._bridge = bridge
+
+    async def snapshot(self, namespace: str) -> list[Object]:
+        return [clone(o) for o in snapshot.snapshot(self._api, namespace)]
+
+    async def get(self, kind: str, name: str, namespace: str | None = None) -> Object:
+        return clone(_ask(lambda: self._api.get(kind, name, namespace)))
+
+    async def create(self, obj: Object, *, actor: str, dry_run: bool = False) -> Object:
+        return clone(_ask(lambda: self._api.create(clone(obj), actor=actor, dry_run=dry_run)))
+
+    async def replace(self, obj: Object, *, actor: str, dry_run: bool = False) -> Object:
+        return clone(_ask(lambda: self._api.replace(clone(obj), actor=actor, dry_run=dry_run)))
+
+    async def patch(
+        self,
+        kind: str,
+        name: str,
+        patch: Any,
+        *,
+        namespace: str | None = None,
+        type: PatchType = "strategic",
+        subresource: Literal["", "scale"] = "",
+        actor: str,
+        dry_run: bool = False,
+    ) -> Object:
+        changed = _ask(
+            lambda: self._api.patch(
+                kind,
+                name,
+                patch,
+                namespace=namespace,
+                type=type,
+                subresource=subresource,
+                actor=actor,
+                dry_run=dry_run,
+            )
+        )
+        return clone(changed)
+
+    async def delete(
+        self,
+        kind: str,
+        name: str,
+        namespace: str | None = None,
+        *,
+        actor: str,
+        grace_s: int | None = None,
+    ) -> None:
+        _ask(lambda: self._api.delete(kind, name, namespace, actor=actor, grace_s=grace_s))
+
+    async def logs(
+        self,
+        pod: str,
+        namespace: str,
+        *,
+        container: str | None = None,
+        previous: bool = False,
+        tail: int | None = None,
+        since_s: float | None = None,
+    ) -> str:
+        return _ask(
+            lambda: self._world.kubelet_of(pod, namespace).logs(
+                pod, namespace, container, previous=previous, tail=tail, since_s=since_s
+            )
+        )
+
+    async def exec(
+        self,
+        pod: str,
+        namespace: str,
+        argv: Sequence[str],
+        *,
+        container: str | None = None,
+        stdin: str = "",
+        timeout_s: float = 30.0,
+    ) -> ExecResult:
+        kubelet = _ask(lambda: self._world.kubelet_of(pod, namespace))
+        try:
+            done = await self._bridge.enter(
+                kubelet.exec(pod, namespace, container, argv, stdin, timeout_s=timeout_s)
+            )
+        except ApiError as error:
+            raise _translated(error) from error
+        return ExecResult(done.stdout, done.stderr, done.code)
+
+    async def describe(self, kind: str, name: str, namespace: str | None = None) -> str:
+        return _ask(lambda: describe.describe(self._api, kind, name, namespace))
+
+    async def table(
+        self, kind: str, namespace: str | None = None, *, labels: str = "", wide: bool = False
+    ) -> str:
+        found = _ask(lambda: self._api.list(kind, namespace, labels=labels))
+        return table.table(kind, found, wide=wide, now=self._world.loop.time())
+
+    def watch(self, kind: str, namespace: str | None = None) -> AsyncIterator[tuple[str, Object]]:
+        return _ask(lambda: self._api.watch(kind, namespace))
+
+    async def list(
+        self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = ""
+    ) -> list[Object]:
+        found = _ask(lambda: self._api.list(kind, namespace, labels=labels, fields=fields))
+        return [clone(o) for o in found]
+
+
+def _ask(request: Callable[[], T]) -> T:
+    """Make a request, turning the API server's error into the protocol's."""
+    try:
+        return request()
+    except ApiError as error:
+        raise _translated(error) from error
+
+
+def _translated(error: ApiError) -> KubeError:
+    return KubeError(error.code, error.reason, error.message)

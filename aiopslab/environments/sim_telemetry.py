@@ -1,0 +1,145 @@
+"""The Environment's ``Telemetry`` on the store of a simulated world.
+
+Queries read memory; no virtual time passes. Not here: the tables (``telemetry``), alert rules.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aiopslab.models.signal import Alert, Change, Event
+from aiopslab.telemetry import catalogue
+from aiopslab.telemetry import promql as engine
+from aiopslab.telemetry.rows import LogRow, Series, SpanRow, TraceSummary
+from aiopslab.telemetry.rules import RuleEvaluator
+from aiopslab.telemetry.store import Store
+from aiopslab.world.clock import VirtualLoop
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class SimTelemetry:
+    """Reads one world's telemetry.
+
+    Args:
+        loop: The world's clock, for "now".
+        store: The world's telemetry.
+        rules: The alert rules' state.
+    """
+
+    def __init__(self, loop: VirtualLoop, store: Store, rules: RuleEvaluator) -> None:
+        self._loop = loop
+        self._store = store
+        self._rules = rules
+
+    async def instant(self, promql: str, at: float | None = None) -> list[Series]:
+        time = self._loop.time() if at is None else at
+        return engine.instant(self._store.samples, promql, time)
+
+    async def range(self, promql: str, start: float, end: float, step: float) -> list[Series]:
+        return engine.range(self._store.samples, promql, start, end, step)
+
+    async def metric_names(self, match: str = "") -> list[str]:
+        return [n for n in self._store.samples.names() if match in n]
+
+    async def metadata(self, metric: str) -> dict[str, str]:
+        return catalogue.metadata(metric)
+
+    async def labels(self, metric: str) -> dict[str, list[str]]:
+        samples = self._store.samples
+        found: dict[str, set[str]] = {}
+        for column in samples.columns_named(metric):
+            for key, value in samples.labels[column]:
+                if key != "__name__":
+                    found.setdefault(key, set()).add(value)
+        return {key: sorted(values) for key, values in sorted(found.items())}
+
+    async def logs(
+        self,
+        *,
+        service: str | None = None,
+        pod: str | None = None,
+        contains: str = "",
+        regex: str = "",
+        severity: str = "",
+        start: float,
+        end: float,
+        limit: int,
+        newest_first: bool = True,
+    ) -> tuple[list[LogRow], int]:
+        return self._store.logs.search(
+            service=service,
+            pod=pod,
+            contains=contains,
+            regex=regex,
+            severity=severity,
+            start=start,
+            end=end,
+            limit=limit,
+            newest_first=newest_first,
+        )
+
+    async def log_patterns(
+        self,
+        *,
+        service: str | None = None,
+        severity: str = "",
+        start: float,
+        end: float,
+        limit: int,
+    ) -> list[tuple[str, str, int, float, float]]:
+        return self._store.logs.patterns(
+            service=service, severity=severity, start=start, end=end, limit=limit
+        )
+
+    async def traces(
+        self,
+        *,
+        service: str | None = None,
+        operation: str = "",
+        min_ms: float | None = None,
+        max_ms: float | None = None,
+        errors_only: bool = False,
+        start: float,
+        end: float,
+        limit: int,
+    ) -> tuple[list[TraceSummary], int]:
+        return self._store.spans.search(
+            service=service,
+            operation=operation,
+            min_ms=min_ms,
+            max_ms=max_ms,
+            errors_only=errors_only,
+            start=start,
+            end=end,
+            limit=limit,
+        )
+
+    async def trace(self, trace_id: str) -> list[SpanRow]:
+        return self._store.spans.trace(trace_id)
+
+    async def service_graph(
+        self, start: float, end: float
+    ) -> list[tuple[str, str, int, int, float]]:
+        return self._store.spans.service_graph(start, end)
+
+    async def alerts(self, *, include_resolved: bool = False) -> list[Alert]:
+        return self._rules.alerts(include_resolved=include_resolved)
+
+    async def events(
+        self, *, namespace: str, name: str = "", warnings_only: bool = False, since: float
+    ) -> list[Event]:
+        return self._store.events(
+            namespace=namespace, name=name, warnings_only=warnings_only, since=since
+        )
+
+    async def changes(self, *, component: str = "", since: float) -> list[Change]:
+        return self._store.changes(component=component, since=since)
+
+    async def frame(self, signal: str) -> pd.DataFrame:
+        return self._store.frame(signal)
+
+    async def write_parquet(self, directory: Path) -> None:
+        self._store.write_parquet(directory)
