@@ -1,0 +1,219 @@
+"""Finding agents: by name, folder, ``module:Class`` or ``file.py:Class``.
+
+A name is a built-in or a folder of the content room ``agents``; a folder holds ``agent.yaml``.
+Importing an agent runs its code; nothing is imported before it is asked for. Not here: the
+contract (``protocol``), what ``agent.yaml`` may say (``spec``).
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from aiopslab.agents.builtins import Noop
+from aiopslab.agents.human import Human
+from aiopslab.agents.protocol import ActionAgent, Agent
+from aiopslab.agents.replay import Replay
+from aiopslab.agents.spec import AgentSpec, ArgSpec, ModelSettings
+from aiopslab.agents.upstream import UpstreamAgent
+from aiopslab.content import files, load_model, near
+from aiopslab.errors import AgentError, PreflightError, UsageError
+
+ORACLE = "oracle"
+"""Known by name only: the orchestrator makes it, since it alone knows the plan."""
+
+_BUILTIN: dict[str, tuple[AgentSpec, Callable[..., Any] | None]] = {
+    "noop": (AgentSpec(name="noop", version="1", summary="Submits the laziest legal answer."), Noop),
+    ORACLE: (
+        AgentSpec(name=ORACLE, version="1", summary="Plays the reference fix and the truth."),
+        None,
+    ),
+    "human": (AgentSpec(name="human", version="1", summary="You, at a terminal."), Human),
+    "replay": (
+        AgentSpec(
+            name="replay", version="1", summary="Issues the calls of a recorded trial again.",
+            args={"steps": ArgSpec(help="steps.jsonl or the directory of a trial")},
+        ),
+        Replay,
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class AgentLoader:
+    """A found agent; ``build`` makes a fresh one for each trial."""
+
+    spec: AgentSpec
+    folder: Path | None
+    """Folder of its content; None for built-ins and modules."""
+    factory: Callable[[], Callable[..., Any]]
+
+    def build(
+        self, arguments: dict[str, str] | None = None, model: ModelSettings | None = None
+    ) -> Agent:
+        """Make the agent.
+
+        Args:
+            arguments: As given by ``-A name=value``.
+            model: The model to talk to; required where the agent needs one.
+
+        Raises:
+            UsageError: An argument is unknown, malformed or missing.
+            PreflightError: A model, key or package is missing.
+            AgentError: The agent does not keep the contract.
+        """
+        keywords = self.spec.arguments(arguments or {})
+        if self.spec.needs_model:
+            if model is None:
+                raise PreflightError(
+                    f"agent {self.spec.name!r} needs a model", hint="--model PROVIDER/NAME"
+                )
+            keywords["model"] = model
+        return as_agent(self.factory()(**keywords))
+
+
+def as_agent(made: object) -> Agent:
+    """Accept an object with ``run`` or, in the style of AIOpsLab, with ``get_action``.
+
+    Raises:
+        AgentError: It has neither as a coroutine function.
+    """
+    if isinstance(made, Agent) and inspect.iscoroutinefunction(made.run):
+        return made
+    if isinstance(made, ActionAgent) and inspect.iscoroutinefunction(made.get_action):
+        return UpstreamAgent(made)
+    raise AgentError(
+        f"{type(made).__name__} has neither 'async def run(self, trial)' nor"
+        " 'async def get_action(self, observation)'"
+    )
+
+
+def load(reference: str) -> AgentLoader:
+    """Find an agent.
+
+    Args:
+        reference: A name, the path of a folder, ``module:Class`` or ``file.py:Class``.
+
+    Raises:
+        UsageError: There is none; suggests near names.
+        ContentError: Its ``agent.yaml`` is malformed.
+    """
+    if reference in _BUILTIN:
+        spec, factory = _BUILTIN[reference]
+        return AgentLoader(spec, None, lambda: _made_elsewhere(reference, factory))
+    for path in files("agents", "*/agent.yaml"):
+        if path.parent.name == reference:
+            return _from_folder(path.parent)
+    path = Path(reference)
+    if (path / "agent.yaml").is_file():
+        return _from_folder(path)
+    if ":" in reference:
+        return _from_reference(reference)
+    if path.is_dir():
+        raise UsageError(
+            f"{reference!r} holds no agent.yaml", hint="write one, or give file.py:Class"
+        )
+    names = [spec.name for spec in known()]
+    raise UsageError(
+        f"there is no agent {reference!r}",
+        hint=near(reference, names) or f"agents: {', '.join(names)}; or a folder, or module:Class",
+    )
+
+
+def known() -> list[AgentSpec]:
+    """List built-in agents and those of the content room, sorted by name.
+
+    Raises:
+        ContentError: An ``agent.yaml`` is malformed.
+    """
+    specs = {name: spec for name, (spec, _) in _BUILTIN.items()}
+    for path in files("agents", "*/agent.yaml"):
+        specs.setdefault(path.parent.name, load_model(path, AgentSpec))
+    return [specs[name] for name in sorted(specs)]
+
+
+def _made_elsewhere(name: str, factory: Callable[..., Any] | None) -> Callable[..., Any]:
+    if factory is None:
+        raise UsageError(f"agent {name!r} is made by a run; use: aiopslab run TARGET -a {name}")
+    return factory
+
+
+def _from_folder(folder: Path) -> AgentLoader:
+    spec = load_model(folder / "agent.yaml", AgentSpec)
+    file, _, name = spec.entry.partition(":")
+    return AgentLoader(spec, folder, lambda: _class(_folder_module(folder, Path(file).stem), name))
+
+
+def _from_reference(reference: str) -> AgentLoader:
+    """Load ``module:Class`` or ``file.py:Class``; its arguments are the class's parameters."""
+    source, _, name = reference.rpartition(":")
+    if source.endswith(".py"):
+        path = Path(source)
+        if not path.is_file():
+            raise UsageError(f"there is no file {source!r}", hint="give file.py:Class")
+        module = _file_module(path)
+    else:
+        try:
+            module = importlib.import_module(source)
+        except ModuleNotFoundError as error:
+            raise UsageError(
+                f"there is no module {error.name!r}", hint="give module:Class or file.py:Class"
+            ) from error
+    made = _class(module, name)
+    return AgentLoader(_spec_of(made, reference), None, lambda: made)
+
+
+def _spec_of(made: Callable[..., Any], reference: str) -> AgentSpec:
+    """Derive a spec from a class: every parameter is an argument, ``model`` is the model."""
+    kinds = {int: "integer", float: "number", bool: "boolean"}
+    args, needs_model = {}, False
+    for parameter in inspect.signature(made).parameters.values():
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            continue
+        if parameter.name == "model":
+            needs_model = True
+            continue
+        default = None if parameter.default is parameter.empty else parameter.default
+        plain = isinstance(default, str | int | float | bool)
+        args[parameter.name] = ArgSpec.model_validate(
+            {"type": kinds.get(type(default), "string"), "default": default if plain else None}
+        )
+    summary = (inspect.getdoc(made) or "").split("\n", 1)[0]
+    return AgentSpec(name=reference, summary=summary, needs_model=needs_model, args=args)
+
+
+def _class(module: ModuleType, name: str) -> Callable[..., Any]:
+    made = getattr(module, name, None)
+    if not callable(made):
+        public = [n for n, v in vars(module).items() if inspect.isclass(v) and n[0] != "_"]
+        raise UsageError(f"{module.__name__!r} has no class {name!r}", hint=near(name, public))
+    return made  # type: ignore[no-any-return]  # callable() leaves Any
+
+
+def _folder_module(folder: Path, stem: str) -> ModuleType:
+    """Import a module of an agent's folder as part of a package, so that siblings import."""
+    package = f"_aiopslab_agent_{folder.resolve().name.replace('-', '_')}"
+    if package not in sys.modules:
+        parent = ModuleType(package)
+        parent.__path__ = [str(folder.resolve())]
+        sys.modules[package] = parent
+    return importlib.import_module(f"{package}.{stem}")
+
+
+def _file_module(path: Path) -> ModuleType:
+    """Import a file that is no part of a package."""
+    name = f"_aiopslab_agent_file_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{str(path)!r} cannot be imported", hint="give a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

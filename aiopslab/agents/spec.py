@@ -1,0 +1,109 @@
+"""``agent.yaml``: what an agent's folder says about itself, and the settings of its model.
+
+Not here: importing the agent (``loading``).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field
+
+from aiopslab.content import near
+from aiopslab.errors import PreflightError, UsageError
+from aiopslab.models.base import Model
+
+KEY_VARIABLES = ("OPENAI_API_KEY", "AIOPSLAB_API_KEY")
+
+
+class ArgSpec(Model):
+    """An argument of an agent, given as ``-A name=value``."""
+
+    type: Literal["string", "integer", "number", "boolean"] = "string"
+    default: str | int | float | bool | None = None
+    """None: the argument must be given."""
+    help: str = ""
+
+
+class AgentSpec(Model):
+    """One file ``agents/<name>/agent.yaml``."""
+
+    schema_: Literal["aiopslab/agent@1"] = Field(default="aiopslab/agent@1", alias="schema")
+    name: str
+    version: str = "0"
+    summary: str = ""
+    entry: str = "agent.py:Agent"
+    """``file.py:Class`` in the folder."""
+    needs_model: bool = False
+    """True: the class takes ``model=ModelSettings(...)``."""
+    args: dict[str, ArgSpec] = Field(default_factory=dict)
+
+    def arguments(self, given: dict[str, str]) -> dict[str, Any]:
+        """Convert the given arguments and fill in defaults.
+
+        Raises:
+            UsageError: An unknown, malformed or missing argument.
+        """
+        for name in given:
+            if name not in self.args:
+                known = ", ".join(self.args) or "none"
+                raise UsageError(
+                    f"agent {self.name!r} has no argument {name!r}",
+                    hint=near(name, list(self.args)) or f"arguments: {known}",
+                )
+        values = {}
+        for name, spec in self.args.items():
+            if name in given:
+                values[name] = _convert(self.name, name, given[name], spec.type)
+            elif spec.default is None:
+                raise UsageError(
+                    f"agent {self.name!r} needs the argument {name!r}", hint=f"-A {name}=VALUE"
+                )
+            else:
+                values[name] = spec.default
+        return values
+
+
+class ModelSettings(Model):
+    """Which model an agent talks to."""
+
+    model: str
+    """Name at the endpoint; a prefix ``openai/`` is accepted."""
+    base_url: str | None = None
+    """Root of an OpenAI-compatible API; None is OpenAI's own."""
+
+    @property
+    def name(self) -> str:
+        """The model's name without provider."""
+        return self.model.removeprefix("openai/")
+
+    def key(self) -> str:
+        """Return the key from the environment; an endpoint of one's own may need none.
+
+        Raises:
+            PreflightError: There is none; names the variable.
+        """
+        for variable in KEY_VARIABLES:
+            if os.environ.get(variable):
+                return os.environ[variable]
+        if self.base_url is not None:
+            return "unused"
+        raise PreflightError(
+            f"no API key for model {self.model!r}", hint=f"export {KEY_VARIABLES[0]}=..."
+        )
+
+
+def _convert(agent: str, name: str, text: str, wanted: str) -> Any:
+    """Read a value of the declared type."""
+    kinds: dict[str, tuple[type, ...]] = {
+        "integer": (int,), "number": (int, float), "boolean": (bool,), "string": (str,),
+    }  # fmt: skip
+    if wanted == "string":
+        return text
+    value = yaml.safe_load(text)
+    is_bool = isinstance(value, bool)
+    if not isinstance(value, kinds[wanted]) or is_bool != (wanted == "boolean"):
+        raise UsageError(f"agent {agent!r}: argument {name}={text!r} is no {wanted}")
+    return value

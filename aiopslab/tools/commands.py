@@ -1,0 +1,147 @@
+"""Reading a command or a statement: how to run it, and whether it only looks.
+
+Used by the tools that pass text on to a shell, a database or a cache, because only mitigation may
+change anything. Whatever is not known to only look counts as a write. Not here: running it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shlex
+
+from aiopslab.models.observation import Effect
+from aiopslab.tools.context import ToolRefused
+
+_SHELL = re.compile(r"[|&;<>$`*?(){}\n]")
+_LOOKERS = frozenset(
+    {
+        "cat", "date", "df", "dig", "du", "echo", "env", "free", "getent", "grep", "head", "host",
+        "hostname", "id", "ls", "nc", "nslookup", "printenv", "ps", "pwd", "sort", "stat", "tail",
+        "test", "top", "true", "uname", "uptime", "wc", "which", "whoami",
+    }
+)  # fmt: skip
+_SEPARATORS = re.compile(r"\|\||&&|[|;\n]")
+_SQL_READS = frozenset({"SELECT", "SHOW", "EXPLAIN", "TABLE", "VALUES"})
+_SQL_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+_SQL_STRING = re.compile(r"'(?:[^']|'')*'")
+_SQL_ACTS = re.compile(
+    r"\b(pg_terminate_backend|pg_cancel_backend|pg_reload_conf|set_config|into|for\s+update"
+    r"|delete\s+from|insert|update|analyze)\b",
+    re.IGNORECASE,
+)
+_CACHE_READS = frozenset(
+    {
+        "PING", "GET", "MGET", "STRLEN", "EXISTS", "TTL", "PTTL", "TYPE", "DBSIZE", "INFO", "SCAN",
+        "KEYS", "TIME", "LASTSAVE",
+    }
+)  # fmt: skip
+_CACHE_SUBREADS = {
+    "CONFIG": {"GET"}, "CLIENT": {"LIST", "INFO", "ID"}, "MEMORY": {"USAGE", "STATS"},
+    "SLOWLOG": {"GET", "LEN"}, "ACL": {"WHOAMI", "LIST", "USERS"}, "COMMAND": {"COUNT"},
+}  # fmt: skip
+
+
+def argv(command: str) -> list[str]:
+    """Split a command line; one that needs a shell is given to ``sh -c``.
+
+    Raises:
+        ToolRefused: It is empty, or a quotation is not closed.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ToolRefused(f"the command cannot be split: {error}") from error
+    if not words:
+        raise ToolRefused("the command is empty; for instance: env")
+    bare = re.sub(r"'[^']*'", "", command)
+    if _SHELL.search(bare) and words[0] not in ("sh", "psql"):
+        return ["sh", "-c", command]
+    return words
+
+
+def shell_effect(command: str) -> Effect:
+    """Say whether a command line only looks; every part of a pipe or list must."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return "read"
+    if words[:2] in (["sh", "-c"], ["bash", "-c"]) and len(words) == 3:
+        return shell_effect(words[2])
+    if words[:1] == ["psql"]:
+        return _psql_effect(words)
+    if ">" in command.replace("2>&1", "").replace("2>/dev/null", "").replace(">/dev/null", ""):
+        return "write"
+    if "`" in command or "$(" in command:
+        return "write"
+    parts = [_words(part) for part in _SEPARATORS.split(command)]
+    return "read" if all(_looks(part) for part in parts if part) else "write"
+
+
+def sql_effect(sql: str) -> Effect:
+    """Say whether every statement (or ``psql`` command) only looks."""
+    plain = _SQL_COMMENT.sub(" ", sql)
+    for statement in _SQL_STRING.sub("''", plain).split(";"):
+        words = statement.split()
+        if not words or words[0].startswith("\\"):
+            continue
+        if words[0].upper() not in _SQL_READS or _SQL_ACTS.search(statement):
+            return "write"
+    return "read"
+
+
+def cache_effect(command: str) -> Effect:
+    """Say whether a Valkey command only looks."""
+    words = command.upper().split()
+    if not words:
+        return "read"
+    if words[0] in _CACHE_READS:
+        return "read"
+    return "read" if len(words) > 1 and words[1] in _CACHE_SUBREADS.get(words[0], ()) else "write"
+
+
+def _words(part: str) -> list[str]:
+    """Split a part of a pipe; one whose quotation went with the split is taken as it is."""
+    try:
+        return shlex.split(part)
+    except ValueError:
+        return part.split()
+
+
+def _looks(words: list[str]) -> bool:
+    """Say whether one simple command only looks."""
+    match words[0]:
+        case "curl":
+            acts = ("-X", "--request", "-d", "--data", "-F", "--form", "-T", "-o", "-O")
+            given = [w for w in words if w.startswith(acts)]
+            where = words[words.index("-o") + 1 :][:1] if "-o" in words else []
+            return not given or (given == ["-o"] and where == ["/dev/null"])
+        case "wget":
+            return not any(w.startswith("--post") for w in words)
+        case "psql":
+            return _psql_effect(words) == "read"
+        case "valkey-cli" | "redis-cli":
+            return cache_effect(" ".join(_after_options(words))) == "read"
+        case "sysctl" | "find":
+            return "-w" not in words and "-delete" not in words and "-exec" not in words
+        case name:
+            return name.rsplit("/", 1)[-1] in _LOOKERS
+
+
+def _psql_effect(words: list[str]) -> Effect:
+    """Judge the statements given with ``-c``; without any there is nothing to run."""
+    statements = [b for a, b in itertools.pairwise(words) if a in ("-c", "--command")]
+    statements += [w.split("=", 1)[1] for w in words if w.startswith("--command=")]
+    if "-f" in words or any(w.startswith("--file") for w in words):
+        return "write"
+    return "write" if any(sql_effect(s) == "write" for s in statements) else "read"
+
+
+def _after_options(words: list[str]) -> list[str]:
+    """Drop ``valkey-cli`` and its options; what remains is the command."""
+    rest = words[1:]
+    while rest and rest[0].startswith("-"):
+        rest = (
+            rest[2:] if rest[0] in ("-h", "-p", "-a", "-u", "-n", "--user", "--pass") else rest[1:]
+        )
+    return rest

@@ -1,0 +1,172 @@
+"""``k8s_rollout``: status, history, undo, restart, pause and resume of a workload.
+
+Undo does what kubectl does: it takes the pod template of an older ReplicaSet (of a
+ControllerRevision for StatefulSets) and patches it back. Not here: other writes (``kube_write``).
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field
+
+from aiopslab.environments.protocol import Object, PatchType
+from aiopslab.models.observation import Effect
+from aiopslab.models.timestamps import rfc3339
+from aiopslab.tools.context import Paged, Result, ToolContext, ToolRefused, tool
+from aiopslab.tools.kube_write import patched, workload
+from aiopslab.tools.tables import table
+
+_REVISION = "deployment.kubernetes.io/revision"
+_CAUSE = "kubernetes.io/change-cause"
+_RESTARTED = "kubectl.kubernetes.io/restartedAt"
+
+
+class RolloutArgs(Paged):
+    """Arguments of ``k8s_rollout``."""
+
+    action: Literal["status", "history", "undo", "restart", "pause", "resume"]
+    """What to do."""
+    name: str
+    """Name of the workload."""
+    kind: str = "Deployment"
+    """Deployment or StatefulSet."""
+    revision: int = Field(default=0, ge=0)
+    """Undo: go back to this revision of the history; 0 is the one before the current."""
+
+
+def _effect(args: RolloutArgs) -> Effect:
+    return "read" if args.action in ("status", "history") else "write"
+
+
+@tool(RolloutArgs, cost=4.0, effect_of=_effect)
+async def k8s_rollout(context: ToolContext, args: RolloutArgs) -> Result:
+    """Look at the rollout of a workload (status, history), or undo, restart, pause or resume it.
+
+    Undo without revision goes back to the one before.
+    """
+    kind, obj = await workload(context, args.kind, args.name)
+    match args.action:
+        case "status":
+            return _status(kind.kind, obj)
+        case "history":
+            return _history(await _revisions(context, kind.kind, obj))
+        case "undo":
+            return await _undo(context, kind.kind, obj, args.revision)
+        case "restart":
+            stamp = {_RESTARTED: rfc3339(context.env.now())}
+            patch = {"spec": {"template": {"metadata": {"annotations": stamp}}}}
+            return await patched(context, kind.kind, args.name, patch, verb="restarted")
+        case "pause" | "resume":
+            paused = {"spec": {"paused": args.action == "pause"}}
+            verb: Literal["paused", "resumed"] = "paused" if args.action == "pause" else "resumed"
+            return await patched(context, kind.kind, args.name, paused, verb=verb)
+
+
+@dataclass(frozen=True, slots=True)
+class _Revision:
+    """One entry of the history; ``patch`` brings its template back."""
+
+    number: int
+    images: str
+    cause: str
+    template: Object
+    patch: Any
+    type: PatchType
+
+
+def _status(kind: str, obj: Object) -> Result:
+    """Word the progress as kubectl rollout status does."""
+    name, status, want = (
+        obj["metadata"]["name"],
+        obj.get("status", {}),
+        obj["spec"].get("replicas", 1),
+    )
+    updated, ready = status.get("updatedReplicas", 0), status.get("readyReplicas", 0)
+    available, total = status.get("availableReplicas", 0), status.get("replicas", 0)
+    late = [
+        c for c in status.get("conditions", []) if c.get("reason") == "ProgressDeadlineExceeded"
+    ]
+    label = f'{kind.lower()} "{name}"'
+    if status.get("observedGeneration", 0) < obj["metadata"].get("generation", 0):
+        text, done = f"Waiting for {label} spec update to be observed...", False
+    elif late:
+        text, done = f"error: {label} exceeded its progress deadline", False
+    elif updated < want:
+        text, done = f"{updated} out of {want} new replicas have been updated...", False
+    elif kind == "Deployment" and total > updated:
+        text, done = f"{total - updated} old replicas are pending termination...", False
+    elif (available if kind == "Deployment" else ready) < want:
+        text, done = f"{available or ready} of {want} updated replicas are available...", False
+    else:
+        text, done = f"{label} successfully rolled out", True
+    data = {"done": done, "wanted": want, "updated": updated, "ready": ready}
+    return Result(f"{text}\nwanted {want}, updated {updated}, ready {ready}", data)
+
+
+def _history(revisions: list[_Revision]) -> Result:
+    rows = [[r.number, r.images, r.cause] for r in revisions]
+    data = [{"revision": r.number, "images": r.images, "cause": r.cause} for r in revisions]
+    return Result(table(["revision", "images", "change-cause"], rows), data, len(rows))
+
+
+async def _undo(context: ToolContext, kind: str, obj: Object, number: int) -> Result:
+    """Patch an older template back."""
+    name = obj["metadata"]["name"]
+    if obj["spec"].get("paused"):
+        raise ToolRefused(f'cannot undo the paused {kind.lower()} "{name}"; resume it first')
+    revisions = await _revisions(context, kind, obj)
+    known = ", ".join(str(r.number) for r in revisions)
+    older = [r for r in revisions if r.number == number] if number else revisions[:-1][-1:]
+    if not older:
+        raise ToolRefused(
+            f"no rollout history found for revision {number} of {name!r}; revisions: {known}"
+            if number
+            else f"{name!r} has no revision before the current one; revisions: {known}"
+        )
+    target = older[0]
+    result = await patched(context, kind, name, target.patch, target.type, verb="rolled back")
+    return Result(
+        f"{result.text}\nto revision {target.number}: {target.images}",
+        before=result.before, after=result.after,
+    )  # fmt: skip
+
+
+async def _revisions(context: ToolContext, kind: str, obj: Object) -> list[_Revision]:
+    """Return the history, oldest first."""
+    source = "ReplicaSet" if kind == "Deployment" else "ControllerRevision"
+    uid = obj["metadata"].get("uid")
+    owned = [
+        o
+        for o in await context.env.kube.list(source, context.namespace)
+        if any(r.get("uid") == uid for r in o["metadata"].get("ownerReferences", []))
+    ]
+    made = [_from_replicaset(o) if source == "ReplicaSet" else _from_revision(o) for o in owned]
+    return sorted(made, key=lambda r: r.number)
+
+
+def _from_replicaset(obj: Object) -> _Revision:
+    notes = obj["metadata"].get("annotations", {})
+    template = copy.deepcopy(obj["spec"]["template"])
+    template["metadata"].get("labels", {}).pop("pod-template-hash", None)
+    patch = [{"op": "replace", "path": "/spec/template", "value": template}]
+    number = int(notes.get(_REVISION, "0"))
+    return _Revision(number, _images(template), notes.get(_CAUSE, ""), template, patch, "json")
+
+
+def _from_revision(obj: Object) -> _Revision:
+    notes = obj["metadata"].get("annotations", {})
+    template = copy.deepcopy(obj["data"]["spec"]["template"])
+    template.pop("$patch", None)
+    patch = [{"op": "replace", "path": "/spec/template", "value": template}]
+    number = int(obj["revision"])
+    return _Revision(number, _images(template), notes.get(_CAUSE, ""), template, patch, "json")
+
+
+def _images(template: Object) -> str:
+    return ", ".join(c.get("image", "") for c in template["spec"]["containers"])
+
+
+TOOLS = (k8s_rollout,)

@@ -1,0 +1,164 @@
+"""The metric tools: PromQL at an instant and over a range, names and metadata.
+
+Not here: the query language (``telemetry.promql``), which metrics exist (each program).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from aiopslab.content import near
+from aiopslab.environments.protocol import Series
+from aiopslab.models.timestamps import rfc3339
+from aiopslab.tools.context import Paged, Result, ToolContext, ToolRefused, tool
+from aiopslab.tools.tables import selector, show, table
+from aiopslab.tools.times import clock_time, parse_time, parse_window, range_line
+
+_MAX_POINTS = 11_000
+"""Prometheus' own bound on the points of one series."""
+_SPELT_OUT = 4
+"""Up to this many series, a range answer prints every point."""
+
+
+class QueryArgs(Paged):
+    """Arguments of ``metrics_query``."""
+
+    query: str
+    """PromQL."""
+    time: str = "now"
+    """Instant of evaluation: RFC 3339, 'now-15m', negative seconds or unix seconds."""
+
+
+@tool(QueryArgs)
+async def metrics_query(context: ToolContext, args: QueryArgs) -> Result:
+    """Evaluate a PromQL expression at one instant. Returns one value per series."""
+    at = parse_time(args.time, context.env.now())
+    series = await context.env.telemetry.instant(args.query, at)
+    head = f"at: {rfc3339(at)}"
+    if not series:
+        return Result(f"{head}\n{await _nothing(context, args.query)}", data=[], total=0)
+    lines = [f"{selector(s.labels)} {show(s.points[-1][1])}" for s in series if s.points]
+    data = [{"labels": dict(s.labels), "value": _json(s.points[-1][1])} for s in series if s.points]
+    return Result("\n".join([head, *lines]), data=data, total=len(series))
+
+
+class RangeArgs(Paged):
+    """Arguments of ``metrics_range``."""
+
+    query: str
+    """PromQL."""
+    start: str = "now-30m"
+    """Begin: RFC 3339, 'now-15m', negative seconds or unix seconds."""
+    end: str = "now"
+    """End, in the same forms."""
+    step: float = 0.0
+    """Seconds between points; 0 chooses about 30 points."""
+
+
+@tool(RangeArgs)
+async def metrics_range(context: ToolContext, args: RangeArgs) -> Result:
+    """Evaluate a PromQL expression over a time range.
+
+    Prints minimum, mean, maximum and last value per series, and every point if there are at most 4
+    series.
+    """
+    start, end = parse_window(args.start, args.end, context.env.now())
+    step = args.step or max(5.0, 5.0 * round((end - start) / 150))
+    if step < 0 or (end - start) / step > _MAX_POINTS:
+        raise ToolRefused(f"step={step:g} gives too many points; use step >= {(end - start) / 1e4}")
+    series = await context.env.telemetry.range(args.query, start, end, step)
+    head = f"{range_line(start, end)} step {step:g}s"
+    if not series:
+        return Result(f"{head}\n{await _nothing(context, args.query)}", data=[], total=0)
+    lines = [_summary(series)]
+    if len(series) <= _SPELT_OUT:
+        lines += [_points(s) for s in series]
+    data = [
+        {"labels": dict(s.labels), "points": [[t, _json(v)] for t, v in s.points]} for s in series
+    ]
+    return Result("\n".join([head, *lines]), data=data, total=len(series))
+
+
+class NamesArgs(Paged):
+    """Arguments of ``metrics_names``."""
+
+    match: str = ""
+    """Regular expression that a name contains; empty lists all."""
+
+
+@tool(NamesArgs)
+async def metrics_names(context: ToolContext, args: NamesArgs) -> Result:
+    """List metric names."""
+    names = await context.env.telemetry.metric_names(args.match)
+    if not names:
+        some = await context.env.telemetry.metric_names()
+        return Result(
+            f"no metric matches {args.match!r}; {near(args.match, some) or _sample(some)}",
+            data=[], total=0,
+        )  # fmt: skip
+    return Result("\n".join(names), data=list(names), total=len(names))
+
+
+class MetadataArgs(Paged):
+    """Arguments of ``metrics_metadata``."""
+
+    metric: str
+    """Name of a metric."""
+
+
+@tool(MetadataArgs)
+async def metrics_metadata(context: ToolContext, args: MetadataArgs) -> Result:
+    """Show type, help and unit of a metric, its labels and their values."""
+    known = await context.env.telemetry.metric_names()
+    if args.metric not in known:
+        hint = near(args.metric, known) or _sample(known)
+        raise ToolRefused(f"there is no metric {args.metric!r}; {hint}")
+    meta = await context.env.telemetry.metadata(args.metric)
+    labels = await context.env.telemetry.labels(args.metric)
+    lines = [f"{key}: {value}" for key, value in meta.items()]
+    for name, values in labels.items():
+        more = f" ... {len(values)} values" if len(values) > 12 else ""
+        lines.append(f"label {name}: {', '.join(values[:12])}{more}")
+    return Result("\n".join(lines), data={"metadata": meta, "labels": labels})
+
+
+async def _nothing(context: ToolContext, query: str) -> str:
+    """Say why a query may be empty: a metric of it is unknown, or the labels do not match."""
+    known = await context.env.telemetry.metric_names()
+    used = [name for name in known if name in query]
+    if not used:
+        return f"no data: no known metric occurs in the query; {_sample(known)}"
+    labels = await context.env.telemetry.labels(used[-1])
+    have = "; ".join(f"{k}: {', '.join(v[:8])}" for k, v in labels.items())
+    return f"no data: labels of {used[-1]}: {have}"
+
+
+def _sample(names: Sequence[str]) -> str:
+    some = ", ".join(names[:: max(1, len(names) // 8)][:8])
+    return f"metrics_names lists them, for instance {some}"
+
+
+def _summary(series: Sequence[Series]) -> str:
+    rows = []
+    for s in series:
+        values = [v for _, v in s.points if not math.isnan(v)]
+        if values:
+            mean = math.fsum(values) / len(values)
+            rows.append([min(values), mean, max(values), values[-1], selector(s.labels)])
+        else:
+            rows.append([None, None, None, None, selector(s.labels)])
+    return table(["min", "mean", "max", "last", "series"], rows)
+
+
+def _points(series: Series) -> str:
+    shown = " ".join(f"{clock_time(t)}={show(v)}" for t, v in series.points)
+    return f"{selector(series.labels)}\n  {shown}"
+
+
+def _json(value: float) -> float | None:
+    """JSON knows neither NaN nor infinities."""
+    return value if math.isfinite(value) else None
+
+
+TOOLS = (metrics_query, metrics_range, metrics_names, metrics_metadata)
