@@ -173,9 +173,7 @@ def _prepare(words: list[str]) -> None:
         import readline  # noqa: PLC0415
     except ModuleNotFoundError:
         return
-    readline.set_completer(
-        lambda text, n: [*(w for w in words if w.startswith(text)), None][n]  # type: ignore[arg-type, return-value]  # None ends the list
-    )
+    readline.set_completer(lambda text, n: [*(w for w in words if w.startswith(text)), None][n])
     readline.parse_and_bind("tab: complete")
 
 

@@ -30,7 +30,7 @@ ORACLE = "oracle"
 """Known by name only: the orchestrator makes it, since it alone knows the plan."""
 
 _BUILTIN: dict[str, tuple[AgentSpec, Callable[..., Any] | None]] = {
-    "noop": (AgentSpec(name="noop", version="1", summary="Submits the laziest legal answer."), Noop),
+    "noop": (AgentSpec(name="noop", version="1", summary="Submits the laziest answer."), Noop),
     ORACLE: (
         AgentSpec(name=ORACLE, version="1", summary="Plays the reference fix and the truth."),
         None,

@@ -96,14 +96,14 @@ def tools_text(tools: Sequence[ToolInfo]) -> str:
 
 
 def parse_call(action: str, tools: Sequence[ToolInfo]) -> tuple[str, dict[str, Any]]:
-    """Read the one call of an action: its name and its arguments.
+    r"""Read the one call of an action: its name and its arguments.
 
     Arguments are Python literals; positional ones take the tool's parameters in order.
 
     Raises:
         CallError: Not exactly one call, or not readable.
 
-    >>> parse_call("```\\nwait(seconds=30)\\n```", [])
+    >>> parse_call("```\nwait(seconds=30)\n```", [])
     ('wait', {'seconds': 30})
     """
     blocks = [block.strip() for block in _FENCE.findall(action)] or [action.strip()]

@@ -19,7 +19,7 @@ from aiopslab.environments.protocol import KubeError
 from aiopslab.models.observation import Effect, Observation, ToolInfo
 from aiopslab.models.timestamps import rfc3339
 from aiopslab.models.trial import Step
-from aiopslab.telemetry.promql import QueryError
+from aiopslab.telemetry.promql.values import QueryError
 from aiopslab.tools.catalogue import TOOLS, describe, describe_tools
 from aiopslab.tools.context import Args, Result, Tool, ToolContext, ToolRefused
 from aiopslab.tools.pages import Pages
