@@ -77,7 +77,7 @@ class CacheClient:
         span_id = self._telemetry.new_span_id()
         start = self._now()
         attributes = self._attributes[operation]
-        outcome, message = "ok", ""
+        outcome, message = "", ""
         reply = None
         try:
             reply = await command

@@ -107,7 +107,7 @@ class Database:
             x.trace_id, span_id, x.span_id, statement.span_name, "client", start, end, "",
             statement.attributes,
         )  # fmt: skip
-        statement.durations.observe("ok", end - start)
+        statement.durations.observe("", end - start)
 
     def _failure(
         self,

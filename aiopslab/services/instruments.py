@@ -14,29 +14,39 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0,
 
 
 class Durations:
-    """A duration histogram with fixed labels and one that varies.
+    """A duration histogram with fixed labels, and labels by outcome.
 
-    Args:
-        varying: Name of the label that ``observe`` gives.
+    An outcome is an HTTP status, ``""`` for success without one, or the type of an error. As the
+    conventions have it, a status from ``error_from`` on is an ``error_type`` too.
     """
 
-    __slots__ = ("_labels", "_name", "_series", "_telemetry", "_varying")
+    __slots__ = ("_error_from", "_labels", "_name", "_series", "_telemetry")
 
-    def __init__(self, telemetry: Telemetry, name: str, varying: str, **labels: str) -> None:
+    def __init__(
+        self, telemetry: Telemetry, name: str, *, error_from: int = 400, **labels: str
+    ) -> None:
         self._telemetry = telemetry
         self._name = name
-        self._varying = varying
+        self._error_from = error_from
         self._labels = labels
         self._series: dict[str | int, Histogram] = {}
 
-    def observe(self, value: str | int, seconds: float) -> None:
-        """Count a duration under a value of the varying label."""
-        series = self._series.get(value)
+    def observe(self, outcome: str | int, seconds: float) -> None:
+        """Count a duration."""
+        series = self._series.get(outcome)
         if series is None:
-            labels = self._labels | {self._varying: str(value)}
+            labels = self._labels | self._labels_of(outcome)
             series = self._telemetry.histogram(self._name, SECONDS, **labels)
-            self._series[value] = series
+            self._series[outcome] = series
         series.observe(seconds)
+
+    def _labels_of(self, outcome: str | int) -> dict[str, str]:
+        if isinstance(outcome, str):
+            return {"error_type": outcome} if outcome else {}
+        labels = {"http_response_status_code": str(outcome)}
+        if outcome >= self._error_from:
+            labels["error_type"] = str(outcome)
+        return labels
 
 
 class Instruments:
@@ -50,27 +60,25 @@ class Instruments:
         return Durations(
             self._telemetry,
             "http_server_request_duration_seconds",
-            "http_response_status_code",
+            error_from=500,
             http_request_method=method,
             http_route=route,
         )
 
     def client(self, target: str, method: str) -> Durations:
-        """Durations of requests to a target by outcome: a status or an error type."""
+        """Durations of requests to a target by outcome."""
         return Durations(
             self._telemetry,
             "http_client_request_duration_seconds",
-            "outcome",
             http_request_method=method,
             server_address=target,
         )
 
     def database(self, system: str, store: str, operation: str) -> Durations:
-        """Durations of database operations by outcome: ``ok`` or an error type."""
+        """Durations of database operations by outcome."""
         return Durations(
             self._telemetry,
             "db_client_operation_duration_seconds",
-            "outcome",
             db_system_name=system,
             server_address=store,
             db_operation_name=operation,

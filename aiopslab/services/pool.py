@@ -39,7 +39,7 @@ class Pool(Generic[C]):
 
     Args:
         size: Connections at most.
-        open: Makes a connection; its errors reach the caller of ``take``.
+        open: Makes a connection within so many seconds; its errors reach the caller of ``take``.
         now: Clock, unix seconds.
         max_age_s: An idle connection older than this is closed instead of reused, so that load
             spreads over new endpoints.
@@ -48,7 +48,7 @@ class Pool(Generic[C]):
     def __init__(
         self,
         size: int,
-        open: Callable[[], Awaitable[C]],
+        open: Callable[[float], Awaitable[C]],
         now: Callable[[], float],
         *,
         max_age_s: float,
@@ -66,17 +66,19 @@ class Pool(Generic[C]):
         """Return an idle connection or a new one.
 
         Raises:
-            PoolExhausted: All connections stayed in use for ``timeout_s``.
+            PoolExhausted: All connections stayed in use for ``timeout_s`` seconds.
         """
         if self._used >= self.size or self._waiters:
+            deadline = self._now() + timeout_s
             await self._turn(timeout_s)
+            timeout_s = max(deadline - self._now(), 0.0)
         else:
             self._used += 1
         connection = self._pop()
         if connection is not None:
             return connection
         try:
-            connection = await self._open()
+            connection = await self._open(timeout_s)
         except BaseException:
             self._free()
             raise

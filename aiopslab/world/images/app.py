@@ -1,0 +1,304 @@
+"""The image of an app's service: the app program of ``services``, bound to a container.
+
+``AppProgram`` is what the registry makes for ``<image>:<version>``. Here the protocols of
+``services.protocols`` meet the world: HTTP with keep-alive over the world's network, SQL and cache
+clients over the stores' messages, telemetry into the store. Not here: any behaviour of a service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from aiopslab.models.app import App, Statement
+from aiopslab.services import protocols as p
+from aiopslab.services.pool import Pool, PoolExhausted
+from aiopslab.services.process import Process
+from aiopslab.world.connection import Connection, Peer
+from aiopslab.world.images.messages import (
+    CacheAuth,
+    CacheDelete,
+    CacheErr,
+    CacheGet,
+    CacheReply,
+    CacheSet,
+    PgError,
+    Query,
+    Rows,
+    Startup,
+)
+
+if TYPE_CHECKING:
+    from aiopslab.world.container import Container, ExecResult
+
+_KEEP_ALIVE_S = 30.0
+"""An HTTP connection older than this is replaced, so that load reaches new pods."""
+_SESSION_S = 1800.0
+"""Longest life of a connection to a store; HikariCP's default ``maxLifetime``."""
+
+
+class AppProgram:
+    """One service of an app, at one version."""
+
+    def __init__(self, app: App, service: str, version: str) -> None:
+        self._app = app
+        self._service = service
+        self._version = version
+
+    async def run(self, box: Container) -> int:
+        """Serve until the container is told to end; return the exit code."""
+        host = WorldHost(box, self._app, self._service)
+        return await Process(self._app, self._service, self._version, host).run()
+
+    async def exec(self, box: Container, argv: Sequence[str], stdin: str) -> ExecResult | None:
+        """Leave every command to the shell of the image."""
+        return None
+
+
+class WorldHost:
+    """``services.protocols.Host`` over a container."""
+
+    def __init__(self, box: Container, app: App, service: str) -> None:
+        db = app.services[service].uses.get("db")
+        self._statements = app.stores[db].statements if db else {}
+        self._box = box
+        self._service = service
+        self.name = box.pod.name
+        self.env: Mapping[str, str] = box.env
+        self.clock = _Clock(box)
+        self.cpu: p.CpuTime = box.cpu
+        self.memory = _Memory(box)
+        self.telemetry = _Telemetry(box)
+        self.random: random.Random = box.streams("program")
+
+    def http(self, host: str, port: int, *, pool: int, tls: bool = False) -> p.Http:
+        return _Http(self._box, host, port, pool)
+
+    def sql(
+        self, host: str, port: int, *, user: str, password: str, database: str, pool: int,
+        pool_timeout_s: float,
+    ) -> p.Sql:  # fmt: skip
+        startup = Startup(user, password, database, application_name=self._service)
+        return _Sql(self._box, (host, port), startup, self._statements, pool, pool_timeout_s)
+
+    def cache(
+        self, host: str, port: int, *, password: str, pool: int, pool_timeout_s: float
+    ) -> p.Cache:
+        return _Cache(self._box, (host, port), password, pool, pool_timeout_s)
+
+    async def listen(self, port: int, handler: p.Handler) -> p.Listening:
+        async def serve(message: p.Request, peer: Peer) -> p.Response:
+            return await handler(message)
+
+        return self._box.netns.listen(port, serve)
+
+    async def terminated(self) -> None:
+        await self._box.terminating.wait()
+
+    def spawn(self, job: Coroutine[None, None, None]) -> None:
+        self._box.spawn(job)
+
+
+class _Clock:
+    def __init__(self, box: Container) -> None:
+        self._loop = box.loop
+        self.now = box.loop.time
+
+    async def sleep(self, seconds: float) -> None:
+        wake = self._loop.create_future()
+        timer = self._loop.call_later(seconds, _wake, wake)
+        try:
+            await wake
+        finally:
+            timer.cancel()
+
+
+class _Memory:
+    def __init__(self, box: Container) -> None:
+        self._memory = box.memory
+        self.hold = box.memory.hold
+
+    def used(self) -> int:
+        return self._memory.working_set
+
+
+class _Telemetry:
+    """Spans and lines of one container; ids come from a stream of the container's own."""
+
+    def __init__(self, box: Container) -> None:
+        self._bits = box.streams("telemetry").getrandbits
+        self._record = box.store.span
+        self._write = box.log
+        self._service = box.pod.component
+        self._pod = box.pod.name
+        self.histogram = box.metrics.histogram
+        self.counter = box.metrics.counter
+        self.gauge = box.metrics.gauge
+
+    def new_trace_id(self) -> int:
+        return self._bits(128) or 1
+
+    def new_span_id(self) -> int:
+        return self._bits(64) or 1
+
+    def span(
+        self,
+        trace_id: int,
+        span_id: int,
+        parent_id: int,
+        name: str,
+        kind: str,
+        start: float,
+        end: float,
+        error: str,
+        attributes: Mapping[str, str | int | float] | None,
+    ) -> None:
+        self._record(
+            trace_id, span_id, parent_id, self._service, self._pod, name, kind, start, end, error,
+            attributes,
+        )  # fmt: skip
+
+    def log(self, line: str, severity: str, trace_id: int, span_id: int) -> None:
+        self._write(line, severity=severity, trace_id=trace_id, span_id=span_id)
+
+
+class _Pooled:
+    """A client with a pool of connections to one address."""
+
+    def __init__(self, box: Container, address: tuple[str, int], size: int, age_s: float) -> None:
+        self._box = box
+        self._host, self._port = address
+        self._now: Callable[[], float] = box.loop.time
+        self._pool: Pool[Connection] = Pool(size, self._open, self._now, max_age_s=age_s)
+        self.stats = self._pool.stats
+
+    async def _open(self, timeout_s: float) -> Connection:
+        return await self._box.netns.connect(self._host, self._port, timeout_s=timeout_s)
+
+    async def _take(self, timeout_s: float) -> Connection:
+        try:
+            return await self._pool.take(timeout_s)
+        except PoolExhausted:
+            now = self._pool.stats()
+            detail = (
+                f"request timed out after {timeout_s * 1000:.0f}ms (total={now.used + now.idle}, "
+                f"active={now.used}, idle={now.idle}, waiting={now.pending})"
+            )
+            raise p.PoolTimeout(self._host, self._port, "", detail) from None
+
+
+class _Http(_Pooled):
+    def __init__(self, box: Container, host: str, port: int, size: int) -> None:
+        super().__init__(box, (host, port), size, _KEEP_ALIVE_S)
+
+    async def send(self, request: p.Request, *, timeout_s: float) -> p.Response:
+        deadline = self._now() + timeout_s
+        connection = await self._take(timeout_s)
+        broken = True
+        try:
+            left = max(deadline - self._now(), 0.0)
+            response: p.Response = await connection.call(request, timeout_s=left)
+            broken = response.close
+            return response
+        finally:
+            self._pool.give(connection, broken=broken)
+
+
+class _Sql(_Pooled):
+    def __init__(
+        self,
+        box: Container,
+        address: tuple[str, int],
+        startup: Startup,
+        statements: Mapping[str, Statement],
+        size: int,
+        wait_s: float,
+    ) -> None:
+        super().__init__(box, address, size, _SESSION_S)
+        self._startup = startup
+        self._statements = statements
+        self._wait_s = wait_s
+
+    async def _open(self, timeout_s: float) -> Connection:
+        """Connect and log in; an ErrorResponse becomes SqlError."""
+        connection = await super()._open(timeout_s)
+        try:
+            reply = await connection.call(self._startup, timeout_s=timeout_s)
+        except BaseException:
+            connection.close()
+            raise
+        if isinstance(reply, PgError):
+            connection.close()
+            raise p.SqlError(reply.sqlstate, reply.message, reply.severity)
+        return connection
+
+    async def execute(
+        self, statement: str, params: Mapping[str, str], *, timeout_s: float, keep: bool = False
+    ) -> p.SqlResult:
+        connection = await self._take(self._wait_s)
+        broken = True
+        try:
+            query = Query(self._statements[statement], params)
+            reply: Rows | PgError = await connection.call(query, timeout_s=timeout_s)
+            broken = False
+        finally:
+            if broken or not keep:
+                self._pool.give(connection, broken=broken)
+        if isinstance(reply, PgError):
+            raise p.SqlError(reply.sqlstate, reply.message, reply.severity)
+        return p.SqlResult(reply.rows)
+
+
+class _Cache(_Pooled):
+    def __init__(
+        self, box: Container, address: tuple[str, int], password: str, size: int, wait_s: float
+    ) -> None:
+        super().__init__(box, address, size, _SESSION_S)
+        self._password = password
+        self._wait_s = wait_s
+
+    async def _open(self, timeout_s: float) -> Connection:
+        """Connect and authenticate, if there is a password."""
+        connection = await super()._open(timeout_s)
+        if not self._password:
+            return connection
+        try:
+            _value(await connection.call(CacheAuth(self._password), timeout_s=timeout_s))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def get(self, key: str, *, timeout_s: float) -> str | None:
+        return await self._run(CacheGet(key), timeout_s)
+
+    async def set(self, key: str, size: int, ttl_s: float | None, *, timeout_s: float) -> None:
+        await self._run(CacheSet(key, size, ttl_s), timeout_s)
+
+    async def delete(self, key: str, *, timeout_s: float) -> None:
+        await self._run(CacheDelete(key), timeout_s)
+
+    async def _run(
+        self, command: CacheGet | CacheSet | CacheDelete, timeout_s: float
+    ) -> str | None:
+        connection = await self._take(self._wait_s)
+        broken = True
+        try:
+            reply = await connection.call(command, timeout_s=timeout_s)
+            broken = False
+        finally:
+            self._pool.give(connection, broken=broken)
+        return _value(reply)
+
+
+def _value(reply: CacheReply | CacheErr) -> str | None:
+    if isinstance(reply, CacheErr):
+        raise p.CacheError(reply.text)
+    return reply.value
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
