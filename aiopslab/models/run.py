@@ -6,6 +6,7 @@ Not here: one trial (``models.trial``), the digests a run is pinned to (``models
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Annotated, Any, Literal
 
@@ -52,7 +53,8 @@ class RunConfig(Model):
     model: str | None = None
     base_url: str | None = None
     """OpenAI-compatible endpoint; the key comes from the environment, never from here."""
-    agent_args: dict[str, Any] = Field(default_factory=dict)
+    agent_args: dict[str, str] = Field(default_factory=dict)
+    """As text, like ``-A name=value``; a configuration file may write numbers and booleans."""
     tasks: list[Task] = Field(default_factory=all_tasks)
     exclude: list[str] = Field(default_factory=list)
     """Globs of problem ids to leave out."""
@@ -67,8 +69,8 @@ class RunConfig(Model):
     think_s: Seconds = 2.0
     """Virtual seconds of thinking before every call under the stepped clock."""
     limits: Limits = Field(default_factory=Limits)
-    concurrency: int = Field(default=1, ge=1)
-    """Host processes; each uses one core."""
+    concurrency: int | None = Field(default=None, ge=1)
+    """Host processes, each using one core; None takes as many as there are cores."""
     retry_infra: int = Field(default=1, ge=0)
     """How often a trial whose lab failed is repeated."""
     telemetry: bool = True
@@ -76,6 +78,13 @@ class RunConfig(Model):
     runs_dir: str = "runs"
     name: str | None = None
     """Name of the run directory; None composes ``<time>_<suite>_<agent>_<model>``."""
+
+    @field_validator("agent_args", mode="before")
+    @classmethod
+    def _as_text(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return {k: v if isinstance(v, str) else json.dumps(v) for k, v in given.items()}
 
     @field_validator("clock")
     @classmethod

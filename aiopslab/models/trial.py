@@ -66,7 +66,8 @@ class Trial(Model):
     outcome: Outcome
     termination: str
     """``submitted``, ``limit:steps``, ``stopped without submitting``, ``error: ...``."""
-    twin: bool
+    twin: bool | None
+    """Whether the fault was left out; None where the lab failed before that was drawn."""
     phases: dict[str, float] = Field(default_factory=dict)
     """Virtual seconds of each lifecycle stage."""
     usage: Usage = Field(default_factory=Usage)

@@ -1,0 +1,1 @@
+"""Trials and runs: lifecycle, limits, processes, records, resuming, grading again."""

@@ -75,7 +75,6 @@ async def conduct(
         on_step: Receives every step as it happens, for progress.
     """
     watch = Stopwatch()
-    assignment.directory.open()
     try:
         return await _conduct(staged, assignment, source, on_step, watch)
     except InfraError as error:
@@ -84,7 +83,7 @@ async def conduct(
         # The trial boundary: an unforeseen error of the lab is recorded, never charged.
         failure = InfraError("record", f"{type(error).__name__}: {error}")
         log = traceback.format_exc()
-    trial = failed_trial(assignment, failure, twin=staged.twin, watch=watch)
+    trial = failed_trial(assignment, failure, watch=watch, twin=staged.twin)
     assignment.directory.write_log(log)
     assignment.directory.finish(trial)
     return trial
@@ -194,9 +193,9 @@ def _ending(session: Session, playing: asyncio.Task[None], *, timed_out: bool) -
 
 
 def failed_trial(
-    assignment: Assignment, failure: InfraError, *, twin: bool, watch: Stopwatch
+    assignment: Assignment, failure: InfraError, *, watch: Stopwatch, twin: bool | None = None
 ) -> Trial:
-    """Build the record of a trial whose lab failed."""
+    """Build the record of a trial whose lab failed; ``twin`` None: it did not get that far."""
     trial = _trial(
         assignment, "infra_error", f"error: {failure.stage}", twin=twin, error=str(failure)
     )
@@ -204,7 +203,12 @@ def failed_trial(
 
 
 def _trial(
-    assignment: Assignment, outcome: Outcome, termination: str, *, twin: bool, error: str | None
+    assignment: Assignment,
+    outcome: Outcome,
+    termination: str,
+    *,
+    twin: bool | None,
+    error: str | None,
 ) -> Trial:
     plan, config = assignment.plan, assignment.config
     return Trial(

@@ -1,0 +1,242 @@
+"""Carry out jobs on worlds: one warm world for many incidents, one incident for many tasks.
+
+A job is one incident, drawn once, with the tasks it is asked as. Where the platform forks, the
+world is booted once and copied at the warm point for the incident, at its start for the twin, at
+hand-over for each task; each copy writes its own record. Elsewhere, and for an agent that is an
+object of this process, every trial runs from cold, with the same result.
+Not here: who hands out jobs (``host`` and ``pool``), what a trial is (``trial``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import traceback
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
+
+from pydantic import Field
+
+from aiopslab.environments.protocol import Environment
+from aiopslab.errors import InfraError
+from aiopslab.models.base import Model
+from aiopslab.models.run import PlannedTrial, RunConfig
+from aiopslab.models.trial import Step, Trial
+from aiopslab.orchestrator import fork, staging
+from aiopslab.orchestrator.lab import Lab
+from aiopslab.orchestrator.records import RunDirectory
+from aiopslab.orchestrator.trial import AgentSource, Assignment, conduct, failed_trial
+from aiopslab.orchestrator.wallclock import Stopwatch
+from aiopslab.problems.draw import DrawnIncident
+
+T = TypeVar("T")
+Say = Callable[[dict[str, Any]], None]
+GRACE_S = 600.0
+"""Wall seconds a trial may take beyond its agent's wall limit: settling, evidence, record."""
+
+
+class Job(Model):
+    """One incident of one attempt, asked as some tasks."""
+
+    incident: str
+    attempt: int
+    trials: list[PlannedTrial] = Field(min_length=1)
+
+
+class Bench:
+    """Carries out the jobs of one run in one process.
+
+    Args:
+        lab: Makes the worlds.
+        config: What was asked.
+        run: Where records go.
+        source: Makes agents.
+    """
+
+    def __init__(self, lab: Lab, config: RunConfig, run: RunDirectory, source: AgentSource) -> None:
+        self.lab = lab
+        self.config = config
+        self.run = run
+        self.source = source
+        self._warm: tuple[Hashable, Environment] | None = None
+
+    # -- forked -----------------------------------------------------------------------------------
+
+    def work(self, job: Job, channel: fork.Channel, lifeline: int) -> None:
+        """Carry out a job by forking; records every trial of it, come what may."""
+        watch = Stopwatch()
+        for plan in job.trials:
+            self.run.trial(plan).open()
+        try:
+            drawn = self._draw(job)
+            env = self._booted(drawn)
+        except InfraError as failure:
+            self._fail(job.trials, failure, channel.send, watch)
+            return
+
+        def incident(channel: fork.Channel) -> None:
+            self._incident(env, drawn, job.trials, channel, lifeline)
+
+        self._in_child(job.trials, incident, channel, lifeline)
+
+    def _incident(
+        self,
+        env: Environment,
+        drawn: DrawnIncident,
+        trials: Sequence[PlannedTrial],
+        channel: fork.Channel,
+        lifeline: int,
+    ) -> None:
+        """In a copy of the warm world: up to the incident's start, then a copy for each side."""
+        watch = Stopwatch()
+        try:
+            led = _stage("baseline", lambda: self.lab.drive(env, staging.lead(env, drawn)))
+        except InfraError as failure:
+            self._fail(trials, failure, channel.send, watch)
+            return
+        for twin in (False, True):
+            side = [p for p in trials if drawn.is_twin(p.task) == twin]
+            if side:
+
+                def branch(
+                    channel: fork.Channel, side: list[PlannedTrial] = side, twin: bool = twin
+                ) -> None:
+                    self._branch(led, side, twin, channel, lifeline)
+
+                self._in_child(side, branch, channel, lifeline)
+
+    def _branch(
+        self,
+        led: staging.Led,
+        trials: Sequence[PlannedTrial],
+        twin: bool,
+        channel: fork.Channel,
+        lifeline: int,
+    ) -> None:
+        """In a copy at the incident's start: up to the hand-over, then a copy for each task."""
+        watch = Stopwatch()
+        try:
+            staged = self._struck(led, twin)
+        except InfraError as failure:
+            self._fail(trials, failure, channel.send, watch)
+            return
+        wall_s = self.config.limits.wall_s
+        deadline_s = None if wall_s is None else wall_s + GRACE_S
+        for plan in trials:
+
+            def trial(channel: fork.Channel, plan: PlannedTrial = plan) -> None:
+                channel.send({"event": "trial_started", "trial": plan.directory})
+                asyncio.run(self._conduct_watched(staged, plan, channel.send, lifeline))
+
+            self._in_child([plan], trial, channel, lifeline, deadline_s=deadline_s)
+
+    def _in_child(
+        self,
+        trials: Sequence[PlannedTrial],
+        body: Callable[[fork.Channel], None],
+        channel: fork.Channel,
+        lifeline: int,
+        *,
+        deadline_s: float | None = None,
+    ) -> None:
+        """Run a body in a copy; trials that it leaves without a record are failures of the lab."""
+        watch = Stopwatch()
+        # The world's objects move out of the collector's sight, so that collecting in the copy
+        # does not touch, and thereby copy, every page of it.
+        gc.collect()
+        gc.freeze()
+        ended = fork.run_child(body, channel, lifeline=lifeline, deadline_s=deadline_s)
+        left = [p for p in trials if not self.run.trial(p).complete]
+        self._fail(left, InfraError("process", ended.reason), channel.send, watch)
+
+    async def _conduct_watched(
+        self, staged: staging.Staged, plan: PlannedTrial, say: Say, lifeline: int
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_reader(lifeline, lambda: os._exit(fork.EXIT_CRASHED))
+        await self._conduct(staged, plan, say)
+
+    # -- cold -------------------------------------------------------------------------------------
+
+    async def work_cold(self, job: Job, say: Say) -> None:
+        """Carry out a job with a world of its own for each trial."""
+        for plan in job.trials:
+            watch = Stopwatch()
+            self.run.trial(plan).open()
+            say({"event": "trial_started", "trial": plan.directory})
+            try:
+                staged = await asyncio.to_thread(self._staged_cold, job, plan)
+            except InfraError as failure:
+                self._fail([plan], failure, say, watch)
+                continue
+            try:
+                await self._conduct(staged, plan, say)
+            finally:
+                await staged.env.aclose()
+
+    def _staged_cold(self, job: Job, plan: PlannedTrial) -> staging.Staged:
+        drawn = self._draw(job)
+        env = _stage("deploy", lambda: self.lab.boot(drawn))
+        led = _stage("baseline", lambda: self.lab.drive(env, staging.lead(env, drawn)))
+        return self._struck(led, drawn.is_twin(plan.task))
+
+    # -- shared -----------------------------------------------------------------------------------
+
+    def _draw(self, job: Job) -> DrawnIncident:
+        seed = self.config.trial_seed(job.attempt)
+        return _stage("draw", lambda: self.lab.draw(job.incident, seed))
+
+    def _booted(self, drawn: DrawnIncident) -> Environment:
+        """Return the warm world of a drawn incident; kept for the next job that shares it."""
+        key = self.lab.world(drawn)
+        if self._warm is None or self._warm[0] != key:
+            self._warm = None
+            self._warm = (key, _stage("deploy", lambda: self.lab.boot(drawn)))
+        return self._warm[1]
+
+    def _struck(self, led: staging.Led, twin: bool) -> staging.Staged:
+        return _stage("symptom", lambda: self.lab.drive(led.env, staging.strike(led, twin=twin)))
+
+    def _assignment(self, plan: PlannedTrial) -> Assignment:
+        return Assignment(plan, self.config, self.run.trial(plan))
+
+    async def _conduct(self, staged: staging.Staged, plan: PlannedTrial, say: Say) -> None:
+        def on_step(step: Step) -> None:
+            say({"event": "step", "trial": plan.directory, "n": step.n, "tool": step.tool})
+
+        trial = await conduct(
+            staged.for_task(plan.task), self._assignment(plan), self.source, on_step
+        )
+        say(_finished(plan, trial))
+
+    def _fail(
+        self, trials: Sequence[PlannedTrial], failure: InfraError, say: Say, watch: Stopwatch
+    ) -> None:
+        """Record trials that the lab could not bring to their end."""
+        watch.lap(failure.stage)
+        for plan in trials:
+            assignment = self._assignment(plan)
+            trial = failed_trial(assignment, failure, watch=watch)
+            assignment.directory.finish(trial)
+            say(_finished(plan, trial))
+
+
+def _finished(plan: PlannedTrial, trial: Trial) -> dict[str, Any]:
+    return {
+        "event": "trial_finished",
+        "trial": plan.directory,
+        "outcome": trial.outcome,
+        "error": trial.error,
+    }
+
+
+def _stage(name: str, work: Callable[[], T]) -> T:
+    """Run a stage of ours; whatever fails in it is the lab's failure, with the stage's name."""
+    try:
+        return work()
+    except InfraError:
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        raise InfraError(name, f"{type(error).__name__}: {error}") from error

@@ -1,0 +1,73 @@
+"""A host process: ``python -m aiopslab.orchestrator.host``, started by ``pool``, never by people.
+
+Reads JSON lines on standard input (first the run, then one job at a time), answers with events.
+Standard input is also the lifeline: at its end of file the process and all its copies end. What
+agents print goes to standard error. Not here: what a job is (``bench``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from aiopslab.models.base import Model
+from aiopslab.models.run import RunConfig
+from aiopslab.orchestrator.bench import Bench, Job
+from aiopslab.orchestrator.fork import Channel, can_fork
+from aiopslab.orchestrator.lab import find_lab
+from aiopslab.orchestrator.players import agent_source
+from aiopslab.orchestrator.records import RunDirectory
+
+
+class Opening(Model):
+    """The first line: the run this host works for."""
+
+    config: RunConfig
+    run: str
+    fork: bool = True
+    """False: from cold even where the platform forks."""
+
+
+def main() -> int:
+    """Serve jobs until the end of standard input."""
+    # Agents and what they start must neither read jobs nor write events: both pipes move to
+    # private descriptors, which are not inherited by programs that are executed.
+    lifeline, voice = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    channel = Channel(voice)
+    lines = _lines(lifeline)
+    opening = Opening.model_validate_json(next(lines))
+    config = opening.config
+    lab = find_lab(config.environment)
+    bench = Bench(lab, config, RunDirectory(Path(opening.run)), agent_source(config))
+    for line in lines:
+        job = Job.model_validate_json(line)
+        if opening.fork and lab.forkable and can_fork():
+            bench.work(job, channel, lifeline)
+        else:
+            asyncio.run(bench.work_cold(job, channel.send))
+        channel.send({"event": "job_done"})
+    return 0
+
+
+def _lines(fd: int) -> Iterator[bytes]:
+    """Yield lines of a descriptor without reading ahead into the next message."""
+    buffer = b""
+    while True:
+        while b"\n" not in buffer:
+            data = os.read(fd, 65536)
+            if not data:
+                return
+            buffer += data
+        line, _, buffer = buffer.partition(b"\n")
+        yield line
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Take the digests that a run is pinned to. Not here: their model (``models.lock``)."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from aiopslab import content
+from aiopslab._version import __version__
+from aiopslab.grading import SCORING_VERSION
+from aiopslab.models.lock import Lock
+from aiopslab.models.run import PlannedTrial, RunConfig
+from aiopslab.orchestrator import documents
+from aiopslab.orchestrator.lab import Lab
+
+_NOT_CONTENT = ("__pycache__", ".pyc")
+
+
+def take(lab: Lab, config: RunConfig, trials: Sequence[PlannedTrial]) -> Lock:
+    """Digest everything that the numbers of these trials depend on."""
+    incidents: dict[str, str] = {}
+    apps: dict[str, str] = {}
+    for name in sorted({t.incident for t in trials}):
+        drawn = lab.draw(name, config.trial_seed(1))
+        incidents[name] = _digest_text(documents.encode(drawn.spec))
+        app = drawn.app.name
+        if app not in apps:
+            folder = _digest_files(_room("services", f"{app}/**/*"))
+            apps[app] = _digest_text(documents.encode(drawn.app) + folder)
+    return Lock(
+        version=__version__,
+        harness=_digest_files(_tree(Path(__file__).parents[1], "**/*.py")),
+        scoring_version=SCORING_VERSION,
+        suite=_digest_text(documents.encode([t.model_dump(mode="json") for t in trials])),
+        incidents=incidents,
+        apps=apps,
+        agent=_agent_digest(config.agent),
+        rules=_digest_files(_room("telemetry", "**/*.yaml")),
+    )
+
+
+def _agent_digest(agent: str) -> str:
+    """Digest the files of an agent; built-in agents are part of the harness."""
+    source, _, name = agent.rpartition(":")
+    if name and source.endswith(".py"):
+        return _digest_files([(Path(source).name, Path(source))])
+    if source:
+        found = importlib.util.find_spec(source)
+        origin = found.origin if found is not None else None
+        return _digest_files([(source, Path(origin))]) if origin is not None else ""
+    if Path(agent).is_dir():
+        return _digest_files(_tree(Path(agent), "**/*"))
+    return _digest_files(_room("agents", f"{agent}/**/*"))
+
+
+def _room(room: content.Room, pattern: str) -> list[tuple[str, Path]]:
+    """Name the files of a content room by their path below it, wherever the room is."""
+    named = []
+    for path in content.files(room, pattern):
+        parts = path.parts
+        named.append(("/".join(parts[len(parts) - parts[::-1].index(room) :]), path))
+    return named
+
+
+def _tree(root: Path, pattern: str) -> list[tuple[str, Path]]:
+    return [(p.relative_to(root).as_posix(), p) for p in sorted(root.glob(pattern))]
+
+
+def _digest_files(files: Iterable[tuple[str, Path]]) -> str:
+    """Digest names and contents; an empty string where there are no files."""
+    digest, found = hashlib.sha256(), False
+    for name, path in sorted(files):
+        if not path.is_file() or any(part in str(path) for part in _NOT_CONTENT):
+            continue
+        found = True
+        digest.update(f"{name}\0{path.stat().st_size}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest() if found else ""
+
+
+def _digest_text(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,108 @@
+"""Which agent plays: a loaded one, an object of this process, or the oracle.
+
+Only the oracle is given the answer key, here and nowhere else; every other agent is made without
+a look at the trial. Not here: finding agents (``agents.loading``).
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from aiopslab.agents.builtins import Oracle
+from aiopslab.agents.loading import ORACLE, as_agent, load
+from aiopslab.agents.protocol import Agent
+from aiopslab.agents.spec import ModelSettings
+from aiopslab.errors import PreflightError
+from aiopslab.models.answer import (
+    Answer,
+    Candidate,
+    Detection,
+    Diagnosis,
+    Hypothesis,
+    Localization,
+    Mitigation,
+)
+from aiopslab.models.run import RunConfig
+from aiopslab.models.task import Task
+from aiopslab.models.truth import Truth
+from aiopslab.orchestrator.staging import Staged
+from aiopslab.orchestrator.trial import AgentSource
+
+
+def agent_source(config: RunConfig) -> AgentSource:
+    """Return what makes the agents of a run.
+
+    Raises:
+        UsageError: The agent is unknown; suggests near names.
+    """
+    if config.agent == ORACLE:
+        return oracle
+    loader = load(config.agent)
+    model = _model(config)
+
+    def build(staged: Staged) -> Agent:
+        return loader.build(config.agent_args, model)
+
+    return build
+
+
+def preflight(config: RunConfig) -> None:
+    """Refuse, before anything boots, an agent that is unknown or lacks something.
+
+    Raises:
+        UsageError: The agent or one of its arguments is unknown.
+        PreflightError: A model or its key is missing.
+    """
+    if config.agent == ORACLE:
+        return
+    spec = load(config.agent).spec
+    spec.arguments(config.agent_args)
+    if spec.needs_model:
+        model = _model(config)
+        if model is None:
+            hint = "--model PROVIDER/NAME"
+            raise PreflightError(f"agent {spec.name!r} needs a model", hint=hint)
+        model.key()
+
+
+def of_object(agent: object) -> AgentSource:
+    """Return a source that always gives the same object of this process.
+
+    Raises:
+        AgentError: It does not keep the contract.
+    """
+    checked = as_agent(agent)
+    return lambda staged: checked
+
+
+def oracle(staged: Staged) -> Agent:
+    """Make the agent that plays the reference fix and the truth."""
+    return Oracle(staged.truth.fix, right_answer(staged.task, staged.truth))
+
+
+def right_answer(task: Task, truth: Truth) -> Answer:
+    """Return the answer that scores full marks, with full confidence."""
+    causes = truth.root_causes
+    share = 1.0 / len(causes) if causes else 0.0
+    match task:
+        case "detection":
+            return Detection(anomaly=bool(causes), confidence=1.0)
+        case "localization":
+            found = [Candidate(component=c.component, probability=share) for c in causes]
+            return Localization(candidates=found)
+        case "diagnosis":
+            pairs = [
+                Hypothesis(component=c.component, cause=c.cause, probability=share) for c in causes
+            ]
+            return Diagnosis(hypotheses=pairs)
+        case "mitigation":
+            said = "the cause is removed" if causes else "nothing was wrong, nothing was changed"
+            return Mitigation(summary=said, confidence=1.0)
+        case _:
+            assert_never(task)
+
+
+def _model(config: RunConfig) -> ModelSettings | None:
+    if config.model is None:
+        return None
+    return ModelSettings(model=config.model, base_url=config.base_url)

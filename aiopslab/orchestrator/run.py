@@ -1,0 +1,257 @@
+"""A run from its configuration to its results: start, resume, record, report.
+
+Not here: how trials are carried out (``pool``, ``bench``, ``trial``), how they are worth
+(``grading``), how results look (``report``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from aiopslab._version import __version__
+from aiopslab.agents.protocol import Agent
+from aiopslab.errors import UsageError
+from aiopslab.models.run import PlannedTrial, Results, RunConfig, RunRecord, RunStatus
+from aiopslab.orchestrator import lock, wallclock
+from aiopslab.orchestrator.bench import Bench
+from aiopslab.orchestrator.lab import Lab, find_lab
+from aiopslab.orchestrator.plan import plan_jobs, plan_trials
+from aiopslab.orchestrator.players import of_object, preflight
+from aiopslab.orchestrator.pool import Pool
+from aiopslab.orchestrator.records import RunDirectory
+from aiopslab.orchestrator.results import summarise
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Something happened in a run; what a live display is fed with."""
+
+    kind: Literal["run_started", "trial_started", "step", "trial_finished", "run_finished"]
+    directory: Path
+    planned: int
+    done: int
+    trial: str = ""
+    """``<problem>__<attempt>``; empty for events of the run."""
+    n: int = 0
+    """Number of the step."""
+    tool: str = ""
+    outcome: str = ""
+    error: str | None = None
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """A finished run."""
+
+    directory: Path
+    record: RunRecord
+    results: Results
+
+    def frame(self) -> pd.DataFrame:
+        """Return one row a trial: problem, task, attempt, outcome, seed, usage and scores."""
+        import pandas  # noqa: PLC0415 - seconds to import; only those who ask for a frame pay
+
+        return pandas.DataFrame(list(self._rows()))
+
+    def _rows(self) -> list[dict[str, Any]]:
+        run = RunDirectory(self.directory)
+        rows = []
+        for plan in self.record.trials:
+            directory = run.trial(plan)
+            if not directory.complete:
+                continue
+            trial, grade = directory.trial(), directory.grade()
+            row = trial.model_dump(include={"problem", "task", "attempt", "seed", "outcome"})
+            rows.append({**row, **trial.usage.model_dump(), **(grade.scores if grade else {})})
+        return rows
+
+
+async def run(
+    config: RunConfig, *, agent: Agent | None = None, progress: OnProgress | None = None
+) -> RunReport:
+    """Run everything that was asked and return the report.
+
+    Args:
+        config: What to run.
+        agent: An agent object of this process in place of ``config.agent``, which then is only its
+            name in the records. Its trials run one after another, each from cold.
+        progress: Receives what happens.
+
+    Raises:
+        UsageError: A target, agent or environment is unknown, or the directory exists.
+        PreflightError: The agent lacks something.
+    """
+    lab = find_lab(config.environment)
+    if agent is None:
+        preflight(config)
+    label, trials = plan_trials(lab, config)
+    directory = RunDirectory(Path(config.runs_dir) / (config.name or _name(config, label)))
+    if (directory.path / "run.json").exists():
+        hint = f"aiopslab resume {directory.path}"
+        raise UsageError(f"run {str(directory.path)!r} exists", hint=hint)
+    pinned = lock.take(lab, config, trials)
+    directory.open()
+    record = RunRecord(
+        label=label,
+        status="started",
+        config=config,
+        trials=trials,
+        versions={"aiopslab": __version__, "python": platform.python_version()},
+        wall={"started": wallclock.timestamp(), "platform": platform.platform()},
+    )
+    directory.write(pinned)
+    directory.write(record)
+    return await _Course(directory, lab, record, agent, progress).follow(trials)
+
+
+async def resume(
+    path: Path,
+    *,
+    force: bool = False,
+    agent: Agent | None = None,
+    progress: OnProgress | None = None,
+) -> RunReport:
+    """Finish a run: trials without a record, and those whose lab failed, are run (again).
+
+    Args:
+        path: The run's directory.
+        force: Go on although the lock differs; the run then mixes versions.
+        agent: As for ``run``.
+        progress: As for ``run``.
+
+    Raises:
+        UsageError: There is no such run, or the lock differs; the message lists how.
+    """
+    directory = RunDirectory.find(path)
+    record = directory.record()
+    lab = find_lab(record.config.environment)
+    now = lock.take(lab, record.config, record.trials)
+    differences = directory.lock().differences(now)
+    if differences and not force:
+        raise UsageError(
+            "what the run depends on has changed since: " + "; ".join(differences),
+            hint="run it anew, or pass --force to mix versions",
+        )
+    if differences:
+        directory.event("resumed_with_other_lock", differences=differences)
+    left = [p for p in record.trials if not _is_done(directory, p)]
+    return await _Course(directory, lab, record, agent, progress).follow(left)
+
+
+def run_sync(
+    config: RunConfig, *, agent: Agent | None = None, progress: OnProgress | None = None
+) -> RunReport:
+    """Do what ``run`` does, for callers without an event loop."""
+    return asyncio.run(run(config, agent=agent, progress=progress))
+
+
+class _Course:
+    """A run on its way: carries out trials, repeats those whose lab failed, closes the record."""
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        lab: Lab,
+        record: RunRecord,
+        agent: Agent | None,
+        progress: OnProgress | None,
+    ) -> None:
+        self._directory = directory
+        self._lab = lab
+        self._record = record
+        self._agent = agent
+        self._progress = progress
+
+    async def follow(self, trials: Sequence[PlannedTrial]) -> RunReport:
+        directory = self._directory
+        directory.event("run_started", trials=len(trials))
+        self._tell("run_started")
+        status: RunStatus = "error"
+        error: str | None = None
+        try:
+            await self._carry_out(trials)
+            for _ in range(self._record.config.retry_infra):
+                failed = [p for p in trials if _has_failed(directory, p)]
+                if failed:
+                    await self._carry_out(failed)
+            status = "success"
+        except asyncio.CancelledError:
+            status = "cancelled"
+            raise
+        except Exception as failure:
+            error = f"{type(failure).__name__}: {failure}"
+            raise
+        finally:
+            record, results = self._close(status, error)
+        return RunReport(directory.path, record, results)
+
+    async def _carry_out(self, trials: Sequence[PlannedTrial]) -> None:
+        config = self._record.config
+        jobs = plan_jobs(self._lab, config, trials)
+        if self._agent is None:
+            hosts = config.concurrency or _cores()
+            await Pool(self._directory, config, self._heard).work(jobs, hosts)
+            return
+        bench = Bench(self._lab, config, self._directory, of_object(self._agent))
+        for _, job in jobs:
+            await bench.work_cold(job, self._heard)
+
+    def _close(self, status: RunStatus, error: str | None) -> tuple[RunRecord, Results]:
+        wall = {**self._record.wall, "finished": wallclock.timestamp()}
+        record = self._record.model_copy(update={"status": status, "error": error, "wall": wall})
+        results = summarise(self._directory, record)
+        self._directory.write(results)
+        self._directory.write(record)
+        self._directory.event("run_finished", status=status)
+        self._tell("run_finished", outcome=status, error=error)
+        return record, results
+
+    def _heard(self, message: dict[str, Any]) -> None:
+        kind = message.pop("event")
+        if kind != "step":
+            self._directory.event(kind, **message)
+        self._tell(kind, **message)
+
+    def _tell(self, kind: Any, **fields: Any) -> None:
+        if self._progress is not None:
+            plans = self._record.trials
+            done = sum(self._directory.trial(p).complete for p in plans)
+            path = self._directory.path
+            self._progress(Progress(kind, path, planned=len(plans), done=done, **fields))
+
+
+def _is_done(directory: RunDirectory, plan: PlannedTrial) -> bool:
+    return directory.trial(plan).complete and not _has_failed(directory, plan)
+
+
+def _has_failed(directory: RunDirectory, plan: PlannedTrial) -> bool:
+    trial = directory.trial(plan)
+    return trial.complete and trial.trial().outcome == "infra_error"
+
+
+def _name(config: RunConfig, label: str) -> str:
+    """Compose ``<time>_<suite>_<agent>_<model>`` of characters that any file system takes."""
+    agent = Path(config.agent.rpartition(":")[2] or config.agent).name
+    parts = [label, agent, *([config.model.rpartition("/")[2]] if config.model else [])]
+    safe = [re.sub(r"[^A-Za-z0-9.@-]+", "-", part).strip("-") for part in parts]
+    return "_".join([wallclock.directory_stamp(), *safe])
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1

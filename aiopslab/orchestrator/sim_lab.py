@@ -1,0 +1,51 @@
+"""Worlds on the simulated cluster: the lab behind ``--env sim``.
+
+A thin binding: incidents come from ``problems``, the world from ``environments.sim``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Hashable, Sequence
+from typing import Any, TypeVar
+
+from aiopslab.environments.protocol import Environment
+from aiopslab.environments.sim import Sim
+from aiopslab.errors import UsageError
+from aiopslab.models.task import Problem, Task
+from aiopslab.problems import catalogue
+from aiopslab.problems.draw import WARM_S, DrawnIncident, draw, world_key
+from aiopslab.services.catalogue import load_app
+
+T = TypeVar("T")
+
+
+class SimLab:
+    """Worlds on the simulated cluster."""
+
+    forkable = True
+
+    def __init__(self, options: dict[str, str]) -> None:
+        if options:
+            raise UsageError(f"environment 'sim' has no option {min(options)!r}")
+
+    def expand(self, targets: Sequence[str], tasks: Sequence[Task]) -> tuple[str, list[Problem]]:
+        return catalogue.expand(targets, tasks)
+
+    def draw(self, incident: str, seed: int) -> DrawnIncident:
+        spec = catalogue.load_incident(incident)
+        return draw(spec, load_app(spec.app), seed)
+
+    def world(self, drawn: DrawnIncident) -> Hashable:
+        return world_key(drawn.app, drawn.seed)
+
+    def boot(self, drawn: DrawnIncident) -> Environment:
+        key = world_key(drawn.app, drawn.seed)
+        sim = Sim(drawn.app, key.seed, epoch=key.epoch, load=key.load_scale)
+        sim.boot()
+        sim.run_for(WARM_S)
+        return sim
+
+    def drive(self, env: Environment, work: Coroutine[Any, Any, T]) -> T:
+        if not isinstance(env, Sim):
+            raise TypeError(f"SimLab drives its own worlds, not {type(env).__name__}")
+        return env.run_sync(work)
