@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from aiopslab.models.signal import Alert, Change, Event
 from aiopslab.telemetry import frames
 from aiopslab.telemetry.logs import LogTable
+from aiopslab.telemetry.promql import Engine
 from aiopslab.telemetry.samples import SampleTable, Target
 from aiopslab.telemetry.spans import SpanTable
 
@@ -33,6 +34,7 @@ class Store:
         self.spans = SpanTable()
         self.logs = LogTable()
         self.samples = SampleTable()
+        self.promql = Engine(self.samples)
         self.span = self.spans.append
         self.log = self.logs.append
         self._events: list[Event] = []

@@ -1,0 +1,218 @@
+"""The PromQL engine: parse, walk the tree, return series.
+
+Parsing is promql-parser's. Evaluation follows Prometheus 3 (left-open windows, lookback 300 s).
+Not supported, and said so: native histograms, ``limitk``, ``or`` inside selectors, experimental
+functions.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import promql_parser as ast
+
+from aiopslab.telemetry.promql import aggregates, binary, functions
+from aiopslab.telemetry.promql.selectors import Selectors
+from aiopslab.telemetry.promql.values import (
+    Floats,
+    Grouping,
+    QueryError,
+    RangeVector,
+    Value,
+    Vector,
+    collapse,
+)
+from aiopslab.telemetry.rows import Series
+from aiopslab.telemetry.samples import SampleTable
+
+MAX_POINTS = 11_000
+"""Steps of a range query; Prometheus' own limit."""
+_SUBQUERY_STEP_S = 30.0
+_ALL = Grouping(by=True)
+
+
+class Engine:
+    """Evaluates queries over a sample table."""
+
+    def __init__(self, table: SampleTable) -> None:
+        self._selectors = Selectors(table)
+
+    def instant(self, query: str, at: float) -> list[Series]:
+        """Evaluate at an instant: one point a series; a scalar is a series without labels.
+
+        Raises:
+            QueryError: Malformed, not supported or ambiguous.
+        """
+        return _series(self._evaluate(query, np.array([at])), np.array([at]))
+
+    def vector(self, query: str, at: float) -> Vector:
+        """Evaluate at an instant, without making series of it; rules need this. Raises QueryError.
+
+        The vector has one step.
+        """
+        value = self._evaluate(query, np.array([at]))
+        return value if isinstance(value, Vector) else _as_vector(value)
+
+    def range(self, query: str, start: float, end: float, step: float) -> list[Series]:
+        """Evaluate at ``start, start + step, ... <= end``; series are sorted by labels.
+
+        Raises:
+            QueryError: As ``instant``; also for a step that is not positive or too many points.
+        """
+        if step <= 0:
+            raise QueryError(f"step must be positive, not {step:g}")
+        if (end - start) / step >= MAX_POINTS:
+            raise QueryError(f"more than {MAX_POINTS} points; choose a step above {step:g} s")
+        if end < start:
+            raise QueryError("the end of the range lies before its start")
+        steps: Floats = start + step * np.arange(int((end - start) // step) + 1, dtype=np.float64)
+        found = _series(self._evaluate(query, steps), steps)
+        return sorted(found, key=lambda s: tuple(sorted(s.labels.items())))
+
+    def _evaluate(self, query: str, steps: Floats) -> Value:
+        return _Evaluation(self._selectors, steps, steps).value(parse(query))
+
+
+@lru_cache(maxsize=512)
+def parse(query: str) -> ast.Expr:
+    """Parse a query.
+
+    Raises:
+        QueryError: With the parser's words.
+    """
+    try:
+        return ast.parse(query)
+    except ValueError as error:
+        raise QueryError(f"{query!r} cannot be parsed: {error}") from error
+
+
+class _Evaluation:
+    """One walk over a tree for given steps."""
+
+    def __init__(self, selectors: Selectors, steps: Floats, outer: Floats) -> None:
+        self._selectors = selectors
+        self._steps = steps
+        self._outer = outer
+        """Steps of the whole query, for ``@ start()`` and ``@ end()`` inside subqueries."""
+
+    def value(self, node: ast.Expr) -> Value:
+        """Evaluate a node at all steps."""
+        match node:
+            case ast.ParenExpr():
+                return self.value(node.expr)
+            case ast.NumberLiteral():
+                return np.full(len(self._steps), float(node.val))
+            case ast.StringLiteral():
+                return str(node.val)
+            case ast.VectorSelector():
+                return self._selectors.instant(node, self._ends(node))[0]
+            case ast.MatrixSelector():
+                selector = node.vector_selector
+                window = node.range.total_seconds()
+                return self._selectors.windows(selector, self._ends(selector), window)
+            case ast.SubqueryExpr():
+                return self._subquery(node)
+            case ast.UnaryExpr():
+                return self._negated(node)
+            case ast.Call():
+                return self._call(node)
+            case ast.AggregateExpr():
+                return self._aggregate(node)
+            case ast.BinaryExpr():
+                left, right = self.value(node.lhs), self.value(node.rhs)
+                return binary.evaluate(_operation(node), left, right)
+            case _:
+                raise QueryError(f"{type(node).__name__} is not supported")
+
+    def _ends(self, node: ast.VectorSelector | ast.SubqueryExpr) -> Floats:
+        """Return the evaluation times of a selector after ``@`` and ``offset``."""
+        ends = self._steps
+        if node.at is not None:
+            if node.at.at is not None:
+                fixed = node.at.at.timestamp()
+            else:
+                at_start = node.at.type == ast.AtModifierType.Start
+                fixed = float(self._outer[0 if at_start else -1])
+            ends = np.full(len(ends), fixed)
+        return ends - node.offset.total_seconds() if node.offset else ends
+
+    def _subquery(self, node: ast.SubqueryExpr) -> RangeVector:
+        if node.range is None:
+            raise QueryError("a subquery needs a range; write for example expression[5m:30s]")
+        ends, window = self._ends(node), node.range.total_seconds()
+        step = node.step.total_seconds() if node.step else _SUBQUERY_STEP_S
+        # Steps of a subquery lie on multiples of its step, whatever the query's own are.
+        first = np.floor((ends.min() - window) / step) + 1
+        grid = step * np.arange(first, np.floor(ends.max() / step) + 1)
+        inner = _Evaluation(self._selectors, grid, self._outer).value(node.expr)
+        vector = inner if isinstance(inner, Vector) else _as_vector(inner)
+        samples = np.where(vector.present, vector.values, np.nan).T
+        return RangeVector.over(vector.labels, grid, samples, ends, window)
+
+    def _negated(self, node: ast.UnaryExpr) -> Value:
+        value = self.value(node.expr)
+        if isinstance(value, Vector):
+            return value.unnamed(-value.values)
+        if isinstance(value, np.ndarray):
+            return -value
+        raise QueryError("unary minus needs an instant vector or a scalar")
+
+    def _call(self, node: ast.Call) -> Value:
+        name = node.func.name
+        if name == "timestamp" and isinstance(node.args[0], ast.VectorSelector):
+            vector, times = self._selectors.instant(node.args[0], self._ends(node.args[0]))
+            return vector.unnamed(np.broadcast_to(times, vector.values.shape))
+        return functions.call(name, [self.value(a) for a in node.args], self._steps)
+
+    def _aggregate(self, node: ast.AggregateExpr) -> Value:
+        vector = self.value(node.expr)
+        if not isinstance(vector, Vector):
+            raise QueryError(f"{node.op} needs an instant vector")
+        grouping = _ALL
+        if node.modifier is not None:
+            by = node.modifier.type == ast.AggModifierType.By
+            grouping = Grouping(by=by, names=tuple(node.modifier.labels))
+        parameter = None if node.param is None else self.value(node.param)
+        return aggregates.aggregate(str(node.op), vector, grouping, parameter)
+
+
+def _operation(node: ast.BinaryExpr) -> binary.Operation:
+    modifier = node.modifier
+    if modifier is None:
+        return binary.Operation(str(node.op), Grouping(by=False))
+    matching = Grouping(by=False)
+    if modifier.matching is not None:
+        on = modifier.matching.type == ast.LabelModifierType.Include
+        matching = Grouping(by=on, names=tuple(modifier.matching.labels))
+    group: Literal["", "left", "right"] = ""
+    if modifier.card == ast.VectorMatchCardinality.ManyToOne:
+        group = "left"
+    elif modifier.card == ast.VectorMatchCardinality.OneToMany:
+        group = "right"
+    include = tuple(modifier.group_labels or ())
+    return binary.Operation(str(node.op), matching, group, include, bool(modifier.return_bool))
+
+
+def _as_vector(value: Value) -> Vector:
+    if not isinstance(value, np.ndarray):
+        raise QueryError("the query must give an instant vector or a number")
+    return functions.from_scalar(value)
+
+
+def _series(value: Value, steps: Floats) -> list[Series]:
+    if isinstance(value, RangeVector):
+        raise QueryError("a range vector cannot be shown; apply a function such as rate(...)")
+    vector = value if isinstance(value, Vector) else _as_vector(value)
+    groups = vector.labels.distinct()
+    # Series that come after each other under the same labels (a name was dropped) become one.
+    values, present, count = collapse(vector.values, vector.present, groups)
+    if (count > 1).any():
+        raise QueryError("the result has several series with the same labels; aggregate them")
+    found = []
+    for row in np.flatnonzero(present.any(axis=1)).tolist():
+        mask = present[row]
+        points = list(zip(steps[mask].tolist(), values[row][mask].tolist(), strict=True))
+        found.append(Series(labels=dict(groups.labels.sets[row]), points=points))
+    return found
