@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from aiopslab.world.kube import quantity
-from aiopslab.world.kube.errors import Cause, forbidden, invalid
+from aiopslab.world.kube.errors import Cause, forbidden, invalid, not_found
 from aiopslab.world.kube.kinds import BY_KIND, Kind
-from aiopslab.world.kube.objects import Object, dig, name_of, namespace_of
+from aiopslab.world.kube.objects import Object, deleting, dig, name_of, namespace_of
 from aiopslab.world.kube.store import ObjectStore
 
 SERVICE_NETWORK = ipaddress.ip_network("198.18.0.0/20")
@@ -24,6 +24,41 @@ _RESERVED = 16
 """First addresses of the service network, kept for the cluster's own (DNS is .10)."""
 NODE_PORTS = range(30000, 32768)
 _FINISHED = ("Succeeded", "Failed")
+
+
+def check_namespace(kind: Kind, new: Object, store: ObjectStore) -> None:
+    """Refuse a new object in a namespace that does not exist or is being deleted.
+
+    Raises:
+        ApiError: 404 or 403.
+    """
+    if not kind.namespaced:
+        return
+    namespace = namespace_of(new)
+    found = store.get("Namespace", "", namespace)
+    if found is None:
+        raise not_found(BY_KIND["Namespace"], namespace)
+    if deleting(found):
+        why = (
+            f"unable to create new content in namespace {namespace} because it is being terminated"
+        )
+        raise forbidden(kind, new["metadata"].get("name", ""), why)
+
+
+def prepare(kind: Kind, new: Object, store: ObjectStore) -> None:
+    """Complete a new pod or job before it is validated.
+
+    Raises:
+        ApiError: 403, a pod outside the bounds of a LimitRange, or of an unknown priority class.
+    """
+    if kind.kind == "Pod":
+        default_tolerations(new["spec"])
+        set_priority(new, store)
+        apply_limit_ranges(new, store)
+        new.setdefault("status", {"phase": "Pending"})
+        new["status"].setdefault("qosClass", qos_class(new))
+    elif kind.kind == "Job":
+        select_own_pods(new)
 
 
 # -- pods -----------------------------------------------------------------------------------------

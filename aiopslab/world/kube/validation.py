@@ -1,163 +1,20 @@
-"""Reading an object as its kind, and checking it against the rules of its parts.
+"""Whether a decoded object's values are acceptable, in the API server's words.
 
-:func:`decode` is the strict decoder: unknown fields and wrong types are refused before anything
-else looks at the object, so that no controller ever meets a string where a number belongs.
-:func:`check` walks the decoded object with the schema and applies what ``rules`` says about each
-message, plus what the schema itself knows: required fields and duplicate list keys. Texts are
-those of the API server. Neighbours: ``schema`` (fields), ``rules`` (values), ``immutability``
-(what an update may change).
+:func:`check` walks an object with the schema and applies what ``rules`` says about each message,
+plus what the schema itself knows: required fields and duplicate list keys. Neighbours:
+``decoding`` (shape), ``immutability`` (what an update may change).
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-import re
 from typing import Any
 
 from aiopslab.world.kube import rules, syntax
 from aiopslab.world.kube.errors import Cause
 from aiopslab.world.kube.kinds import Kind
 from aiopslab.world.kube.objects import Object
-from aiopslab.world.kube.quantity import QuantityError, parse
 from aiopslab.world.kube.schema import KEY_DEFAULTS, Field, Message, message
-
-_GO_TYPES = {
-    "s": "string",
-    "b": "bool",
-    "i32": "int32",
-    "i64": "int64",
-    "f": "float64",
-    "y": "[]uint8",
-    "t": "v1.Time",
-}
-_LIMITS = {"i32": 2**31, "i64": 2**63}
-_TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")
-
-
-class DecodeError(Exception):
-    """The object does not have the shape of its kind; the message is the API server's."""
-
-
-def decode(kind: Kind, obj: Any) -> Object:
-    """Return a copy of the object with nulls dropped, after checking every field's name and type.
-
-    Raises:
-        DecodeError: The first wrong type, or all unknown fields.
-    """
-    decoder = _Decoder()
-    result: Object = decoder.message(obj, message(kind.schema), "", "")
-    if decoder.unknown:
-        names = ", ".join(f'unknown field "{path}"' for path in decoder.unknown)
-        raise DecodeError(f"strict decoding error: {names}")
-    return result
-
-
-class _Decoder:
-    """One pass over an object. ``path`` has list indexes, ``go_path`` has not, as in Go."""
-
-    def __init__(self) -> None:
-        self.unknown: list[str] = []
-
-    def message(self, value: Any, schema: Message, path: str, go_path: str) -> Object:
-        if not isinstance(value, dict):
-            raise _mistyped(value, schema.go_name, go_path, f"v1.{schema.go_name}")
-        result: Object = {}
-        for name, item in value.items():
-            field = schema.fields.get(name)
-            inner = f"{path}.{name}" if path else str(name)
-            if field is None:
-                self.unknown.append(inner)
-            elif item is not None:
-                dotted = f"{go_path}.{name}" if go_path else name
-                result[name] = self.value(item, field, inner, (schema.go_name, dotted))
-        return result
-
-    def value(self, value: Any, field: Field, path: str, at: tuple[str, str]) -> Any:
-        match field.type:
-            case "o":
-                return self.message(value, message(field.ref), path, at[1])
-            case "l" if field.item is not None:
-                if not isinstance(value, list):
-                    raise _mistyped(value, *at, f"[]{_go_type(field.item)}")
-                return [
-                    self.value(item, field.item, f"{path}[{index}]", at)
-                    for index, item in enumerate(value)
-                    if item is not None
-                ]
-            case "m" if field.item is not None:
-                if not isinstance(value, dict):
-                    raise _mistyped(value, *at, f"map[string]{_go_type(field.item)}")
-                return {
-                    str(key): self.value(item, field.item, f"{path}.{key}", at)
-                    for key, item in value.items()
-                    if item is not None
-                }
-            case "any":
-                return value
-            case _:
-                _check_scalar(value, field, at)
-                return value
-
-
-def _check_scalar(value: Any, field: Field, at: tuple[str, str]) -> None:
-    """Raise DecodeError unless a scalar has the type of its field."""
-    kind = field.type
-    if kind == "b":
-        fits = isinstance(value, bool)
-    elif kind in _LIMITS:
-        limit = _LIMITS[kind]
-        fits = isinstance(value, int) and not isinstance(value, bool) and -limit <= value < limit
-    elif kind == "f":
-        fits = isinstance(value, (int, float)) and not isinstance(value, bool)
-    elif kind == "ios":
-        fits = isinstance(value, (str, int)) and not isinstance(value, bool)
-    elif kind == "q":
-        fits = isinstance(value, (str, int, float)) and not isinstance(value, bool)
-    else:
-        fits = isinstance(value, str)
-    if not fits:
-        raise _mistyped(value, *at, _go_type(field))
-    if kind == "q":
-        try:
-            parse(value)
-        except QuantityError as error:
-            raise DecodeError(str(error)) from error
-    elif kind == "t" and not _TIME.match(value):
-        raise DecodeError(
-            f'parsing time {json.dumps(value)} as "2006-01-02T15:04:05Z07:00": '
-            f'cannot parse {json.dumps(value)} as "2006"'
-        )
-    elif kind == "y":
-        try:
-            base64.b64decode(value, validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise DecodeError("illegal base64 data at input byte 0") from error
-
-
-def _go_type(field: Field) -> str:
-    if field.type == "o":
-        return f"v1.{message(field.ref).go_name}"
-    return {"ios": "intstr.IntOrString", "q": "resource.Quantity"}.get(
-        field.type, _GO_TYPES.get(field.type, "interface {}")
-    )
-
-
-def _mistyped(value: Any, struct: str, path: str, wanted: str) -> DecodeError:
-    if isinstance(value, bool):
-        found = "bool"
-    elif isinstance(value, (int, float)):
-        # Go prints the literal only when a number was wanted and this one does not fit.
-        found = f"number {value}" if wanted in ("int32", "int64") else "number"
-    else:
-        names = ((dict, "object"), (list, "array"), (str, "string"))
-        found = next((name for type_, name in names if isinstance(value, type_)), "null")
-    target = f"struct field {struct}.{path}" if path else "value"
-    return DecodeError(f"json: cannot unmarshal {found} into Go {target} of type {wanted}")
-
-
-# -- values ---------------------------------------------------------------------------------------
 
 
 def check(kind: Kind, obj: Object) -> list[Cause]:

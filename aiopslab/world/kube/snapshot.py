@@ -1,0 +1,62 @@
+"""The desired state of a namespace, for comparing one moment with another.
+
+What people and pipelines declared, without what the cluster made of it: no status, no server-set
+metadata, no allocated addresses, no objects that a controller owns. Two snapshots of a namespace
+nobody has touched are equal.
+"""
+
+from __future__ import annotations
+
+from aiopslab.world.kube import kinds
+from aiopslab.world.kube.objects import Object, Objects, clone, controller_of
+from aiopslab.world.kube.store import ObjectStore
+
+_LEFT_OUT = (
+    "Pod",
+    "Endpoints",
+    "EndpointSlice",
+    "Event",
+    "ReplicaSet",
+    "Lease",
+    "ControllerRevision",
+)
+_SERVER_SET = (
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "managedFields",
+)
+_CONTROLLER_ANNOTATIONS = ("deployment.kubernetes.io/revision",)
+
+
+def take(store: ObjectStore, namespace: str) -> Objects:
+    """Return copies of a namespace's declared objects, by kind and name."""
+    found = []
+    for kind in sorted(kinds.BY_KIND):
+        if kind in _LEFT_OUT or not kinds.BY_KIND[kind].namespaced:
+            continue
+        found += [declared(o) for o in store.list(kind, namespace) if controller_of(o) is None]
+    return found
+
+
+def declared(obj: Object) -> Object:
+    """Return a copy of one object without what the cluster set."""
+    copy: Object = clone({k: v for k, v in obj.items() if k != "status"})
+    metadata = copy["metadata"]
+    for key in _SERVER_SET:
+        metadata.pop(key, None)
+    annotations = metadata.get("annotations", {})
+    for key in _CONTROLLER_ANNOTATIONS:
+        annotations.pop(key, None)
+    if not annotations:
+        metadata.pop("annotations", None)
+    spec = copy.get("spec", {})
+    if copy["kind"] == "Service" and spec.get("clusterIP") != "None":
+        for key in ("clusterIP", "clusterIPs"):
+            spec.pop(key, None)
+    elif copy["kind"] == "PersistentVolumeClaim":
+        spec.pop("volumeName", None)
+    return copy
