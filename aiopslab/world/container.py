@@ -33,7 +33,7 @@ NOT_FOUND = 127
 """Exit code of a shell that does not find a command."""
 
 
-class ProgramExit(Exception):  # noqa: N818 - it is an exit, as SystemExit is; not always an error
+class ProgramExit(Exception):
     """Ends the process with a code, from any of its tasks."""
 
     def __init__(self, code: int) -> None:

@@ -156,7 +156,8 @@ class Netns:
 
     def leave(self) -> None:
         """Close the ports of this process and hang up its connections, as the kernel does."""
-        self._stack.members.remove(self)
+        if self in self._stack.members:
+            self._stack.members.remove(self)
         for listener in list(self._stack.listeners.values()):
             if listener.netns is self:
                 listener.close()
