@@ -65,7 +65,7 @@ def regrade(run: RunDirectory) -> Regraded:
     for plan in _complete(run, record.trials):
         directory = run.trial(plan)
         trial, old = directory.trial(), directory.grade()
-        if trial.outcome == "infra_error" or old is None:
+        if trial.outcome == "infra_error":
             continue
         n_graded += 1
         new = grade(

@@ -1,0 +1,250 @@
+"""Runs on an in-memory lab: processes, records, retries, resuming, grading again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import orchestrator_fakes as fakes
+import pytest
+
+from aiopslab.errors import UsageError
+from aiopslab.models.run import RunConfig
+from aiopslab.orchestrator.records import RunDirectory
+from aiopslab.orchestrator.results import regrade
+from aiopslab.orchestrator.run import Progress, RunReport, resume, run_sync
+
+LAB = "orchestrator_fakes:FakeLab"
+
+
+def config(tmp_path: Path, agent: str = "Repairer", **fields: Any) -> RunConfig:
+    options = fields.pop("options", {})
+    return RunConfig.model_validate(
+        {
+            "targets": ["all"],
+            "agent": agent if agent in ("noop", "oracle") else f"orchestrator_fakes:{agent}",
+            "environment": {"kind": LAB, "options": options},
+            "runs_dir": str(tmp_path),
+            "name": "run",
+            "concurrency": 2,
+            "retry_infra": 0,
+            **fields,
+        }
+    )
+
+
+def outcomes(report: RunReport) -> dict[str, str]:
+    run = RunDirectory(report.directory)
+    return {p.directory: run.trial(p).trial().outcome for p in report.record.trials}
+
+
+def records(root: Path) -> dict[str, bytes]:
+    """Every file of the trials and results, without the wall clock."""
+    found = {}
+    for path in sorted(root.rglob("*")):
+        if not path.is_file() or path.name in ("events.jsonl", "hosts.log", "run.json"):
+            continue
+        data = path.read_bytes()
+        if path.name == "trial.json":
+            trial = json.loads(data)
+            del trial["wall"]
+            data = json.dumps(trial).encode()
+        found[path.relative_to(root).as_posix()] = data
+    return found
+
+
+@pytest.fixture(scope="module")
+def repaired(tmp_path_factory: pytest.TempPathFactory) -> RunReport:
+    return run_sync(config(tmp_path_factory.mktemp("runs"), seed=7))
+
+
+def test_every_planned_trial_leaves_a_complete_record(repaired: RunReport) -> None:
+    run = RunDirectory(repaired.directory)
+    assert repaired.record.status == "success"
+    assert len(repaired.record.trials) == 12
+    for plan in repaired.record.trials:
+        names = {p.name for p in run.trial(plan).path.iterdir()}
+        expected = {"trial.json", "answer.json", "evidence.json", "grade.json", "steps.jsonl"}
+        assert names == expected | {"telemetry", "truth"}
+    assert run.results() == repaired.results
+
+
+def test_oracle_scores_everything_and_noop_no_mitigation_of_a_fault(tmp_path: Path) -> None:
+    oracle = run_sync(config(tmp_path, "oracle", name="oracle"))
+    assert set(outcomes(oracle).values()) == {"passed"}
+    assert oracle.results.headline.strict == 1.0
+    noop = run_sync(config(tmp_path, "noop", name="noop", tasks=["mitigation"]))
+    assert outcomes(noop) == {
+        "calm-mitigation__1": "passed",
+        "one-mitigation__1": "failed",
+        "two-mitigation__1": "failed",
+    }
+
+
+def test_trials_of_one_incident_share_their_world_up_to_hand_over(repaired: RunReport) -> None:
+    run = RunDirectory(repaired.directory)
+    plans = [p for p in repaired.record.trials if p.incident == "one" and p.task != "detection"]
+    truths = {run.trial(p).truth().handover_at for p in plans}
+    assert len(truths) == 1
+
+
+def test_two_runs_with_one_seed_leave_identical_bytes(repaired: RunReport, tmp_path: Path) -> None:
+    again = run_sync(config(tmp_path, seed=7, concurrency=1))
+    assert records(again.directory) == records(repaired.directory)
+
+
+def test_another_seed_gives_other_telemetry(repaired: RunReport, tmp_path: Path) -> None:
+    other = run_sync(config(tmp_path, seed=8, targets=["one"], tasks=["diagnosis"]))
+    path = "trials/one-diagnosis__1/telemetry/samples.parquet"
+    assert (other.directory / path).read_bytes() != (repaired.directory / path).read_bytes()
+
+
+def test_from_cold_the_records_are_the_same_as_forked(repaired: RunReport, tmp_path: Path) -> None:
+    cold = run_sync(config(tmp_path, seed=7, options={"cold": "1"}))
+    ours, theirs = records(cold.directory), records(repaired.directory)
+    assert ours.keys() == theirs.keys()
+    assert all(ours[n] == theirs[n] for n in ours if n != "lock.json")
+
+
+def test_an_agent_object_plays_in_this_process(repaired: RunReport, tmp_path: Path) -> None:
+    report = run_sync(config(tmp_path, seed=7), agent=fakes.Repairer())
+    assert records(report.directory) == records(repaired.directory)
+
+
+def test_attempts_are_drawn_with_seeds_of_their_own(tmp_path: Path) -> None:
+    report = run_sync(config(tmp_path, targets=["one"], tasks=["mitigation"], attempts=3))
+    run = RunDirectory(report.directory)
+    assert [run.trial(p).trial().seed for p in report.record.trials] == [0, 1, 2]
+    assert report.results.tasks[0].pass_hat_k == {"1": 1.0, "2": 1.0, "3": 1.0}
+
+
+def test_an_agent_that_kills_its_process_costs_its_trials_and_no_others(tmp_path: Path) -> None:
+    report = run_sync(config(tmp_path, "Suicidal", targets=["one"]))
+    assert set(outcomes(report).values()) == {"infra_error"}
+    trial = RunDirectory(report.directory).trial(report.record.trials[0]).trial()
+    assert trial.error == "process: the process ended early with status 3"
+    assert report.results.headline.strict is None
+
+
+def test_a_failed_lab_is_recorded_with_its_stage_and_has_no_headline(tmp_path: Path) -> None:
+    report = run_sync(config(tmp_path, targets=["one"], options={"fail": "boot"}))
+    trials = [RunDirectory(report.directory).trial(p).trial() for p in report.record.trials]
+    assert {t.outcome for t in trials} == {"infra_error"}
+    assert {t.error for t in trials} == {"ready: pod web-0 is not ready"}
+    assert report.results.overall.n_infra == 4
+    assert report.results.overall.strict.value == 0.0
+    assert report.results.overall.completed.value is None
+    assert report.results.headline.strict is None
+
+
+def test_an_infra_failure_is_retried_and_the_superseded_try_is_kept(tmp_path: Path) -> None:
+    options = {"fail_once": str(tmp_path / "marker")}
+    report = run_sync(config(tmp_path, targets=["one"], options=options, retry_infra=1))
+    assert "infra_error" not in outcomes(report).values()
+    first = RunDirectory(report.directory).trial(report.record.trials[0])
+    assert first.retries() == 1
+    kept = json.loads((first.path / "attempts" / "1" / "trial.json").read_text("utf-8"))
+    assert kept["outcome"] == "infra_error"
+
+
+def test_a_host_that_dies_is_replaced(tmp_path: Path) -> None:
+    options = {"die": str(tmp_path / "marker")}
+    report = run_sync(config(tmp_path, targets=["one", "two"], options=options, concurrency=1))
+    found = outcomes(report)
+    assert {v for k, v in found.items() if k.startswith("one")} == {"infra_error"}
+    assert "infra_error" not in {v for k, v in found.items() if k.startswith("two")}
+
+
+def test_progress_counts_up_to_all_trials(tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    run_sync(config(tmp_path, targets=["one"]), progress=seen.append)
+    assert seen[0].kind == "run_started"
+    assert (seen[-1].kind, seen[-1].done, seen[-1].planned) == ("run_finished", 4, 4)
+    assert [p.tool for p in seen if p.trial == "one-detection__1" and p.tool] == [
+        "alerts",
+        "submit",
+    ]
+
+
+def test_a_killed_run_resumes_to_the_results_of_an_uninterrupted_one(
+    repaired: RunReport, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    asked = config(tmp_path, "Gated", seed=7, agent_args={"gate": str(gate)}, concurrency=1)
+    script = (
+        "import sys; from aiopslab.models.run import RunConfig;"
+        "from aiopslab.orchestrator.run import run_sync;"
+        "run_sync(RunConfig.model_validate_json(sys.argv[1]))"
+    )
+    folder = str(Path(__file__).parent)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, asked.model_dump_json(by_alias=True)],
+        env={**os.environ, "PYTHONPATH": folder},
+    )
+    with gate.open(encoding="utf-8") as fifo:
+        assert fifo.readline() == "here\n"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        # The FIFO ends when the trial's process does: nothing outlives the run.
+        assert fifo.read() == ""
+    gate.unlink()
+    directory = RunDirectory(tmp_path / "run")
+    plans = directory.record().trials
+    done = [p for p in plans if directory.trial(p).complete]
+    assert 0 < len(done) < len(plans)
+    finished = {p: directory.trial(p).trial().wall["finished"] for p in done}
+
+    report = asyncio.run(resume(tmp_path / "run"))
+
+    assert {p: directory.trial(p).trial().wall["finished"] for p in done} == finished
+    whole = repaired.results.model_copy(update={"agent": report.results.agent})
+    assert report.results == whole
+    assert report.record.status == "success"
+
+
+def test_resume_refuses_a_changed_lock_and_names_what_differs(tmp_path: Path) -> None:
+    report = run_sync(config(tmp_path, targets=["calm"], tasks=["detection"]))
+    lock_file = report.directory / "lock.json"
+    lock = json.loads(lock_file.read_text("utf-8"))
+    lock["incidents"]["calm"] = "0" * 64
+    lock_file.write_text(json.dumps(lock), encoding="utf-8")
+    with pytest.raises(UsageError, match=r"incidents\.calm: 000000000000 -> "):
+        asyncio.run(resume(report.directory))
+    assert asyncio.run(resume(report.directory, force=True)).results == report.results
+
+
+def test_regrading_reproduces_every_grade_from_the_records_alone(tmp_path: Path) -> None:
+    report = run_sync(config(tmp_path, seed=7))
+    before = records(report.directory)
+    for grade in report.directory.glob("trials/*/grade.json"):
+        grade.unlink()
+    found = regrade(RunDirectory(report.directory))
+    assert (found.up, found.down, found.n_graded) == ([], [], 12)
+    assert records(report.directory) == before
+
+
+def test_regrading_reports_a_verdict_that_changes(tmp_path: Path) -> None:
+    report = run_sync(config(tmp_path, targets=["one"], tasks=["localization"]))
+    answer = report.directory / "trials" / "one-localization__1" / "answer.json"
+    answer.write_text(answer.read_text("utf-8").replace("deployment/web", "node-a"), "utf-8")
+    found = regrade(RunDirectory(report.directory))
+    assert found.down == ["one-localization__1"]
+    assert found.after.headline.strict == 0.0
+
+
+def test_an_existing_run_is_never_written_over(tmp_path: Path) -> None:
+    run_sync(config(tmp_path, targets=["calm"], tasks=["detection"]))
+    with pytest.raises(UsageError, match="exists"):
+        run_sync(config(tmp_path, targets=["calm"], tasks=["detection"]))
+
+
+def test_nothing_left_to_run_is_a_users_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nothing is left"):
+        run_sync(config(tmp_path, exclude=["*"]))
