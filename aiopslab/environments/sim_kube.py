@@ -6,6 +6,7 @@ request. Reads and writes take no virtual time; ``exec`` takes what its command 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Literal, TypeVar
 
@@ -33,7 +34,7 @@ class SimKube:
         self._bridge = bridge
 
     async def snapshot(self, namespace: str) -> list[Object]:
-        return [clone(o) for o in snapshot.snapshot(self._api, namespace)]
+        return snapshot.take(self._api.store, namespace)
 
     async def get(self, kind: str, name: str, namespace: str | None = None) -> Object:
         return clone(_ask(lambda: self._api.get(kind, name, namespace)))
@@ -91,11 +92,13 @@ class SimKube:
         tail: int | None = None,
         since_s: float | None = None,
     ) -> str:
-        return _ask(
+        since = None if since_s is None else self._world.loop.time() - since_s
+        lines = _ask(
             lambda: self._world.kubelet_of(pod, namespace).logs(
-                pod, namespace, container, previous=previous, tail=tail, since_s=since_s
+                pod, namespace, container, previous=previous, tail=tail, since=since
             )
         )
+        return "".join(f"{line}\n" for _, line in lines)
 
     async def exec(
         self,
@@ -108,13 +111,20 @@ class SimKube:
         timeout_s: float = 30.0,
     ) -> ExecResult:
         kubelet = _ask(lambda: self._world.kubelet_of(pod, namespace))
+
+        async def run() -> ExecResult:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    done = await kubelet.exec(pod, namespace, container, argv, stdin)
+            except TimeoutError:
+                text = f"error: command still running after {timeout_s:g} s, gave up\n"
+                return ExecResult("", text, 124)
+            return ExecResult(done.stdout, done.stderr, done.code)
+
         try:
-            done = await self._bridge.enter(
-                kubelet.exec(pod, namespace, container, argv, stdin, timeout_s=timeout_s)
-            )
+            return await self._bridge.enter(run())
         except ApiError as error:
             raise _translated(error) from error
-        return ExecResult(done.stdout, done.stderr, done.code)
 
     async def describe(self, kind: str, name: str, namespace: str | None = None) -> str:
         return _ask(lambda: describe.describe(self._api, kind, name, namespace))

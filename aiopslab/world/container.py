@@ -152,7 +152,8 @@ class Container:
         """Set by SIGTERM."""
         self.exit: Exit | None = None
         """How it ended; None while it lives."""
-        self._program: Program | None = None
+        self.program: Program | None = None
+        """What runs as the main process; None before the start."""
         self._shell = shell
         self._gone = asyncio.Event()
         self._lines: deque[tuple[float, str]] = deque(maxlen=LOG_LINES)
@@ -218,7 +219,7 @@ class Container:
 
     def start(self, program: Program) -> None:
         """Start the main process."""
-        self._program = program
+        self.program = program
         self.started_at = self.loop.time()
         self._process.spawn(self._main(program))
 
@@ -271,7 +272,7 @@ class Container:
         self._end(code, "Completed" if code == 0 else "Error")
 
     async def _exec(self, argv: Sequence[str], stdin: str) -> ExecResult:
-        result = None if self._program is None else await self._program.exec(self, argv, stdin)
+        result = None if self.program is None else await self.program.exec(self, argv, stdin)
         if result is None and self._shell is not None:
             result = await self._shell(self, argv, stdin)
         if result is None:

@@ -1,0 +1,54 @@
+"""The Environment's ``Substrate`` on a simulated world: what lies below Kubernetes."""
+
+from __future__ import annotations
+
+from aiopslab.environments.bridge import Bridge
+from aiopslab.errors import InfraError
+from aiopslab.models.signal import Change
+from aiopslab.services.protocols import CacheError
+from aiopslab.world.images.postgres_expressions import SqlFailure
+from aiopslab.world.world import World
+
+FOREIGN = "lost+found/core.dump"
+"""Where files that are not the store's lie."""
+
+
+class SimSubstrate:
+    """Network paths, neighbours, stores and disks of one world."""
+
+    def __init__(self, world: World, bridge: Bridge) -> None:
+        self._world = world
+        self._bridge = bridge
+
+    async def link(
+        self,
+        source: str,
+        target: str,
+        *,
+        delay_s: float = 0.0,
+        loss: float = 0.0,
+        cut: bool = False,
+    ) -> None:
+        self._world.network.shape(source, target, delay_s=delay_s, loss=loss, cut=cut)
+
+    async def neighbour(self, node: str, *, name: str, threads: float, memory: int = 0) -> None:
+        if node not in self._world.nodes:
+            raise InfraError("inject", f"no node {node!r}")
+        self._world.nodes[node].neighbour(name, threads=threads, memory=memory)
+
+    async def store_admin(self, store: str, command: str) -> str:
+        program = self._world.store_program(store)
+        try:
+            return await self._bridge.enter(program.admin(command))
+        except (SqlFailure, CacheError) as error:
+            raise InfraError("inject", f"{command!r} on {store}: {error}") from error
+
+    async def fill_disk(self, store: str, share: float) -> None:
+        for (namespace, claim), volume in self._world.claims.items():
+            if namespace == self._world.app.namespace and f"-{store}-" in claim:
+                volume.remove(FOREIGN)
+                missing = int(volume.capacity * share) - volume.used
+                volume.write(FOREIGN, max(0, min(missing, volume.available)))
+
+    async def record_change(self, change: Change) -> None:
+        self._world.store.change(change)

@@ -1,0 +1,156 @@
+"""A world: one cluster with one app under load, assembled from its rooms.
+
+Everything runs on one ``VirtualLoop`` and draws from one seed. ``boot`` applies the app's
+manifests and starts controllers, kubelets, monitoring and, once pods are ready, the users. Not
+here: what may be asked of a world from outside (``environments.sim``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
+
+from aiopslab.errors import InfraError
+from aiopslab.load.generator import Generator
+from aiopslab.load.slis import Slis
+from aiopslab.models.app import App
+from aiopslab.seeds import Streams
+from aiopslab.services.manifests import manifests
+from aiopslab.telemetry.rules import RuleEvaluator, load_rules
+from aiopslab.telemetry.store import Store
+from aiopslab.world.changelog import ChangeLog
+from aiopslab.world.clock import VirtualLoop
+from aiopslab.world.container import Container
+from aiopslab.world.disk import Volume
+from aiopslab.world.images.registry import Registry
+from aiopslab.world.kube.api import ApiServer
+from aiopslab.world.kube.controllers.manager import ControllerManager
+from aiopslab.world.kube.errors import ApiError, not_found
+from aiopslab.world.kube.events import EventRecorder
+from aiopslab.world.kube.kubelet import Kubelet
+from aiopslab.world.kube.objects import Object
+from aiopslab.world.network import Network
+from aiopslab.world.node import Node
+from aiopslab.world.scrape import Scraper
+from aiopslab.world.users import Users
+
+DEPLOYER = "ci-pipeline"
+"""Who applies the app's manifests."""
+
+
+@runtime_checkable
+class StoreProgram(Protocol):
+    """What an operator of a data store can do beside it."""
+
+    async def admin(self, command: str) -> str:
+        """Run SQL or a cache command as the operator; return what the client would print."""
+        ...
+
+    def rows(self) -> dict[str, int]:
+        """Return rows by table; empty for a cache."""
+        ...
+
+
+class World:
+    """One cluster, one app.
+
+    Args:
+        app: What is deployed.
+        seed: Every stream of the world is derived from it.
+        epoch: Unix seconds at boot.
+        load_scale: Factor on the app's journeys.
+    """
+
+    def __init__(self, app: App, seed: int, *, epoch: float, load_scale: float) -> None:
+        self.app = app
+        self.seed = seed
+        self.load_scale = load_scale
+        self.streams = Streams(seed)
+        self.loop = VirtualLoop(epoch)
+        self.network = Network(self.loop, self.streams)
+        self.api = ApiServer(self.loop.time, self.streams)
+        self.recorder = EventRecorder(self.api)
+        self.store = Store()
+        self.registry = Registry.for_app(app)
+        self.claims: dict[tuple[str, str], Volume] = {}
+        self.nodes = {
+            spec.name: Node(self.loop, spec, f"198.18.240.{i}")
+            for i, spec in enumerate(app.nodes, start=10)
+        }
+        self.kubelets = {
+            name: self._kubelet(i, n) for i, (name, n) in enumerate(self.nodes.items())
+        }
+        self.slis = Slis(app.slos)
+        self.users = Generator(
+            Users(self.network, app),
+            self.loop,
+            self.streams.scope("load"),
+            app.journeys,
+            app.load.model_copy(update={"scale": load_scale}),
+            self.slis,
+        )
+        self.changelog = ChangeLog(app, self.store.change)
+        self.rules = RuleEvaluator(self.store, load_rules())
+
+    def _kubelet(self, index: int, node: Node) -> Kubelet:
+        return Kubelet(
+            self.api,
+            node,
+            self.loop,
+            self.network,
+            self.registry,
+            self.streams,
+            self.store,
+            recorder=self.recorder,
+            claims=self.claims,
+            pod_prefix=f"198.19.{index}",
+        )
+
+    def boot(self) -> None:
+        """Start the cluster and apply the app's manifests; nothing has run yet."""
+        self.recorder.on_event(self.store.event)
+        self.changelog.history(self.loop.time())
+        manager = ControllerManager(
+            self.api, self.loop, self.streams, self.network, self.recorder, usage=self.pod_usage
+        )
+        manager.start()
+        for kubelet in self.kubelets.values():
+            kubelet.start()
+        for obj in manifests(self.app, self.seed):
+            self.api.create(obj, actor=DEPLOYER)
+        # From here on every write is a change; the first deployment was not one.
+        self.api.on_audit.append(self.changelog.on_audit)
+        scraper = Scraper(self.loop, self.store, self.api, self.nodes, self.kubelets)
+        scraper.start()
+        self.rules.start(self.loop)
+
+    def kubelet_of(self, pod: str, namespace: str) -> Kubelet:
+        """Return the kubelet that runs a pod.
+
+        Raises:
+            ApiError: 404 for the pod, 400 while it is not scheduled.
+        """
+        obj = self.api.get("Pod", pod, namespace)
+        node = obj["spec"].get("nodeName")
+        if node is None:
+            raise ApiError(400, "BadRequest", f"pod {pod} does not have a host assigned")
+        if node not in self.kubelets:
+            raise not_found(self.api.kind("Node"), node)
+        return self.kubelets[node]
+
+    def boxes(self) -> Iterator[tuple[Object, Container]]:
+        """Iterate over (pod, container) of everything that runs, by node."""
+        for kubelet in self.kubelets.values():
+            yield from kubelet.boxes()
+
+    def store_program(self, store: str) -> StoreProgram:
+        """Return the running program of a data store.
+
+        Raises:
+            InfraError: It is not running.
+        """
+        for _, box in self.boxes():
+            program = box.program
+            if box.pod.component == store and isinstance(program, StoreProgram):
+                return program
+        raise InfraError("world", f"store {store!r} is not running")
