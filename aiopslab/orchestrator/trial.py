@@ -26,6 +26,7 @@ from aiopslab.orchestrator.staging import Staged
 from aiopslab.orchestrator.wallclock import Stopwatch, timestamp
 from aiopslab.problems.brief import brief as compose
 from aiopslab.seeds import derive
+from aiopslab.tools.submit import answer_schema
 
 AgentSource = Callable[[Staged], Agent]
 """Makes a fresh agent for a trial; only the oracle's looks at what it is given."""
@@ -104,6 +105,7 @@ async def _conduct(
         now=env.now(),
         page=staged.page,
         budget=_whole_budget(config),
+        answer_schema=answer_schema(staged.task),
     )
     steps: list[Step] = []
 

@@ -8,20 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import TypeAdapter
-
-from aiopslab.models.answer import Detection, Diagnosis, Localization, Mitigation
 from aiopslab.models.app import App
 from aiopslab.models.observation import Brief, Budget
 from aiopslab.models.task import Task
 from aiopslab.models.timestamps import rfc3339
-
-_ANSWERS: dict[Task, Any] = {
-    "detection": Detection,
-    "localization": Localization,
-    "diagnosis": Diagnosis,
-    "mitigation": Mitigation,
-}
 
 _INSTRUCTIONS: dict[Task, str] = {
     "detection": (
@@ -52,7 +42,14 @@ _INSTRUCTIONS: dict[Task, str] = {
 
 
 def brief(
-    app: App, task: Task, *, trial: str, now: float, page: str | None, budget: Budget
+    app: App,
+    task: Task,
+    *,
+    trial: str,
+    now: float,
+    page: str | None,
+    budget: Budget,
+    answer_schema: dict[str, Any],
 ) -> Brief:
     """Build the brief of one trial; a detection task gets no page."""
     return Brief(
@@ -65,5 +62,5 @@ def brief(
         now=rfc3339(now),
         alert=None if task == "detection" else page,
         budget=budget,
-        answer_schema=TypeAdapter(_ANSWERS[task]).json_schema(),
+        answer_schema=answer_schema,
     )

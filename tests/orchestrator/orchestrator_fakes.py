@@ -10,7 +10,7 @@ import copy
 import os
 from collections.abc import Coroutine, Hashable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from aiopslab.environments.protocol import KubeError
 from aiopslab.errors import InfraError, UsageError
@@ -164,6 +164,9 @@ class FakeTelemetry:
         ]
 
     async def write_parquet(self, directory: Path) -> None:
+        self._write(directory)
+
+    def _write(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         lines = [f"{self.env.seed} {at:.3f} {n}" for at, n in self.env.history]
         (directory / "samples.parquet").write_text("\n".join(lines), encoding="utf-8")
@@ -292,7 +295,7 @@ def _first_time(marker: str | None) -> bool:
 class Repairer:
     """Scales the shop up again, and submits a sure answer whatever the task."""
 
-    answers: dict[str, dict[str, Any]] = {
+    answers: ClassVar[dict[str, dict[str, Any]]] = {
         "detection": {"anomaly": True, "confidence": 0.9},
         "localization": {"candidates": [{"component": "deployment/web", "probability": 0.8}]},
         "diagnosis": {
