@@ -6,6 +6,7 @@ Not here: the query language (``telemetry.promql``), which metrics exist (each p
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from aiopslab.content import near
@@ -90,14 +91,17 @@ class NamesArgs(Paged):
 @tool(NamesArgs)
 async def metrics_names(context: ToolContext, args: NamesArgs) -> Result:
     """List metric names."""
-    names = await context.env.telemetry.metric_names(args.match)
+    some = await context.env.telemetry.metric_names()
+    try:
+        names = [name for name in some if re.search(args.match, name)]
+    except re.error as error:
+        raise ToolRefused(f"match={args.match!r} is no regular expression: {error}") from error
     if not names:
-        some = await context.env.telemetry.metric_names()
         return Result(
             f"no metric matches {args.match!r}; {near(args.match, some) or _sample(some)}",
             data=[], total=0,
         )  # fmt: skip
-    return Result("\n".join(names), data=list(names), total=len(names))
+    return Result("\n".join(names), data=names, total=len(names))
 
 
 class MetadataArgs(Paged):

@@ -22,6 +22,9 @@ def parameters(model: type[BaseModel], *, without: tuple[str, ...] = ()) -> Sche
     raw = model.model_json_schema()
     inlined = _inline(raw, raw.get("$defs", {}))
     properties = {k: v for k, v in inlined.get("properties", {}).items() if k not in without}
+    if "cursor" in properties:
+        # Inherited, hence first; but it is the last that anybody gives.
+        properties["cursor"] = properties.pop("cursor")
     required = [k for k in inlined.get("required", []) if k not in without]
     return {
         "type": "object",

@@ -33,7 +33,7 @@ class ServicesArgs(Paged):
 
 @tool(ServicesArgs)
 async def services(context: ToolContext, args: ServicesArgs) -> Result:
-    """List the components of the app: owner, replicas, restarts, requests/s, 5xx, p95 latency."""
+    """List components and nodes: owner, replicas, restarts, requests/s, 5xx, p95 latency."""
     env = context.env
     rate, failed, p95 = [await _by_service(context, query) for query in (_RATE, _FAILED, _P95)]
     state = await _workloads(context)
@@ -56,6 +56,11 @@ async def services(context: ToolContext, args: ServicesArgs) -> Result:
                 "p95_ms": latency, "owner": about.owner, "summary": about.summary,
             }
         )  # fmt: skip
+    for name, ready in await _nodes(context):
+        rows.append([name, "Node", ready, *[None] * 5, "A node of the cluster."])
+        data.append(
+            {"component": name, "kind": "Node", "ready": int(ready == "Ready"), "wanted": 1}
+        )
     columns = [
         "component", "kind", "ready", "restarts", "req/s", "5xx_ratio", "p95_ms", "owner", "what",
     ]  # fmt: skip
@@ -125,6 +130,16 @@ async def _workloads(context: ToolContext) -> dict[str, tuple[str, int, int, int
             ready = obj.get("status", {}).get("readyReplicas", 0)
             wanted = obj["spec"].get("replicas", 1)
             found[name] = (kind, ready, wanted, restarts.get(name, 0))
+    return found
+
+
+async def _nodes(context: ToolContext) -> list[tuple[str, str]]:
+    """Return (name, Ready or NotReady) of each node."""
+    found = []
+    for node in await context.env.kube.list("Node"):
+        conditions = node.get("status", {}).get("conditions", [])
+        ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+        found.append((node["metadata"]["name"], "Ready" if ready else "NotReady"))
     return found
 
 
