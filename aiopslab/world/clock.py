@@ -17,11 +17,18 @@ from asyncio import events
 from collections import deque
 from collections.abc import Callable, Coroutine
 from heapq import heapify, heappop, heappush
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiopslab.errors import InfraError
 
 T = TypeVar("T")
+
+if TYPE_CHECKING:
+    # For type checkers every method of the abstract loop is abstract; asyncio itself lets a loop
+    # leave out what it does not offer (here all input and output), which then raises.
+    _Loop = asyncio.BaseEventLoop
+else:
+    _Loop = asyncio.AbstractEventLoop
 
 _FEW_TIMERS = 256
 """Below this many cancelled timers the heap is not worth compacting."""
@@ -69,7 +76,7 @@ class Handle:
         return self._when
 
 
-class VirtualLoop(asyncio.AbstractEventLoop):
+class VirtualLoop(_Loop):
     """An event loop whose ``time()`` is unix seconds of the world.
 
     Args:
@@ -154,6 +161,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                 self._now = when
                 ready.append(handle)
         finally:
+            # A task that failed reports itself when the last reference to it goes.
+            handle = callback = context = None  # type: ignore[assignment]
             self._running = False
             events._set_running_loop(outer)
         if failures:
