@@ -34,38 +34,54 @@ class ServicesArgs(Paged):
 @tool(ServicesArgs)
 async def services(context: ToolContext, args: ServicesArgs) -> Result:
     """List components and nodes: owner, replicas, restarts, requests/s, 5xx, p95 latency."""
-    env = context.env
+    data = [*await _components(context), *await _nodes(context)]
+    columns = ["component", "kind", "ready", "restarts", "req/s", "5xx", "p95_ms", "owner", "what"]
+    rows = [
+        [
+            row["component"], row["kind"], f"{row['ready']}/{row['wanted']}", row["restarts"],
+            row["requests_per_s"], row["error_ratio"], row["p95_ms"], row["owner"], row["summary"],
+        ]
+        for row in data
+    ]  # fmt: skip
+    return Result(f"at: {rfc3339(context.env.now())}\n{table(columns, rows)}", data, len(rows))
+
+
+async def _components(context: ToolContext) -> list[dict[str, Any]]:
+    """Describe services and stores; rates and latencies over the last two minutes."""
+    app = context.env.app
     rate, failed, p95 = [await _by_service(context, query) for query in (_RATE, _FAILED, _P95)]
     state = await _workloads(context)
-    rows: list[list[object]] = []
-    data: list[dict[str, Any]] = []
-    for name in env.app.components():
+    found: list[dict[str, Any]] = []
+    for name in app.components():
         kind, ready, wanted, restarts = state.get(name, ("missing", 0, 0, 0))
         requests = rate.get(name)
-        errors = failed.get(name, 0.0) / requests if requests else None
-        latency = p95[name] * 1000.0 if name in p95 else None
-        about = env.app.services.get(name) or env.app.stores[name]
-        rows.append(
-            [name, kind, f"{ready}/{wanted}", restarts, requests, errors, latency, about.owner,
-             about.summary]
-        )  # fmt: skip
-        data.append(
+        about = app.services.get(name) or app.stores[name]
+        found.append(
             {
                 "component": name, "kind": kind, "ready": ready, "wanted": wanted,
-                "restarts": restarts, "requests_per_s": requests, "error_ratio": errors,
-                "p95_ms": latency, "owner": about.owner, "summary": about.summary,
+                "restarts": restarts, "requests_per_s": requests,
+                "error_ratio": failed.get(name, 0.0) / requests if requests else None,
+                "p95_ms": p95[name] * 1000.0 if name in p95 else None,
+                "owner": about.owner, "summary": about.summary,
             }
         )  # fmt: skip
-    for name, ready in await _nodes(context):
-        rows.append([name, "Node", ready, *[None] * 5, "A node of the cluster."])
-        data.append(
-            {"component": name, "kind": "Node", "ready": int(ready == "Ready"), "wanted": 1}
-        )
-    columns = [
-        "component", "kind", "ready", "restarts", "req/s", "5xx_ratio", "p95_ms", "owner", "what",
-    ]  # fmt: skip
-    text = table(columns, rows)
-    return Result(f"at: {rfc3339(env.now())}\n{text}", data, len(rows))
+    return found
+
+
+async def _nodes(context: ToolContext) -> list[dict[str, Any]]:
+    """Describe the nodes in the same form; ready is 1 or 0 of 1."""
+    found: list[dict[str, Any]] = []
+    for node in await context.env.kube.list("Node"):
+        conditions = node.get("status", {}).get("conditions", [])
+        ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+        found.append(
+            {
+                "component": node["metadata"]["name"], "kind": "Node", "ready": int(ready),
+                "wanted": 1, "restarts": None, "requests_per_s": None, "error_ratio": None,
+                "p95_ms": None, "owner": "platform", "summary": "Node of the cluster.",
+            }
+        )  # fmt: skip
+    return found
 
 
 class TopologyArgs(Paged):
@@ -130,16 +146,6 @@ async def _workloads(context: ToolContext) -> dict[str, tuple[str, int, int, int
             ready = obj.get("status", {}).get("readyReplicas", 0)
             wanted = obj["spec"].get("replicas", 1)
             found[name] = (kind, ready, wanted, restarts.get(name, 0))
-    return found
-
-
-async def _nodes(context: ToolContext) -> list[tuple[str, str]]:
-    """Return (name, Ready or NotReady) of each node."""
-    found = []
-    for node in await context.env.kube.list("Node"):
-        conditions = node.get("status", {}).get("conditions", [])
-        ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-        found.append((node["metadata"]["name"], "Ready" if ready else "NotReady"))
     return found
 
 
