@@ -241,7 +241,9 @@ class Container:
             await asyncio.wait([task])
         finally:
             task.cancel()
-        return ExecResult("", "", KILLED) if task.cancelled() else task.result()
+        if task.cancelled() or isinstance(task.exception(), ProgramExit):
+            return ExecResult("", "", KILLED)
+        return task.result()
 
     def terminate(self) -> None:
         """Send SIGTERM."""
