@@ -5,7 +5,8 @@ Not here: what an endpoint does (``steps``), start and end of the process (``pro
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from urllib.parse import parse_qsl
 
 from aiopslab.models.app import Bug, Service
 from aiopslab.services.config import Config
@@ -86,6 +87,8 @@ class Server:
         """Answer a request."""
         endpoint = self._endpoints.get((request.method, request.path))
         if endpoint is None:
+            if "?" in request.path:
+                return await self.handle(_with_query(request))
             return await self._other(request)
         x = Exchange(
             request.trace_id or self._telemetry.new_trace_id(),
@@ -201,3 +204,9 @@ class Server:
         finally:
             self.workers.leave()
         return Response(200, "ok")
+
+
+def _with_query(request: Request) -> Request:
+    """Move the query string of a path, as people type it, into the parameters."""
+    path, _, query = request.path.partition("?")
+    return replace(request, path=path, params={**request.params, **dict(parse_qsl(query))})

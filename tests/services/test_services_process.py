@@ -80,7 +80,7 @@ def test_a_failing_dependency_is_retried_and_then_answered_with_its_own_status(a
     assert host.telemetry.value("http_client_retries_total") == 2
     last = host.telemetry.spans[-1]
     assert last["attributes"]["error.type"] == "*net.OpError"
-    level, line = [entry for entry in host.telemetry.lines if entry[0] == "ERROR"][-1]
+    _, line = [entry for entry in host.telemetry.lines if entry[0] == "ERROR"][-1]
     record = json.loads(line)
     assert "dial tcp 198.18.0.9:8080: connect: connection refused" in record["error"]
     assert record["trace_id"] == f"{7:032x}"
@@ -245,6 +245,13 @@ def test_unknown_paths_and_methods_get_their_statuses(app: App) -> None:
         assert (await get(host, "/page", "POST")).status == 405
 
     serve(app, "web", scenario)
+
+
+def test_a_query_string_gives_parameters(app: App) -> None:
+    async def scenario(host: FakeHost) -> None:
+        assert (await get(host, "/stock?item=8")).status == 200
+
+    assert serve(app, "stock", scenario).database.calls[0][1] == {"item": "8"}
 
 
 def test_health_from_the_workers_fails_when_they_are_all_taken(app: App) -> None:
