@@ -1,0 +1,250 @@
+"""Rollout arithmetic and revision history of Deployments: pure functions.
+
+Formulas are those of kubernetes/pkg/controller/deployment/util. Not here: reads and writes of the
+API (``deployment``). The patches of ``kubectl rollout undo`` and ``restart`` are built here
+because they are arithmetic over the same annotations.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aiopslab.world.kube.api import ApiServer
+from aiopslab.world.kube.errors import ApiError
+from aiopslab.world.kube.objects import (
+    Object,
+    annotations_of,
+    clone,
+    controller_of,
+    name_of,
+    timestamp,
+)
+from aiopslab.world.kube.podspec import content_hash, created
+
+HASH_LABEL = "pod-template-hash"
+REVISION = "deployment.kubernetes.io/revision"
+DESIRED = "deployment.kubernetes.io/desired-replicas"
+MAXIMUM = "deployment.kubernetes.io/max-replicas"
+CHANGE_CAUSE = "kubernetes.io/change-cause"
+RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+def absolute(value: int | str, total: int, *, round_up: bool) -> int:
+    """Resolve a count or a percentage of ``total``.
+
+    >>> absolute("25%", 3, round_up=True), absolute("25%", 3, round_up=False)
+    (1, 0)
+    """
+    if isinstance(value, int):
+        return value
+    if not value.endswith("%"):
+        return int(value)
+    exact = int(value[:-1]) * total
+    return -(-exact // 100) if round_up else exact // 100
+
+
+def fenceposts(max_surge: int | str, max_unavailable: int | str, desired: int) -> tuple[int, int]:
+    """Resolve (surge, unavailable); both zero would never progress, so unavailable becomes 1."""
+    surge = absolute(max_surge, desired, round_up=True)
+    unavailable = absolute(max_unavailable, desired, round_up=False)
+    if surge == 0 and unavailable == 0:
+        unavailable = 1
+    return surge, unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What rollout arithmetic sees of a ReplicaSet."""
+
+    wanted: int
+    """``spec.replicas``."""
+    available: int
+    """``status.availableReplicas``."""
+
+
+def new_size(desired: int, surge: int, new: int, old_total: int) -> int:
+    """Replicas the new ReplicaSet may be raised to now, never above ``desired + surge`` in all."""
+    if new >= desired:
+        return desired
+    room = desired + surge - new - old_total
+    return new + max(0, min(room, desired - new))
+
+
+def old_sizes(
+    desired: int, unavailable: int, new: Size, old: Sequence[Size], *, new_missing: int = 0
+) -> list[int]:
+    """Replicas the old ReplicaSets (oldest first) may be lowered to now.
+
+    Pods that are not available go first, whichever ReplicaSet they are of: they serve nobody.
+    Then available ones, as long as ``desired - unavailable`` remain.
+
+    Args:
+        desired: ``spec.replicas`` of the Deployment.
+        unavailable: Resolved maxUnavailable.
+        new: Size of the new ReplicaSet.
+        old: Sizes of the old ones.
+        new_missing: Replicas of the new ReplicaSet that have yet to be created.
+    """
+    least = desired - unavailable
+    total = new.wanted + sum(size.wanted for size in old)
+    budget = total - least - (new.wanted - new.available) - new_missing
+    sizes = [size.wanted for size in old]
+    if budget <= 0:
+        return sizes
+    cleaned = 0
+    for index, size in enumerate(old):
+        step = min(budget - cleaned, max(0, size.wanted - size.available))
+        sizes[index] -= step
+        cleaned += step
+    spare = new.available + sum(size.available for size in old) - least
+    for index, size in enumerate(old):
+        step = min(max(spare, 0), sizes[index], size.available)
+        # What cleaning left of the unavailable pods is removed before available ones, so only
+        # the remainder costs availability.
+        sizes[index] -= step
+        spare -= step
+    return sizes
+
+
+def proportional(sizes: Sequence[int], target: int, *, previous_max: int) -> list[int]:
+    """Spread a resize over the live ReplicaSets of a running rollout, in proportion to their size.
+
+    The largest takes what rounding leaves. ``previous_max`` is replicas plus surge before.
+    """
+    total = sum(sizes)
+    if total == 0 or not sizes:
+        return list(sizes)
+    change = target - total
+    result = list(sizes)
+    left = change
+    order = sorted(range(len(sizes)), key=lambda index: (-sizes[index], index))
+    for index in order:
+        share = math.copysign(math.floor(abs(change) * sizes[index] / max(previous_max, 1)), change)
+        step = int(max(-result[index], share))
+        step = max(step, left) if change < 0 else min(step, left)
+        result[index] += step
+        left -= step
+    result[order[0]] = max(0, result[order[0]] + left)
+    return result
+
+
+# -- revisions ------------------------------------------------------------------------------------
+
+
+def template_hash(template: Object) -> str:
+    """Hash a pod template for the ``pod-template-hash`` label."""
+    return content_hash(template)
+
+
+def template_of(replica_set: Object) -> Object:
+    """Return the pod template as the Deployment had it: without the hash label."""
+    template = replica_set["spec"]["template"]
+    metadata = dict(template.get("metadata") or {})
+    labels = {k: v for k, v in (metadata.get("labels") or {}).items() if k != HASH_LABEL}
+    return {**template, "metadata": {**metadata, "labels": labels}}
+
+
+def same_template(deployment: Object, replica_set: Object) -> bool:
+    """Whether a ReplicaSet was made from the Deployment's present template."""
+
+    def plain(template: Object) -> Object:
+        metadata = {k: v for k, v in (template.get("metadata") or {}).items() if v}
+        return {**template, "metadata": metadata}
+
+    return plain(deployment["spec"]["template"]) == plain(template_of(replica_set))
+
+
+def revision(obj: Object) -> int:
+    """Revision number of a ReplicaSet or Deployment, 0 if it has none yet."""
+    return int(annotations_of(obj).get(REVISION, "0"))
+
+
+def oldest_first(replica_sets: Sequence[Object]) -> list[Object]:
+    """Sort by creation time, then name."""
+    return sorted(replica_sets, key=lambda rs: (created(rs), name_of(rs)))
+
+
+def owned_replica_sets(api: ApiServer, deployment: Object) -> list[Object]:
+    """List the ReplicaSets of a Deployment, oldest first."""
+    uid = deployment["metadata"]["uid"]
+    return oldest_first(
+        [
+            obj
+            for obj in api.owned_by(uid)
+            if obj["kind"] == "ReplicaSet" and (controller_of(obj) or {}).get("uid") == uid
+        ]
+    )
+
+
+def history(api: ApiServer, name: str, namespace: str) -> list[tuple[int, str, Object]]:
+    """List (revision, change cause, pod template) of a Deployment, oldest revision first.
+
+    Raises:
+        ApiError: No such Deployment.
+    """
+    deployment = api.get("Deployment", name, namespace)
+    rows = [
+        (
+            revision(rs),
+            annotations_of(rs).get(CHANGE_CAUSE, "<none>"),
+            template_of(rs),
+        )
+        for rs in owned_replica_sets(api, deployment)
+    ]
+    return sorted((row for row in rows if row[0] > 0), key=lambda row: row[0])
+
+
+def rollback_patch(
+    api: ApiServer, name: str, namespace: str, to_revision: int | None = None
+) -> list[Object]:
+    """Build the JSON patch (RFC 6902) of ``kubectl rollout undo deployment/<name>``.
+
+    Args:
+        api: The API server.
+        name: Deployment.
+        namespace: Its namespace.
+        to_revision: Revision to go back to; None is the one before the present.
+
+    Raises:
+        ApiError: No such Deployment or revision, or it is paused.
+    """
+    deployment = api.get("Deployment", name, namespace)
+    if deployment["spec"].get("paused"):
+        raise ApiError(
+            400, "BadRequest", "you cannot rollback a paused deployment; resume it first with "
+            f"'kubectl rollout resume deployment/{name}' and try again",
+        )  # fmt: skip
+    present = revision(deployment)
+    candidates = {
+        revision(rs): rs
+        for rs in owned_replica_sets(api, deployment)
+        if revision(rs) > 0 and revision(rs) != present
+    }
+    wanted = to_revision if to_revision is not None else max(candidates, default=0)
+    target = candidates.get(wanted)
+    if target is None:
+        what = f"unable to find specified revision {to_revision} in history"
+        text = (
+            what if to_revision is not None else f"no rollout history found for deployment {name!r}"
+        )
+        raise ApiError(404, "NotFound", text)
+    return [{"op": "replace", "path": "/spec/template", "value": clone(template_of(target))}]
+
+
+def restart_patch(now: float) -> Object:
+    """Build the strategic merge patch of ``kubectl rollout restart`` at unix time ``now``."""
+    annotations = {RESTARTED_AT: timestamp(now)}
+    return {"spec": {"template": {"metadata": {"annotations": annotations}}}}
+
+
+def annotations_for(deployment: Object, replica_set: Object | None, number: int) -> dict[str, str]:
+    """Annotations of the new ReplicaSet: the Deployment's own, the revision, the sizes."""
+    kept = dict(annotations_of(replica_set)) if replica_set else {}
+    own = annotations_of(deployment)
+    skipped = (LAST_APPLIED, REVISION, DESIRED, MAXIMUM)
+    kept.update({key: value for key, value in own.items() if key not in skipped})
+    kept[REVISION] = str(number)
+    return kept
