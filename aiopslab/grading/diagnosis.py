@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from aiopslab.grading.assertions import answered, check, verdict
 from aiopslab.grading.calibration import brier, brier_of_distribution
-from aiopslab.grading.components import is_right, is_right_place, names, normal, same_cause
+from aiopslab.grading.components import is_right, is_right_place, names, same_cause, same_component
 from aiopslab.grading.ranking import ac_at_k, first_hits, reciprocal_rank
 from aiopslab.models.answer import Diagnosis, Hypothesis
 from aiopslab.models.grade import Check, Grade
@@ -22,6 +22,7 @@ _NAMES = (
     "ac_at_1", "ac_at_3", "mrr", "component_right", "cause_right", "evidence_valid",
     "evidence_concerns", "specificity", "brier", "brier_distribution",
 )  # fmt: skip
+_WORD = re.compile(r"[\w./-]+")
 NOTHING = "none"
 """The cause kind that says nothing is wrong."""
 
@@ -128,5 +129,7 @@ def _cited(
 
 
 def _concerns(step: Step, known: Sequence[str]) -> bool:
-    text = f"{step.text} {' '.join(str(v) for v in step.arguments.values())}".casefold()
-    return any(re.search(rf"(?<![\w-]){re.escape(normal(n))}(?!\w)", text) for n in known)
+    """Say whether any word of an observation or its arguments names a component."""
+    text = f"{step.text} {' '.join(str(v) for v in step.arguments.values())}"
+    words = {word.strip("./-") for word in _WORD.findall(text)}
+    return any(same_component(word, known) for word in words)
