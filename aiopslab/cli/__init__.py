@@ -37,7 +37,9 @@ def _run(tokens: list[str], *, debug: bool) -> int:
 
     as_json = "--json" in tokens
     try:
-        result = build()(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        result = build()(
+            tokens, exit_on_error=False, print_error=False, result_action="return_value"
+        )
         return result if isinstance(result, int) else 0
     except KeyboardInterrupt:
         output.problem("interrupted", hint="aiopslab resume RUN continues where it stopped")

@@ -21,18 +21,10 @@ class Finding:
 def command(*, json: bool = False) -> int:
     """Look whether everything needed is there.
 
-    Examples:
-
-        aiopslab doctor
-        aiopslab doctor --json
-
-    Parameters
-    ----------
-    json:
-        Print one JSON document instead of a table.
+    Args:
+        json: Print one JSON document instead of a table.
 
     Returns:
-    -------
         0 if everything that `run quickstart` needs is there, else 3.
     """
     findings = [_python(), _fork(), _content(), *_packages(), _key(), _cores()]

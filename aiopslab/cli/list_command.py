@@ -17,20 +17,10 @@ def command(
 ) -> None:
     """List what there is.
 
-    Examples:
-
-        aiopslab list
-        aiopslab list suites --json
-        aiopslab list runs
-
-    Parameters
-    ----------
-    what:
-        problems, incidents, suites, agents, apps, causes or runs.
-    json:
-        Print one JSON document instead of a table.
-    runs_dir:
-        Where runs are kept.
+    Args:
+        what: problems, incidents, suites, agents, apps, causes or runs.
+        json: Print one JSON document instead of a table.
+        runs_dir: Where runs are kept.
     """
     columns, rows = _runs(runs_dir) if what == "runs" else _LISTINGS[what]()
     if json:
@@ -87,7 +77,7 @@ def _apps() -> Listing:
     from aiopslab.services import catalogue
 
     rows = []
-    for name in catalogue.names():
+    for name in catalogue.app_names():
         app = catalogue.load_app(name)
         rows.append([name, len(app.services), len(app.stores), len(app.journeys), app.title])
     return ["app", "services", "stores", "journeys", "title"], rows
@@ -96,18 +86,21 @@ def _apps() -> Listing:
 def _causes() -> Listing:
     from aiopslab.tools import vocabulary
 
-    rows = [[c.id, c.family, c.definition] for c in vocabulary.causes().causes]
+    rows = [[c.id, c.family, c.definition] for c in vocabulary.causes().values()]
     return ["cause", "family", "definition"], rows
 
 
 def _runs(runs_dir: Path) -> Listing:
-    from aiopslab.orchestrator import records
+    from aiopslab.orchestrator.records import RunDirectory
 
     rows = []
     for path in sorted(runs_dir.glob("*/run.json"), reverse=True):
-        run = records.read_run(path.parent)
-        done = sum(1 for _ in path.parent.glob("trials/*/trial.json"))
-        rows.append([path.parent.name, run.status, f"{done}/{len(run.trials)}", run.config.agent])
+        run = RunDirectory(path.parent)
+        record = run.record()
+        done = sum(run.trial(plan).complete for plan in record.trials)
+        rows.append(
+            [path.parent.name, record.status, f"{done}/{len(record.trials)}", record.config.agent]
+        )
     return ["run", "status", "trials", "agent"], rows
 
 

@@ -75,5 +75,7 @@ def _plain(columns: Sequence[str], cells: Sequence[Sequence[str]], title: str) -
     widths = [max(len(c), *(len(r[i]) for r in cells), 0) for i, c in enumerate(columns)]
     right = [_numeric(cells, i) for i in range(len(columns))]
     for row in [list(columns), *cells]:
-        parts = [v.rjust(w) if r else v.ljust(w) for v, w, r in zip(row, widths, right, strict=True)]
+        parts = [
+            v.rjust(w) if r else v.ljust(w) for v, w, r in zip(row, widths, right, strict=True)
+        ]
         print("  ".join(parts).rstrip())

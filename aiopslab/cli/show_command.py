@@ -13,22 +13,11 @@ def command(
 ) -> None:
     """Show one incident, problem, suite, agent, app or run.
 
-    Examples:
-
-        aiopslab show service-target-port
-        aiopslab show hotel --manifests
-        aiopslab show runs/2026-11-20T11-34-00_quickstart_statistical --json
-
-    Parameters
-    ----------
-    name:
-        Name of an incident, problem, suite, agent or app; or a run's directory.
-    json:
-        Print one JSON document.
-    manifests:
-        For an app: print the Kubernetes objects that are applied, as YAML.
-    runs_dir:
-        Where runs are kept.
+    Args:
+        name: Name of an incident, problem, suite, agent or app; or a run's directory.
+        json: Print one JSON document.
+        manifests: For an app: print the Kubernetes objects that are applied, as YAML.
+        runs_dir: Where runs are kept.
     """
     for find in (_run, _suite, _incident, _app, _agent):
         found = find(name, runs_dir)
@@ -52,7 +41,7 @@ def _unknown(name: str) -> None:
     from aiopslab.problems import catalogue
     from aiopslab.services import catalogue as apps
 
-    known = [*catalogue.incidents(), *catalogue.suites(), *apps.names()]
+    known = [*catalogue.incidents(), *catalogue.suites(), *apps.app_names()]
     known += [s.name for s in loading.known()]
     raise UsageError(f"nothing is called {name!r}", hint=near(name, known) or "aiopslab list")
 
@@ -61,13 +50,12 @@ Found = tuple[str, dict[str, Any]] | None
 
 
 def _run(name: str, runs_dir: Path) -> Found:
-    from aiopslab.orchestrator import records
+    from aiopslab.orchestrator.records import RunDirectory
 
     for directory in (Path(name), runs_dir / name):
         if (directory / "run.json").is_file():
-            run = records.read_run(directory)
-            data: dict[str, Any] = {"directory": str(directory), **run.model_dump(mode="json")}
-            return "run", data
+            record = RunDirectory(directory).record()
+            return "run", {"directory": str(directory), **record.model_dump(mode="json")}
     return None
 
 
@@ -95,7 +83,7 @@ def _incident(name: str, _: Path) -> Found:
 def _app(name: str, _: Path) -> Found:
     from aiopslab.services import catalogue
 
-    if name not in catalogue.names():
+    if name not in catalogue.app_names():
         return None
     return "app", catalogue.load_app(name).model_dump(mode="json", by_alias=True)
 
@@ -126,4 +114,4 @@ def _print_manifests(name: str) -> None:
 
     from aiopslab.services import catalogue, manifests
 
-    print(yaml.safe_dump_all(manifests.render(catalogue.load_app(name)), sort_keys=False))
+    print(yaml.safe_dump_all(manifests.manifests(catalogue.load_app(name), 0), sort_keys=False))

@@ -6,25 +6,49 @@ from cyclopts import App
 
 from aiopslab._version import __version__
 
-_HELP = """\
-Evaluate AIOps agents on incidents that are proven sound.
-
-Examples:
-
-    aiopslab run quickstart                     three incidents, no key, no Docker
-    aiopslab run core -a react -m gpt-5         every incident, an LLM agent
-    aiopslab play service-target-port           you are the on-call
-"""
+_HELP = "Evaluate AIOps agents on incidents that are proven sound."
 
 _COMMANDS = {
     "run": "Run an agent on problems and grade it.",
     "resume": "Continue a run that was cut off; finished trials stay.",
     "regrade": "Grade a run again from its records alone.",
-    "list": "List problems, suites, agents, apps, causes or runs.",
-    "show": "Show one incident, suite, agent, app or run.",
+    "list": "List problems, incidents, suites, agents, apps, causes or runs.",
+    "show": "Show one incident, problem, suite, agent, app or run.",
     "play": "Be the agent: a terminal session on one incident.",
     "check": "Prove incidents sound: twin healthy, fault hurts, fix works, cheats fail.",
     "doctor": "Look whether everything needed is there, with the fix to type.",
+}
+
+_EXAMPLES = {
+    "": [
+        ("aiopslab run quickstart", "three incidents, no key, no Docker"),
+        ("aiopslab run core -a react -m gpt-5", "every incident, an LLM agent"),
+        ("aiopslab play service-target-port", "you are the on-call"),
+    ],
+    "run": [
+        ("aiopslab run quickstart", "the statistical agent on three incidents"),
+        ("aiopslab run core@0.1 -a noop -n 2", "a whole suite on two cores"),
+        ("aiopslab run core -a react -m gpt-5 -l 5", "the first five problems, an LLM"),
+    ],
+    "resume": [("aiopslab resume runs/NAME", "finish what is missing")],
+    "regrade": [("aiopslab regrade runs/NAME", "after the scoring changed")],
+    "list": [
+        ("aiopslab list suites", "what can be run"),
+        ("aiopslab list runs --json", "for scripts"),
+    ],
+    "show": [
+        ("aiopslab show service-target-port", "an incident file"),
+        ("aiopslab show hotel --manifests", "the Kubernetes objects of an app"),
+    ],
+    "play": [
+        ("aiopslab play service-target-port", "repair it"),
+        ("aiopslab play release-errors -t diagnosis --seed 3", "explain it"),
+    ],
+    "check": [
+        ("aiopslab check", "every incident"),
+        ("aiopslab check my-incident.yaml --seed 7", "your own, another draw"),
+    ],
+    "doctor": [("aiopslab doctor", "before the first run")],
 }
 
 
@@ -34,9 +58,21 @@ def build() -> App:
         name="aiopslab",
         help=_HELP,
         help_format="plaintext",
+        help_prologue=_examples(""),
         version=__version__,
         version_flags=["--version"],
     )
     for name, summary in _COMMANDS.items():
-        app.command(f"aiopslab.cli.{name}_command:command", name=name, help=summary)
+        app.command(
+            f"aiopslab.cli.{name}_command:command",
+            name=name,
+            help=summary,
+            help_prologue=_examples(name),
+        )
     return app
+
+
+def _examples(command: str) -> str:
+    shown = _EXAMPLES[command]
+    width = max(len(line) for line, _ in shown)
+    return "\n".join(f"$ {line:<{width}}   # {why}" for line, why in shown) + "\n"

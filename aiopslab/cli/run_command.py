@@ -1,0 +1,238 @@
+"""``aiopslab run``: run an agent on problems, grade it, keep the record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from aiopslab.cli import EXIT_INFRA, output
+from aiopslab.cli.progress import Display, display
+from aiopslab.models.task import Task
+
+if TYPE_CHECKING:
+    from aiopslab.models.run import RunConfig
+    from aiopslab.orchestrator.run import RunReport
+
+_WHAT = Group("What", sort_key=1)
+_AGENT = Group("Agent", sort_key=2)
+_RUNTIME = Group("Runtime", sort_key=3)
+_LIMITS = Group("Limits", sort_key=4)
+_OUTPUT = Group("Execution and output", sort_key=5)
+
+
+@Parameter(name="*", group=_WHAT)
+@dataclass(frozen=True)
+class What:
+    """Which problems."""
+
+    limit: Annotated[int | None, Parameter(alias="-l")] = None
+    """Only the first so many problems."""
+    exclude: Annotated[list[str], Parameter(alias="-x", negative="")] = field(default_factory=list)
+    """Leave out problems that match this glob."""
+    task_type: Annotated[list[Task], Parameter(negative="")] = field(default_factory=list)
+    """Only these tasks."""
+    attempts: Annotated[int, Parameter(alias="-k")] = 1
+    """Attempts at each problem, each with its own seed."""
+    seed: int = 0
+    """Seed of the first attempt."""
+
+
+@Parameter(name="*", group=_AGENT)
+@dataclass(frozen=True)
+class Who:
+    """Which agent."""
+
+    agent: Annotated[str, Parameter(alias="-a")] = "statistical"
+    """Name, folder with agent.yaml, module:Class or file.py:Class."""
+    model: Annotated[str | None, Parameter(alias="-m")] = None
+    """Model name for agents that need one."""
+    base_url: str | None = None
+    """OpenAI-compatible endpoint; the key is read from OPENAI_API_KEY."""
+    agent_arg: Annotated[list[str], Parameter(alias="-A", negative="")] = field(
+        default_factory=list
+    )
+    """Argument of the agent, KEY=VALUE; repeatable."""
+
+
+@Parameter(name="*", group=_RUNTIME)
+@dataclass(frozen=True)
+class Where:
+    """Which environment."""
+
+    env: Annotated[str, Parameter(alias="-e")] = "sim"
+    """Environment: sim."""
+    clock: str = "stepped"
+    """stepped: calls and thinking cost declared virtual seconds; wall:F: real time times F."""
+
+
+@Parameter(name="*", group=_LIMITS)
+@dataclass(frozen=True)
+class Limited:
+    """Budgets of one trial."""
+
+    max_steps: int | None = None
+    """Tool calls. Default 60."""
+    time_limit: str | None = None
+    """Virtual time, such as 45m. Default 45m."""
+    wall_limit: str | None = None
+    """Real time, such as 30m. Default 30m."""
+    token_limit: str | None = None
+    """Tokens in and out together, such as 200k."""
+    cost_limit: float | None = None
+    """US dollars, as the agent reports them."""
+
+
+@Parameter(name="*", group=_OUTPUT)
+@dataclass(frozen=True)
+class How:
+    """Execution and output."""
+
+    concurrency: Annotated[int, Parameter(alias="-n")] = 0
+    """Host processes; 0: one a core."""
+    retry_infra: int = 1
+    """How often a trial whose lab failed is repeated."""
+    fail_on_infra: float = 0.1
+    """Exit 4 if more than this share of the trials failed on our side."""
+    telemetry: bool = True
+    """Keep each trial's telemetry as Parquet files."""
+    runs_dir: Annotated[Path, Parameter(alias="-o")] = Path("runs")
+    """Where runs are kept."""
+    name: str | None = None
+    """Name of the run's directory; default: time, suite, agent, model."""
+    display: Display = "auto"
+    """auto, live, plain, json or none."""
+    quiet: Annotated[bool, Parameter(alias="-q", negative="")] = False
+    """No progress."""
+    json: Annotated[bool, Parameter(negative="")] = False
+    """Print the results as one JSON document."""
+    dry_run: Annotated[bool, Parameter(negative="")] = False
+    """Print what would be run and stop."""
+
+
+def command(
+    *targets: str,
+    what: What | None = None,
+    who: Who | None = None,
+    where: Where | None = None,
+    limits: Limited | None = None,
+    how: How | None = None,
+) -> int:
+    """Run an agent on problems and grade it.
+
+    Args:
+        targets: Suites (core@0.1), incidents, problems, globs, or paths of incident files.
+    """
+    import asyncio
+
+    from aiopslab.orchestrator.run import run
+
+    how = how or How()
+    config = _config(targets, what or What(), who or Who(), where or Where(), limits, how)
+    if how.dry_run:
+        return _dry_run(config, as_json=how.json)
+    with display(how.display, quiet=how.quiet) as show:
+        report = asyncio.run(run(config, progress=show))
+    return finish(report, as_json=how.json, fail_on_infra=how.fail_on_infra)
+
+
+def finish(report: RunReport, *, as_json: bool, fail_on_infra: float) -> int:
+    """Print the results of a run; return the exit code."""
+    from aiopslab.report import terminal
+
+    results, overall = report.results, report.results.overall
+    if as_json:
+        data: dict[str, Any] = {"directory": str(report.directory)}
+        output.envelope("aiopslab/results@1", data | results.model_dump(mode="json"))
+    else:
+        print(terminal.heading(results))
+        output.table(*terminal.score_rows(results))
+        for line in terminal.footing(results, report.record, report.directory):
+            print(line)
+    failed = overall.n_infra / overall.n_planned if overall.n_planned else 0.0
+    return EXIT_INFRA if failed > fail_on_infra else 0
+
+
+def _config(
+    targets: tuple[str, ...], what: What, who: Who, where: Where, limits: Limited | None, how: How
+) -> RunConfig:
+    from pydantic import ValidationError
+
+    from aiopslab.errors import UsageError
+    from aiopslab.models.run import RunConfig
+    from aiopslab.models.task import all_tasks
+
+    if not targets:
+        raise UsageError("nothing to run", hint="aiopslab run quickstart, or aiopslab list suites")
+    try:
+        return RunConfig.model_validate(
+            {
+                "targets": list(targets),
+                "agent": who.agent,
+                "model": who.model,
+                "base_url": who.base_url,
+                "agent_args": dict(_pair(a) for a in who.agent_arg),
+                "tasks": what.task_type or all_tasks(),
+                "exclude": what.exclude,
+                "limit": what.limit,
+                "attempts": what.attempts,
+                "seed": what.seed,
+                "environment": {"kind": where.env},
+                "clock": where.clock,
+                "limits": _limits(limits),
+                "concurrency": how.concurrency or cores(),
+                "retry_infra": how.retry_infra,
+                "telemetry": how.telemetry,
+                "runs_dir": str(how.runs_dir),
+                "name": how.name,
+            }
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+
+
+def _limits(limits: Limited | None) -> dict[str, Any]:
+    given = limits or Limited()
+    values = {
+        "steps": given.max_steps,
+        "virtual_s": given.time_limit,
+        "wall_s": given.wall_limit,
+        "tokens": given.token_limit,
+        "cost_usd": given.cost_limit,
+    }
+    return {k: v for k, v in values.items() if v is not None}
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    import yaml
+
+    from aiopslab.errors import UsageError
+
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UsageError(f"{text!r} is not KEY=VALUE", hint="-A temperature=0")
+    return key, yaml.safe_load(value)
+
+
+def cores() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
+def _dry_run(config: RunConfig, *, as_json: bool) -> int:
+    from aiopslab.orchestrator.lab import find_lab
+    from aiopslab.orchestrator.plan import plan_trials
+
+    label, trials = plan_trials(find_lab(config.environment), config)
+    if as_json:
+        output.envelope("aiopslab/plan@1", [t.model_dump(mode="json") for t in trials])
+    else:
+        output.table(
+            ["problem", "task", "attempt"], [[t.problem, t.task, t.attempt] for t in trials]
+        )
+        print(f"{label}: {len(trials)} trials by {config.agent}; nothing was run")
+    return 0

@@ -1,0 +1,74 @@
+"""The end-of-run block: what was run, the score table, coverage and cost, what to type next.
+
+Pure text from ``Results``; the command line prints it. Not here: live progress (``cli.progress``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aiopslab.models.run import Estimate, Results, RunRecord, TaskResults
+
+
+def heading(results: Results) -> str:
+    """Return the line that says what was run."""
+    parts = [results.label, results.agent]
+    if results.model:
+        parts.append(results.model)
+    parts.append(results.environment)
+    attempts = f"{results.attempts} attempt{'s' if results.attempts != 1 else ''}"
+    return f"{' · '.join(parts)}    {attempts}, seed {results.seed}"
+
+
+def score_rows(results: Results) -> tuple[list[str], list[list[str]]]:
+    """Return columns and rows of the score table, one row a task and one for all."""
+    k = str(results.attempts)
+    columns = ["task", "problems", "pass^1 (95% CI)"]
+    if results.attempts > 1:
+        columns.append(f"pass^{k}")
+    columns += ["Brier", "infra"]
+    rows = []
+    for task in [*results.tasks, results.overall]:
+        row = [task.task, str(task.n_problems), interval(task.completed)]
+        if results.attempts > 1:
+            row.append(number(task.pass_hat_k.get(k)))
+        rows.append([*row, number(task.brier.value), f"{task.n_infra}/{task.n_planned}"])
+    return columns, rows
+
+
+def footing(results: Results, record: RunRecord, directory: Path) -> list[str]:
+    """Return the lines below the table: coverage, outcomes, cost, where, what next."""
+    overall = results.overall
+    cost = f"${results.cost_usd:.2f}" if results.cost_usd is not None else "unknown"
+    if results.cost_usd is None and results.tokens_in is None:
+        cost = "none (no model)" if results.model is None else "unknown"
+    outcomes = ", ".join(f"{n} {name}" for name, n in sorted(overall.outcomes.items()))
+    tokens = f" ({results.tokens_in} in, {results.tokens_out} out)" if results.tokens_in else ""
+    lines = [
+        f"coverage {overall.n_completed}/{overall.n_planned} · {outcomes or 'nothing ran'}"
+        f" · cost {cost}{tokens}",
+        f"records {directory}",
+    ]
+    if results.headline.completed is None:
+        lines.append("no headline: less than 95 % of the planned trials were graded")
+    retry = f"aiopslab resume {directory}" if _unfinished(overall) else ""
+    lines.append(f"next: {retry or f'aiopslab show {directory}'} · aiopslab regrade {directory}")
+    return lines
+
+
+def interval(estimate: Estimate) -> str:
+    """Return ``0.83 [0.71, 0.92]``, or ``-`` where nothing is known."""
+    if estimate.value is None:
+        return "-"
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.2f}"
+    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+
+
+def number(value: float | None) -> str:
+    """Return two decimals, or ``-`` where nothing is known."""
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _unfinished(overall: TaskResults) -> bool:
+    return overall.n_completed < overall.n_planned
