@@ -127,46 +127,50 @@ class VirtualLoop(_Loop):
         return task.result()
 
     def _drive(self, until: float, task: asyncio.Task[Any] | None) -> None:
-        """Fire events in order until nothing is due by ``until``, or ``task`` is done."""
+        """Fire events as the running loop of this thread; raise what failed."""
         if self._running:
             raise RuntimeError("the world's loop is running already")
         outer = events._get_running_loop()
         events._set_running_loop(self)
         self._running = True
-        ready, timers, failures = self._ready, self._timers, self.failures
         try:
-            while not failures:
-                while ready:
-                    handle = ready.popleft()
-                    callback = handle._callback
-                    if callback is not None:
-                        # Marked as gone first: cancelling what runs or ran must not be counted.
-                        handle._callback = None
-                        context = handle._context
-                        if context is None:
-                            callback(*handle._args)
-                        else:
-                            context.run(callback, *handle._args)
-                        if failures:
-                            break
-                if failures or (task is not None and task.done()) or not timers:
-                    break
-                when = timers[0][0]
-                if when > until:
-                    break
-                handle = heappop(timers)[2]
-                if handle._callback is None:
-                    self._cancelled -= 1
-                    continue
-                self._now = when
-                ready.append(handle)
+            self._fire(until, task)
+        except Exception as error:
+            self.failures.append(error)
         finally:
-            # A task that failed reports itself when the last reference to it goes.
-            handle = callback = context = None  # type: ignore[assignment]
             self._running = False
             events._set_running_loop(outer)
-        if failures:
+        if self.failures:
             self._raise_failures()
+
+    def _fire(self, until: float, task: asyncio.Task[Any] | None) -> None:
+        """Fire events in order until none is due by ``until``, ``task`` is done, or one fails."""
+        ready, timers, failures = self._ready, self._timers, self.failures
+        while True:
+            while ready:
+                handle = ready.popleft()
+                callback = handle._callback
+                if callback is not None:
+                    # Marked as gone first: cancelling what runs or ran must not be counted.
+                    handle._callback = None
+                    context = handle._context
+                    if context is None:
+                        callback(*handle._args)
+                    else:
+                        context.run(callback, *handle._args)
+                    if failures:
+                        return
+            if (task is not None and task.done()) or not timers:
+                return
+            when = timers[0][0]
+            if when > until:
+                return
+            handle = heappop(timers)[2]
+            if handle._callback is None:
+                self._cancelled -= 1
+            else:
+                self._now = when
+                ready.append(handle)
 
     def _raise_failures(self) -> None:
         found, self.failures[:] = list(self.failures), []

@@ -112,6 +112,13 @@ def test_a_task_that_nobody_watches_stops_the_world_when_it_dies() -> None:
     loop.run_until(10.0)  # reported once
 
 
+def test_a_callback_that_raises_stops_the_world() -> None:
+    loop = VirtualLoop(0.0)
+    loop.call_at(1.0, {}.pop, "missing")
+    with pytest.raises(WorldFailure, match="KeyError: 'missing'"):
+        loop.run_until(10.0)
+
+
 def test_run_until_complete_raises_what_the_coroutine_raises() -> None:
     async def dies() -> None:
         raise LookupError("mine")
