@@ -37,13 +37,13 @@ class SimKube:
         return snapshot.take(self._api.store, namespace)
 
     async def get(self, kind: str, name: str, namespace: str | None = None) -> Object:
-        return clone(_ask(lambda: self._api.get(kind, name, namespace)))
+        return _copy(_ask(lambda: self._api.get(kind, name, namespace)))
 
     async def create(self, obj: Object, *, actor: str, dry_run: bool = False) -> Object:
-        return clone(_ask(lambda: self._api.create(clone(obj), actor=actor, dry_run=dry_run)))
+        return _copy(_ask(lambda: self._api.create(clone(obj), actor=actor, dry_run=dry_run)))
 
     async def replace(self, obj: Object, *, actor: str, dry_run: bool = False) -> Object:
-        return clone(_ask(lambda: self._api.replace(clone(obj), actor=actor, dry_run=dry_run)))
+        return _copy(_ask(lambda: self._api.replace(clone(obj), actor=actor, dry_run=dry_run)))
 
     async def patch(
         self,
@@ -69,7 +69,7 @@ class SimKube:
                 dry_run=dry_run,
             )
         )
-        return clone(changed)
+        return _copy(changed)
 
     async def delete(
         self,
@@ -127,7 +127,11 @@ class SimKube:
             raise _translated(error) from error
 
     async def describe(self, kind: str, name: str, namespace: str | None = None) -> str:
-        return _ask(lambda: describe.describe(self._api, kind, name, namespace))
+        return _ask(
+            lambda: describe.describe(
+                kind, name, namespace, api=self._api, now=self._world.loop.time()
+            )
+        )
 
     async def table(
         self, kind: str, namespace: str | None = None, *, labels: str = "", wide: bool = False
@@ -143,6 +147,11 @@ class SimKube:
     ) -> list[Object]:
         found = _ask(lambda: self._api.list(kind, namespace, labels=labels, fields=fields))
         return [clone(o) for o in found]
+
+
+def _copy(obj: Object) -> Object:
+    copied: Object = clone(obj)
+    return copied
 
 
 def _ask(request: Callable[[], T]) -> T:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from aiopslab.models.signal import Alert, Change, Event
 from aiopslab.telemetry import catalogue
-from aiopslab.telemetry import promql as engine
 from aiopslab.telemetry.rows import LogRow, Series, SpanRow, TraceSummary
 from aiopslab.telemetry.rules import RuleEvaluator
 from aiopslab.telemetry.store import Store
@@ -36,10 +35,10 @@ class SimTelemetry:
 
     async def instant(self, promql: str, at: float | None = None) -> list[Series]:
         time = self._loop.time() if at is None else at
-        return engine.instant(self._store.samples, promql, time)
+        return self._store.promql.instant(promql, time)
 
     async def range(self, promql: str, start: float, end: float, step: float) -> list[Series]:
-        return engine.range(self._store.samples, promql, start, end, step)
+        return self._store.promql.range(promql, start, end, step)
 
     async def metric_names(self, match: str = "") -> list[str]:
         return [n for n in self._store.samples.names() if match in n]

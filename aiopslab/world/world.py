@@ -28,9 +28,10 @@ from aiopslab.world.kube.controllers.manager import ControllerManager
 from aiopslab.world.kube.errors import ApiError, not_found
 from aiopslab.world.kube.events import EventRecorder
 from aiopslab.world.kube.kubelet import Kubelet
-from aiopslab.world.kube.objects import Object
+from aiopslab.world.kube.objects import Object, name_of
 from aiopslab.world.network import Network
 from aiopslab.world.node import Node
+from aiopslab.world.process import Process
 from aiopslab.world.scrape import Scraper
 from aiopslab.world.users import Users
 
@@ -91,6 +92,7 @@ class World:
         )
         self.changelog = ChangeLog(app, self.store.change)
         self.rules = RuleEvaluator(self.store, load_rules())
+        self._monitoring = Process(self.loop)
 
     def _kubelet(self, index: int, node: Node) -> Kubelet:
         return Kubelet(
@@ -111,7 +113,12 @@ class World:
         self.recorder.on_event(self.store.event)
         self.changelog.history(self.loop.time())
         manager = ControllerManager(
-            self.api, self.loop, self.streams, self.network, self.recorder, usage=self.pod_usage
+            self.api,
+            self.loop,
+            self.streams,
+            self.network,
+            recorder=self.recorder,
+            usage=self.pod_usage,
         )
         manager.start()
         for kubelet in self.kubelets.values():
@@ -120,9 +127,17 @@ class World:
             self.api.create(obj, actor=DEPLOYER)
         # From here on every write is a change; the first deployment was not one.
         self.api.on_audit.append(self.changelog.on_audit)
-        scraper = Scraper(self.loop, self.store, self.api, self.nodes, self.kubelets)
-        scraper.start()
-        self.rules.start(self.loop)
+        self._monitoring.spawn(self._scraper().run())
+
+    def _scraper(self) -> Scraper:
+        kubelets, nodes = list(self.kubelets.values()), list(self.nodes.values())
+        return Scraper(self.loop, self.store, self.api, kubelets, nodes, self.rules)
+
+    def pod_usage(self, pod: Object) -> float | None:
+        """Return cores a pod used over the past half minute, as metrics-server knows it."""
+        query = f'sum(rate(container_cpu_usage_seconds_total{{pod="{name_of(pod)}"}}[30s]))'
+        found = self.store.promql.instant(query, self.loop.time())
+        return found[0].points[0][1] if found else None
 
     def kubelet_of(self, pod: str, namespace: str) -> Kubelet:
         """Return the kubelet that runs a pod.
