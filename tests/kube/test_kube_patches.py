@@ -20,7 +20,7 @@ OBJECT = st.dictionaries(st.text("abc", max_size=2), JSON, max_size=4)
 POD = message("core.PodSpec")
 
 
-# -- JSON patch: examples of RFC 6902, appendix A ---------------------------------------------------
+# -- JSON patch: examples of RFC 6902, appendix A -------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_failing_operation_leaves_nothing_of_the_earlier_ones() -> None:
     assert document == {"a": 1}
 
 
-# -- merge patch -------------------------------------------------------------------------------------
+# -- merge patch ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_an_empty_patch_changes_nothing(document: dict[str, Any]) -> None:
     assert jsonpatch.apply(document, []) == document
 
 
-# -- strategic merge patch -----------------------------------------------------------------------------
+# -- strategic merge patch ------------------------------------------------------------------------
 
 
 def _env(*names: str) -> list[dict[str, str]]:

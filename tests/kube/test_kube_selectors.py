@@ -1,3 +1,5 @@
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,10 +44,8 @@ def test_a_malformed_selector_is_a_bad_request(text: str) -> None:
 
 @given(st.text(alphabet="ab=!,()in \t/.-", max_size=20))
 def test_the_parser_accepts_or_refuses_but_never_fails_otherwise(text: str) -> None:
-    try:
-        selectors.parse_labels(text)
-    except ApiError as error:
-        assert error.code == 400
+    with contextlib.suppress(ApiError):
+        selectors.matches(selectors.parse_labels(text), LABELS)
 
 
 @given(st.dictionaries(WORD, WORD, max_size=4), st.dictionaries(WORD, WORD, max_size=4))

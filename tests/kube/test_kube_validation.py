@@ -1,0 +1,249 @@
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aiopslab.world.kube import decoding, kinds, validation
+from aiopslab.world.kube.api import ApiServer
+from aiopslab.world.kube.errors import ApiError
+
+Build = Callable[..., dict[str, Any]]
+
+
+def create_error(api: ApiServer, obj: dict[str, Any]) -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        api.create(obj, actor="oncall")
+    return caught.value
+
+
+def patch_error(api: ApiServer, patch: Any, type_: Any = "strategic") -> ApiError:
+    with pytest.raises(ApiError) as caught:
+        api.patch("deploy", "web", patch, namespace="shop", type=type_, actor="oncall")
+    return caught.value
+
+
+def container(**fields: Any) -> dict[str, Any]:
+    return {"spec": {"template": {"spec": {"containers": [{"name": "web", **fields}]}}}}
+
+
+def test_an_unknown_field_is_refused_with_its_path(api: ApiServer, deployment: Build) -> None:
+    error = create_error(api, deployment(replicaz=3))
+    assert (error.code, error.reason) == (400, "BadRequest")
+    assert error.message == (
+        'Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: '
+        'unknown field "spec.replicaz"'
+    )
+
+
+def test_a_wrong_type_is_refused_as_go_words_it(api: ApiServer, deployment: Build) -> None:
+    assert create_error(api, deployment(replicas="many")).message == (
+        'Deployment in version "v1" cannot be handled as a Deployment: json: cannot unmarshal '
+        "string into Go struct field DeploymentSpec.spec.replicas of type int32"
+    )
+
+
+@pytest.mark.parametrize("replicas", ["3", 2.5, True, [1], {}, 2**31])
+def test_no_replicas_but_a_small_integer_ever_reach_a_controller(
+    api: ApiServer, deployment: Build, replicas: Any
+) -> None:
+    assert create_error(api, deployment(replicas=replicas)).code == 400
+
+
+def test_a_bad_quantity_is_refused_on_create_and_patch(api: ApiServer, deployment: Build) -> None:
+    api.create(deployment(), actor="oncall")
+    error = patch_error(api, container(resources={"limits": {"memory": "64Mib"}}))
+    assert error.code == 422
+    assert error.message.endswith(
+        "quantities must match the regular expression "
+        "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+    )
+
+
+def test_a_bad_name_is_refused(api: ApiServer, deployment: Build) -> None:
+    sent = deployment()
+    sent["metadata"]["name"] = "Bad_Name"
+    error = create_error(api, sent)
+    assert error.code == 422
+    assert error.message.startswith(
+        'Deployment.apps "Bad_Name" is invalid: metadata.name: Invalid value: "Bad_Name": a '
+        "lowercase RFC 1123 subdomain must consist of"
+    )
+
+
+def test_a_changed_selector_is_refused(api: ApiServer, deployment: Build) -> None:
+    api.create(deployment(), actor="oncall")
+    labels = {"app": "web", "v": "2"}
+    change = {
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}},
+        }
+    }
+    assert patch_error(api, change).message == (
+        'Deployment.apps "web" is invalid: spec.selector: Invalid value: '
+        '{"matchLabels":{"app":"web","v":"2"}}: field is immutable'
+    )
+
+
+def test_a_selector_that_misses_its_template_is_refused(api: ApiServer, deployment: Build) -> None:
+    error = create_error(api, deployment(selector={"matchLabels": {"q": "r"}}))
+    assert error.message == (
+        'Deployment.apps "web" is invalid: spec.template.metadata.labels: Invalid value: '
+        '{"app":"web"}: `selector` does not match template `labels`'
+    )
+
+
+def test_a_json_patch_that_does_not_apply_is_refused(api: ApiServer, deployment: Build) -> None:
+    api.create(deployment(), actor="oncall")
+    for operation in (
+        {"op": "remove", "path": "/spec/nothing"},
+        {"op": "test", "path": "/spec/replicas", "value": 9},
+    ):
+        error = patch_error(api, [operation], "json")
+        assert error.code == 422
+        assert error.message.startswith(
+            "The request is invalid: the server rejected our request due to an error in our request"
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"image": ""}, "spec.template.spec.containers[0].image: Required value"),
+        ({"ports": [{"containerPort": 70000}]}, "must be between 1 and 65535, inclusive"),
+        (
+            {"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}},
+            'resources.requests: Invalid value: "2": must be less than or equal to cpu limit of 1',
+        ),
+        ({"resources": {"limits": {"cpus": "1"}}}, "must be a standard resource type"),
+        ({"imagePullPolicy": "Often"}, 'supported values: "Always", "IfNotPresent", "Never"'),
+        ({"readinessProbe": {"periodSeconds": 5}}, "Required value: must specify a handler type"),
+        (
+            {"livenessProbe": {"tcpSocket": {"port": 1}, "successThreshold": 2}},
+            "livenessProbe.successThreshold: Invalid value: 2: must be 1",
+        ),
+        (
+            {"volumeMounts": [{"name": "data", "mountPath": "/data"}]},
+            'volumeMounts[0].name: Not found: "data"',
+        ),
+        (
+            {"env": [{"name": "X", "value": "1", "valueFrom": {"fieldRef": {"fieldPath": "f"}}}]},
+            "may not be specified when `value` is not empty",
+        ),
+        ({"securityContext": {"privileged": True}}, "privileged: Forbidden"),
+    ],
+)
+def test_what_a_container_may_not_say(
+    api: ApiServer, deployment: Build, change: dict[str, Any], words: str
+) -> None:
+    api.create(deployment(), actor="oncall")
+    assert words in patch_error(api, container(**change)).message
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"replicas": -1}, "spec.replicas: Invalid value: -1: must be greater than or equal to 0"),
+        (
+            {"strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 0}}},
+            "may not be 0 when `maxSurge` is 0",
+        ),
+        ({"strategy": {"rollingUpdate": {"maxSurge": "some"}}}, "a valid percent string"),
+        (
+            {"strategy": {"type": "Recreate", "rollingUpdate": {"maxSurge": 1}}},
+            "may not be specified when strategy `type` is 'Recreate'",
+        ),
+        ({"strategy": {"type": "Slow"}}, 'Unsupported value: "Slow"'),
+        ({"progressDeadlineSeconds": 5, "minReadySeconds": 5}, "greater than minReadySeconds"),
+        ({"selector": {}}, "empty selector is invalid for deployment"),
+    ],
+)
+def test_what_a_deployment_may_not_say(
+    api: ApiServer, deployment: Build, spec: dict[str, Any], words: str
+) -> None:
+    assert words in create_error(api, deployment(**spec)).message
+
+
+def test_several_problems_are_listed_together(api: ApiServer, deployment: Build) -> None:
+    error = create_error(api, deployment(replicas=-1, minReadySeconds=-1))
+    assert "is invalid: [spec.replicas: Invalid value: -1" in error.message
+    assert "spec.minReadySeconds: Invalid value: -1" in error.message
+
+
+@pytest.mark.parametrize(
+    ("schedule", "words"),
+    [
+        ("* * * *", "expected exactly 5 fields, found 4"),
+        ("61 * * * *", "above maximum (59)"),
+        ("soon * * * *", "failed to parse int"),
+        ("@never", "unrecognized descriptor"),
+    ],
+)
+def test_a_cron_schedule_has_to_parse(
+    api: ApiServer, pod_spec: dict[str, Any], schedule: str, words: str
+) -> None:
+    job = {"template": {"spec": {**pod_spec, "restartPolicy": "Never"}}}
+    cron = {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {"name": "c", "namespace": "shop"},
+        "spec": {"schedule": schedule, "jobTemplate": {"spec": job}},
+    }
+    assert words in create_error(api, cron).message
+    good = {**cron, "spec": {**cron["spec"], "schedule": "*/5 0-6,22 * jan mon-fri"}}
+    assert api.create(good, actor="oncall")["spec"]["concurrencyPolicy"] == "Allow"
+
+
+def test_a_service_needs_ports_and_unique_names(api: ApiServer) -> None:
+    service: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"selector": {"app": "web"}},
+    }
+    assert "spec.ports: Required value" in create_error(api, service).message
+    service["spec"]["ports"] = [{"port": 80}, {"port": 81}]
+    assert "spec.ports[0].name: Required value" in create_error(api, service).message
+    service["spec"]["ports"] = [{"port": 80, "name": "a"}, {"port": 80, "name": "b"}]
+    assert "Duplicate value" in create_error(api, service).message
+
+
+def test_kind_and_version_have_to_be_served(api: ApiServer) -> None:
+    wrong = {"apiVersion": "apps/v1beta1", "kind": "Deployment", "metadata": {"name": "x"}}
+    assert 'no matches for kind "Deployment" in version "apps/v1beta1"' in str(
+        create_error(api, wrong)
+    )
+    assert create_error(api, {"kind": "Pod"}).code == 400
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=10,
+)
+FIELDS = ["apiVersion", "kind", "metadata", "spec", "data", "type", "stringData"]
+
+
+@given(st.sampled_from(kinds.KINDS), st.dictionaries(st.sampled_from(FIELDS), JSON))
+def test_any_json_decodes_or_is_refused_and_never_breaks_the_decoder(
+    kind: kinds.Kind, obj: dict[str, Any]
+) -> None:
+    try:
+        decoded = decoding.decode(kind, obj)
+    except decoding.DecodeError:
+        return
+    assert decoding.decode(kind, decoded) == decoded
+
+
+@given(JSON)
+def test_any_pod_spec_is_checked_without_breaking_the_rules(spec: Any) -> None:
+    pod = {"metadata": {"name": "p"}, "spec": {"containers": [spec]}}
+    kind = kinds.BY_KIND["Pod"]
+    try:
+        decoded = decoding.decode(kind, pod)
+    except decoding.DecodeError:
+        return
+    assert all(json.dumps(str(cause)) for cause in validation.check(kind, decoded))
