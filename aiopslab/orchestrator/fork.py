@@ -75,14 +75,13 @@ def run_child(
     """Fork, run ``body`` in the child, pass on what it says, reap it.
 
     Args:
-        body: Runs in the child with the channel to say something; its return ends the child.
+        body: Runs in the child with a channel of its own; its return ends the child.
         upstream: Where the child's messages go.
         lifeline: Descriptor whose end of file ends everything.
-        deadline_s: Wall seconds after which the child and its own children are killed. A child
-            with a deadline leads a process group, so that what it started dies with it.
+        deadline_s: Wall seconds after which it is killed. A child with a deadline leads a process
+            group: what it started dies with it.
     """
     reading, writing = os.pipe()
-    sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
@@ -91,17 +90,17 @@ def run_child(
         os.close(upstream.fd)
         _child(body, Channel(writing), leads=deadline_s is not None)
     os.close(writing)
-    if deadline_s is not None:
+    leads, ended = deadline_s is not None, False
+    if leads:
         _lead_group(pid)
-    ended = False
     try:
         ended = _listen(reading, upstream, lifeline, deadline_s)
     finally:
         os.close(reading)
         if not ended:
             os.kill(pid, signal.SIGKILL)
-        if deadline_s is not None:
-            # Before the leader is reaped, while its number cannot belong to anybody else.
+        if leads:
+            # Before the leader is reaped: until then its number is nobody else's.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
         _, status = os.waitpid(pid, 0)

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from aiopslab.agents.protocol import Agent
 from aiopslab.errors import AgentError, InfraError, PreflightError
 from aiopslab.grading import grade
-from aiopslab.models.observation import Budget
+from aiopslab.models.answer import Answer
+from aiopslab.models.evidence import Evidence
+from aiopslab.models.observation import Brief, Budget
 from aiopslab.models.run import PlannedTrial, RunConfig
 from aiopslab.models.trial import Outcome, Step, Trial, Usage
 from aiopslab.orchestrator import evidence as measuring
@@ -98,15 +100,6 @@ async def _conduct(
     watch: Stopwatch,
 ) -> Trial:
     env, config, directory = staged.env, assignment.config, assignment.directory
-    brief = compose(
-        env.app,
-        staged.task,
-        trial=assignment.trial_id,
-        now=env.now(),
-        page=staged.page,
-        budget=_whole_budget(config),
-        answer_schema=answer_schema(staged.task),
-    )
     steps: list[Step] = []
 
     def record(step: Step) -> None:
@@ -115,26 +108,21 @@ async def _conduct(
         on_step(step)
 
     begun = await measuring.at_handover(env)
-    session = Session(brief, env, config, record)
+    session = Session(_brief(staged, assignment), env, config, record)
     ending = await _play(source(staged), session, config)
     watch.lap("agent")
-    used, submitted = session.used(), session.answer is not None
+    used, agent_end = session.used(), env.now()
     if ending.log:
         directory.write_log(ending.log)
     if session.failure is not None:
         raise session.failure
-    agent_end = env.now()
-    evidence = await measuring.after_answer(staged, begun, steps, submitted=submitted)
+    passed = await _judge(staged, assignment, session.answer, begun, steps)
     watch.lap("evidence")
-    result = grade(staged.task, session.answer, staged.truth, evidence, steps)
-    directory.write_parts(
-        answer=session.answer, truth=staged.truth, evidence=evidence, grade=result
-    )
     if config.telemetry:
         await env.telemetry.write_parquet(directory.telemetry)
-    watch.lap("record")
+    watch.lap("telemetry")
     phases = {"agent": used.virtual_s, "settle": round(env.now() - agent_end, 6)}
-    outcome: Outcome = ending.outcome or ("passed" if result.passed else "failed")
+    outcome: Outcome = ending.outcome or ("passed" if passed else "failed")
     trial = _trial(
         assignment, outcome, ending.termination, twin=staged.twin, error=ending.error
     ).model_copy(
@@ -142,6 +130,22 @@ async def _conduct(
     )
     directory.finish(trial)
     return trial
+
+
+async def _judge(
+    staged: Staged,
+    assignment: Assignment,
+    answer: Answer | None,
+    begun: Evidence,
+    steps: Sequence[Step],
+) -> bool:
+    """Measure, grade and write down both; return the verdict."""
+    evidence = await measuring.after_answer(staged, begun, steps, submitted=answer is not None)
+    result = grade(staged.task, answer, staged.truth, evidence, steps)
+    assignment.directory.write_parts(
+        answer=answer, truth=staged.truth, evidence=evidence, grade=result
+    )
+    return result.passed
 
 
 async def _play(agent: Agent, session: Session, config: RunConfig) -> Ending:
@@ -232,14 +236,23 @@ def _trial(
     )
 
 
-def _whole_budget(config: RunConfig) -> Budget:
-    limits = config.limits
-    return Budget(
+def _brief(staged: Staged, assignment: Assignment) -> Brief:
+    limits = assignment.config.limits
+    budget = Budget(
         steps=limits.steps,
         virtual_s=limits.virtual_s,
         wall_s=limits.wall_s,
         tokens=limits.tokens,
         cost_usd=limits.cost_usd,
+    )
+    return compose(
+        staged.env.app,
+        staged.task,
+        trial=assignment.trial_id,
+        now=staged.env.now(),
+        page=staged.page,
+        budget=budget,
+        answer_schema=answer_schema(staged.task),
     )
 
 
