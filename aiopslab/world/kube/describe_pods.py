@@ -186,13 +186,18 @@ def probe(value: Object) -> str:
     )
 
 
+def _flag(value: Any) -> str:
+    """Print a boolean as Go does."""
+    return "true" if value else "false"
+
+
 def _environment(page: Page, level: int, container: Object) -> None:
     if container.get("envFrom"):
         page.line(level, "Environment Variables from:")
         for source in container["envFrom"]:
             for name, title in (("configMapRef", "ConfigMap"), ("secretRef", "Secret")):
                 if source.get(name):
-                    optional = bool(source[name].get("optional"))
+                    optional = _flag(source[name].get("optional"))
                     text = f"{source[name].get('name')}  {title}  Optional: {optional}"
                     page.line(level + 1, text)
     if not container.get("env"):
@@ -211,7 +216,7 @@ def _variable(variable: Object) -> str:
     for name, title in (("secretKeyRef", "secret"), ("configMapKeyRef", "config map")):
         if source.get(name):
             ref = source[name]
-            optional = bool(ref.get("optional"))
+            optional = _flag(ref.get("optional"))
             return (
                 f"<set to the key '{ref.get('key')}' of {title} '{ref.get('name')}'>"
                 f"  Optional: {optional}"
@@ -261,7 +266,7 @@ def _volumes(page: Page, level: int, spec: Object) -> None:
             key = {"configMap": "Name", "secret": "SecretName"}.get(source, "ClaimName")
             page.field(level + 2, key, details.get(name, ""))
         if source in ("configMap", "secret"):
-            page.field(level + 2, "Optional", bool(details.get("optional")))
+            page.field(level + 2, "Optional", _flag(details.get("optional")))
         if source == "emptyDir":
             page.field(level + 2, "Medium", details.get("medium", ""))
             page.field(level + 2, "SizeLimit", details.get("sizeLimit", "<unset>"))

@@ -100,7 +100,7 @@ def stateful_set(page: Page, obj: Object, api: ApiServer, _now: float) -> None:
         page.field(1, "Name", name_of(claim))
         page.field(1, "StorageClass", claim["spec"].get("storageClassName", ""))
         page.field(1, "Capacity", dig(claim, "spec", "resources", "requests", "storage"))
-        page.field(1, "Access Modes", claim["spec"].get("accessModes"))
+        page.field(1, "Access Modes", f"[{' '.join(claim['spec'].get('accessModes', ()))}]")
 
 
 def daemon_set(page: Page, obj: Object, api: ApiServer, _now: float) -> None:
@@ -129,7 +129,7 @@ def job(page: Page, obj: Object, _api: ApiServer, now: float) -> None:
     page.field(0, "Parallelism", spec.get("parallelism", 1))
     page.field(0, "Completions", spec.get("completions", "<unset>"))
     page.field(0, "Completion Mode", spec.get("completionMode", "NonIndexed"))
-    page.field(0, "Suspend", bool(spec.get("suspend")))
+    page.field(0, "Suspend", "true" if spec.get("suspend") else "false")
     page.field(0, "Backoff Limit", spec.get("backoffLimit", 6))
     if status.get("startTime"):
         page.field(0, "Start Time", describe_pods.when(status["startTime"]))
