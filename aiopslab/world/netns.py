@@ -149,6 +149,10 @@ class Netns:
         Raises:
             OSError: The port is taken (EADDRINUSE).
         """
+        if self not in self._stack.members:
+            # Killed in the middle of a step (out of memory): it runs on to its next await, but
+            # must not take a port that nobody would ever free.
+            return Listener(self, port, handler, tls)
         if port in self._stack.listeners:
             raise OSError(98, f"bind: address already in use: 0.0.0.0:{port}")
         listener = self._stack.listeners[port] = Listener(self, port, handler, tls)

@@ -139,8 +139,10 @@ class Cluster:
         return [item["message"] for item in found]
 
     def state(self, pod: str, container: int = 0) -> Object:
-        status: Object = self.get("Pod", pod)["status"]["containerStatuses"][container]
-        return status
+        """Return the status of a container; neutral before the kubelet reported."""
+        statuses = self.get("Pod", pod)["status"].get("containerStatuses") or []
+        neutral: Object = {"state": {}, "restartCount": 0, "started": False}
+        return statuses[container] if statuses else neutral
 
 
 def container(image: str = "web:1", **more: Any) -> Object:

@@ -25,7 +25,7 @@ class Backoff:
         """Seconds to wait before the next attempt after a failure."""
         if failed_at - self._updated > FORGET_S:
             return 0.0
-        return max(0.0, failed_at + self._delay - now)
+        return max(0.0, self._delay - (now - failed_at))
 
     def advance(self, failed_at: float, now: float) -> float:
         """Count a failure whose wait is over, or that is not waited for; returns the next delay."""

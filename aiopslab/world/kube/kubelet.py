@@ -132,7 +132,7 @@ class Kubelet:
     def start(self) -> None:
         """Register the node, send heartbeats, and run what is bound to it."""
         self.reporter.register()
-        self._process.spawn(self.reporter.run())
+        self.reporter.start()
         self._runtime.api.subscribe("Pod", self._changed)
         for kind in ("ConfigMap", "Secret"):
             self._runtime.api.subscribe(kind, self._config_changed)

@@ -5,7 +5,6 @@ Not here: what others make of a silent node (``controllers.node_lifecycle``).
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 
 from aiopslab.world.kube.kubelet_runtime import Runtime
@@ -53,13 +52,17 @@ class NodeReporter:
             runtime.api.create(namespace, actor=runtime.actor)
         self._beat()
 
-    async def run(self) -> None:
-        """Send heartbeats for ever."""
-        await asyncio.sleep(self._runtime.draw.uniform(0.0, RENEW_S))
-        while True:
-            if not self.silent:
-                self._beat()
-            await asyncio.sleep(RENEW_S)
+    def start(self) -> None:
+        """Send heartbeats from now on."""
+        self._again(self._runtime.draw.uniform(0.0, RENEW_S))
+
+    def _again(self, delay_s: float) -> None:
+        self._runtime.loop.call_later(delay_s, self._due)
+
+    def _due(self) -> None:
+        if not self.silent:
+            self._beat()
+        self._again(RENEW_S)
 
     def _beat(self) -> None:
         self._renew()

@@ -187,7 +187,8 @@ class DeploymentController(Controller):
         return rollout
 
     def _recreate(self, rollout: Rollout) -> Rollout:
-        if any([self._scale(rollout, rs, 0) for rs in rollout.old]):
+        lowered = [self._scale(rollout, rs, 0) for rs in rollout.old]
+        if any(lowered):
             return rollout
         for rs in rollout.old:
             if any(not is_finished(pod) for pod in self.children(rs, "Pod")):
@@ -265,7 +266,9 @@ class DeploymentController(Controller):
         return Rollout(deployment, new, rollout.old)
 
     def _annotate(self, obj: Object, annotations: dict[str, str]) -> Object:
-        changed = {**obj, "metadata": {**obj["metadata"], "annotations": annotations}}
+        # Read again: this reconcile itself may have written the status since.
+        current = self.api.get(obj["kind"], name_of(obj), namespace_of(obj))
+        changed = {**current, "metadata": {**current["metadata"], "annotations": annotations}}
         return self.api.replace(changed, actor=self.actor)
 
     def _scale(self, rollout: Rollout, replica_set: Object, replicas: int) -> bool:

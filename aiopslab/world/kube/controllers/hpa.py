@@ -38,6 +38,39 @@ Usage = Callable[[Object], float | None]
 """Cores a pod used over the past half minute; None if there is no measurement yet."""
 
 
+Mark = tuple[str, bool, str, str]
+"""A condition: type, whether it holds, reason, message."""
+
+_READY: Mark = (
+    "AbleToScale",
+    True,
+    "ReadyForNewScale",
+    "recommended size matches current size",
+)
+_STABILIZED: Mark = (
+    "AbleToScale",
+    True,
+    "ScaleDownStabilized",
+    "recent recommendations were higher than current one, applying the highest recent "
+    "recommendation",
+)
+
+
+def _limit(wanted: int, low: int, high: int, fastest: int) -> Mark:
+    """Word whether a limit changed the number of replicas wanted."""
+    if wanted > high:
+        text = "the desired replica count is more than the maximum replica count"
+        return ("ScalingLimited", True, "TooManyReplicas", text)
+    if wanted < low:
+        text = "the desired replica count is less than the minimum replica count"
+        return ("ScalingLimited", True, "TooFewReplicas", text)
+    if wanted > fastest:
+        text = "the desired replica count is increasing faster than the maximum scale rate"
+        return ("ScalingLimited", True, "ScaleUpLimit", text)
+    text = "the desired count is within the acceptable range"
+    return ("ScalingLimited", False, "DesiredWithinRange", text)
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One pod in the calculation, in cores."""
@@ -185,54 +218,19 @@ class HpaController(Controller):
             for pod in pods
         ]
 
-    def _bound(
-        self, hpa: Object, current: int, proposal: int
-    ) -> tuple[int, list[tuple[str, bool, str, str]]]:
+    def _bound(self, hpa: Object, current: int, proposal: int) -> tuple[int, list[Mark]]:
         """Apply stabilisation, the scaling rate, and the limits of the spec."""
         now, key = self.now(), (namespace_of(hpa), name_of(hpa))
         behavior = hpa["spec"].get("behavior") or {}
-        window = float(
-            dig(behavior, "scaleDown", "stabilizationWindowSeconds", default=DOWN_WINDOW_S)
-        )
-        advice = [item for item in self._advice[key] if item[0] > now - window]
+        window = dig(behavior, "scaleDown", "stabilizationWindowSeconds", default=DOWN_WINDOW_S)
+        advice = [item for item in self._advice[key] if item[0] > now - float(window)]
         self._advice[key] = [*advice, (now, proposal)]
         stable = max(proposal, min(current, max(count for _, count in self._advice[key])))
-        marks = [("AbleToScale", True, "ReadyForNewScale", "recommended size matches current size")]
-        if stable != proposal:
-            text = "recent recommendations were higher than current one, applying the highest recent recommendation"
-            marks = [("AbleToScale", True, "ScaleDownStabilized", text)]
+        able: Mark = _READY if stable == proposal else _STABILIZED
         fastest = max(current + UP_PODS, math.ceil(current * UP_FACTOR))
         low = int(hpa["spec"].get("minReplicas", 1))
         high = int(hpa["spec"]["maxReplicas"])
-        result = max(low, min(stable, high, fastest))
-        limited = (
-            "ScalingLimited",
-            False,
-            "DesiredWithinRange",
-            "the desired count is within the acceptable range",
-        )
-        if stable > high:
-            limited = (
-                "ScalingLimited",
-                True,
-                "TooManyReplicas",
-                "the desired replica count is more than the maximum replica count",
-            )
-        elif stable < low:
-            limited = (
-                "ScalingLimited",
-                True,
-                "TooFewReplicas",
-                "the desired replica count is less than the minimum replica count",
-            )
-        elif stable > fastest:
-            limited = (
-                "ScalingLimited",
-                True,
-                "ScaleUpLimit",
-                "the desired replica count is increasing faster than the maximum scale rate",
-            )
-        return result, [*marks, limited]
+        return max(low, min(stable, high, fastest)), [able, _limit(stable, low, high, fastest)]
 
     def _rescale(self, hpa: Object, replicas: int, *, above: bool) -> None:
         reference = hpa["spec"]["scaleTargetRef"]
@@ -252,7 +250,7 @@ class HpaController(Controller):
         )
         self.event(hpa, "Normal", "SuccessfulRescale", f"New size: {replicas}; reason: {why}")
 
-    def _report(self, hpa: Object, status: Object, marks: list[tuple[str, bool, str, str]]) -> None:
+    def _report(self, hpa: Object, status: Object, marks: list[Mark]) -> None:
         now = timestamp(self.now())
         conditions = status.get("conditions") or []
         for kind, holds, reason, message in marks:

@@ -76,9 +76,9 @@ class ReplicaSetController(Controller):
         if deleting(replica_set):
             return mine
         for pod in self.api.list("Pod", namespace_of(replica_set)):
-            if controller_of(pod) is None and is_active(pod):
-                if selectors.matches(selector, labels_of(pod)):
-                    mine.append(self._own(pod, [owner_reference(replica_set)]))
+            free = controller_of(pod) is None and is_active(pod)
+            if free and selectors.matches(selector, labels_of(pod)):
+                mine.append(self._own(pod, [owner_reference(replica_set)]))
         return mine
 
     def _own(self, pod: Object, references: list[Object]) -> Object:

@@ -127,7 +127,10 @@ def proportional(sizes: Sequence[int], target: int, *, previous_max: int) -> lis
         step = max(step, left) if change < 0 else min(step, left)
         result[index] += step
         left -= step
-    result[order[0]] = max(0, result[order[0]] + left)
+    for index in order:
+        step = max(left, -result[index])
+        result[index] += step
+        left -= step
     return result
 
 
