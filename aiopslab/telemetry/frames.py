@@ -178,7 +178,7 @@ def _texts(values: Sequence[str]) -> Array:
 
 def _hex(*words: Array) -> Array:
     """Format 64-bit words as lower-case hex, the most significant first; '' where all are 0."""
-    raw = np.stack([w.astype(">u8") for w in words], axis=1).tobytes().hex()
+    raw = np.stack(words, axis=1).astype(">u8").tobytes().hex()
     width = 16 * len(words)
     zero = "0" * width
     parts = [raw[i : i + width] for i in range(0, len(raw), width)]

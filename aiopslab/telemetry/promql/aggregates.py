@@ -28,6 +28,8 @@ def aggregate(operator: str, vector: Vector, grouping: Grouping, parameter: Valu
     Raises:
         QueryError: The operator is not supported or its parameter has the wrong type.
     """
+    if operator not in _KNOWN:
+        raise QueryError(f"aggregation {operator!r} is not supported")
     groups = vector.labels.group(grouping)
     if not len(vector.labels):
         return vector
@@ -40,10 +42,8 @@ def aggregate(operator: str, vector: Vector, grouping: Grouping, parameter: Valu
     present = _add(vector.present.astype(np.float64), groups) > 0
     if operator == "quantile":
         values = _quantile(vector, groups, _number(operator, parameter))
-    elif operator in _REDUCE:
-        values = _REDUCE[operator](vector, groups)
     else:
-        raise QueryError(f"aggregation {operator!r} is not supported")
+        values = _REDUCE[operator](vector, groups)
     return Vector(groups.labels, values, present)
 
 
@@ -89,6 +89,7 @@ _REDUCE: dict[str, Reduce] = {
     "stddev": lambda v, g: np.sqrt(_variance(v, g)),
     "stdvar": _variance,
 }
+_KNOWN = {*_REDUCE, "topk", "bottomk", "count_values", "quantile"}
 
 
 def _quantile(v: Vector, groups: Groups, q: Floats) -> Floats:
