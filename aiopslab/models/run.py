@@ -110,6 +110,8 @@ class PlannedTrial(Model):
     incident: str
     task: Task
     attempt: int
+    twin: bool | None = None
+    """Whether the fault is left out; None lets the draw decide, as every agent's trial does."""
 
     @property
     def directory(self) -> str:

@@ -96,7 +96,7 @@ class Bench:
             self._fail(trials, failure, channel.send, watch)
             return
         for twin in (False, True):
-            side = [p for p in trials if drawn.is_twin(p.task) == twin]
+            side = [p for p in trials if _is_twin(drawn, p) == twin]
             if side:
 
                 def branch(
@@ -179,7 +179,7 @@ class Bench:
         drawn = self._draw(job)
         env = _stage("deploy", lambda: self.lab.boot(drawn))
         led = _stage("baseline", lambda: self.lab.drive(env, staging.lead(env, drawn)))
-        return self._struck(led, drawn.is_twin(plan.task))
+        return self._struck(led, _is_twin(drawn, plan))
 
     # -- shared -----------------------------------------------------------------------------------
 
@@ -220,6 +220,10 @@ class Bench:
             trial = failed_trial(assignment, failure, watch=watch)
             assignment.directory.finish(trial)
             say(_finished(plan, trial))
+
+
+def _is_twin(drawn: DrawnIncident, plan: PlannedTrial) -> bool:
+    return drawn.is_twin(plan.task) if plan.twin is None else plan.twin
 
 
 def _finished(plan: PlannedTrial, trial: Trial) -> dict[str, Any]:

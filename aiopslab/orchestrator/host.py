@@ -15,11 +15,13 @@ from pathlib import Path
 
 from aiopslab.models.base import Model
 from aiopslab.models.run import RunConfig
+from aiopslab.orchestrator import proofs
 from aiopslab.orchestrator.bench import Bench, Job
 from aiopslab.orchestrator.fork import Channel, can_fork
 from aiopslab.orchestrator.lab import find_lab
 from aiopslab.orchestrator.players import agent_source
 from aiopslab.orchestrator.records import RunDirectory
+from aiopslab.orchestrator.trial import AgentSource
 
 
 class Opening(Model):
@@ -45,7 +47,7 @@ def main() -> int:
     opening = Opening.model_validate_json(next(lines))
     config = opening.config
     lab = find_lab(config.environment)
-    bench = Bench(lab, config, RunDirectory(Path(opening.run)), agent_source(config))
+    bench = Bench(lab, config, RunDirectory(Path(opening.run)), _source(config))
     for line in lines:
         job = Job.model_validate_json(line)
         if opening.fork and lab.forkable and can_fork():
@@ -54,6 +56,10 @@ def main() -> int:
             asyncio.run(bench.work_cold(job, channel.send))
         channel.send({"event": "job_done"})
     return 0
+
+
+def _source(config: RunConfig) -> AgentSource:
+    return proofs.player if config.agent == proofs.AGENT else agent_source(config)
 
 
 def _lines(fd: int) -> Iterator[bytes]:

@@ -22,7 +22,7 @@ from aiopslab.models.answer import (
     Localization,
     Mitigation,
 )
-from aiopslab.models.run import RunConfig
+from aiopslab.models.run import PlannedTrial, RunConfig
 from aiopslab.models.task import Task
 from aiopslab.models.truth import Truth
 from aiopslab.orchestrator.staging import Staged
@@ -40,7 +40,7 @@ def agent_source(config: RunConfig) -> AgentSource:
     loader = load(config.agent)
     model = _model(config)
 
-    def build(staged: Staged) -> Agent:
+    def build(staged: Staged, plan: PlannedTrial) -> Agent:
         return loader.build(config.agent_args, model)
 
     return build
@@ -72,10 +72,10 @@ def of_object(agent: object) -> AgentSource:
         AgentError: It does not keep the contract.
     """
     checked = as_agent(agent)
-    return lambda staged: checked
+    return lambda staged, plan: checked
 
 
-def oracle(staged: Staged) -> Agent:
+def oracle(staged: Staged, plan: PlannedTrial) -> Agent:
     """Make the agent that plays the reference fix and the truth."""
     return Oracle(staged.truth.fix, right_answer(staged.task, staged.truth))
 

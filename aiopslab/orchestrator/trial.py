@@ -30,7 +30,7 @@ from aiopslab.problems.brief import brief as compose
 from aiopslab.seeds import derive
 from aiopslab.tools.submit import answer_schema
 
-AgentSource = Callable[[Staged], Agent]
+AgentSource = Callable[[Staged, PlannedTrial], Agent]
 """Makes a fresh agent for a trial; only the oracle's looks at what it is given."""
 OnStep = Callable[[Step], None]
 FAREWELL_S = 5.0
@@ -109,7 +109,7 @@ async def _conduct(
 
     begun = await measuring.at_handover(env)
     session = Session(_brief(staged, assignment), env, config, record)
-    ending = await _play(source(staged), session, config)
+    ending = await _play(source(staged, assignment.plan), session, config)
     watch.lap("agent")
     used, agent_end = session.used(), env.now()
     if ending.log:

@@ -28,9 +28,8 @@ class Users:
     """
 
     def __init__(self, network: Network, app: App) -> None:
-        self._netns = network.netns(
-            ADDRESS, namespace=app.namespace, component="edge", labels={}, node=""
-        )
+        self._netns = network.netns(ADDRESS, namespace="", component="edge", labels={}, node="")
+        self._domain = f"{app.namespace}.svc.cluster.local"
         self._now = network.loop.time
         self._ports = {name: service.port for name, service in app.services.items()}
         self._pools: dict[str, Pool[Connection]] = {}
@@ -60,10 +59,10 @@ class Users:
     def _pool(self, service: str) -> Pool[Connection]:
         pool = self._pools.get(service)
         if pool is None:
-            port = self._ports[service]
+            host, port = f"{service}.{self._domain}", self._ports[service]
 
             async def open(timeout_s: float) -> Connection:
-                return await self._netns.connect(service, port, timeout_s=timeout_s)
+                return await self._netns.connect(host, port, timeout_s=timeout_s)
 
             pool = Pool(CONNECTIONS, open, self._now, max_age_s=KEEP_ALIVE_S)
             self._pools[service] = pool

@@ -1,0 +1,126 @@
+"""The proofs of one incident, as trials: who plays in each, and what its record must show.
+
+A proof is an ordinary trial with a player of ours in place of an agent, carried out by the same
+code as every other trial, so what is proven is what is scored. Not here: carrying them out and
+reading the verdicts (``soundness``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from aiopslab.agents.builtins import Noop
+from aiopslab.agents.protocol import Agent, TrialHandle
+from aiopslab.models.app import App
+from aiopslab.models.incident import IncidentSpec
+from aiopslab.models.run import PlannedTrial
+from aiopslab.models.task import Task
+from aiopslab.models.truth import FixStep, RootCause
+from aiopslab.orchestrator import leaks, players
+from aiopslab.orchestrator.staging import Staged
+
+AGENT = "(proofs)"
+"""Name under which a run asks for these players instead of an agent."""
+SEPARATOR = ":"
+CHEATS = ("delete", "scale-away", "restart-all", "not-ready", "starve")
+"""Repairs that repair nothing; none may pass."""
+
+
+def planned(spec: IncidentSpec) -> list[PlannedTrial]:
+    """Return the trials that prove an incident."""
+    twin = [_trial(spec, "twin", "mitigation", twin=True)]
+    if not spec.faults:
+        return twin
+    broken = [
+        _trial(spec, "leak", "detection"),
+        _trial(spec, "idle", "mitigation"),
+        _trial(spec, "fix", "mitigation"),
+    ]
+    cheats = [c for c in CHEATS if not (c == "restart-all" and spec.restart_is_fix)]
+    return twin + broken + [_trial(spec, f"cheat-{c}", "mitigation") for c in cheats]
+
+
+def repeated(spec: IncidentSpec) -> PlannedTrial:
+    """Return the trial that is made twice, in two processes, to compare the records."""
+    return _trial(spec, "repeat", "detection")
+
+
+def proof_of(plan: PlannedTrial) -> str:
+    """Return the name of the proof a trial is."""
+    return plan.problem.rpartition(SEPARATOR)[2]
+
+
+def _trial(spec: IncidentSpec, proof: str, task: Task, *, twin: bool = False) -> PlannedTrial:
+    problem = f"{spec.name}{SEPARATOR}{proof}"
+    return PlannedTrial(
+        problem=problem, incident=spec.name, task=task, attempt=1, twin=twin and bool(spec.faults)
+    )
+
+
+def player(staged: Staged, plan: PlannedTrial) -> Agent:
+    """Make the player of a proof."""
+    match proof_of(plan):
+        case "fix":
+            return players.oracle(staged, plan)
+        case "leak":
+            return leaks.Snoop(staged)
+        case "twin" | "idle" | "repeat":
+            return Noop()
+        case proof:
+            calls = cheat(proof.removeprefix("cheat-"), staged.env.app, staged.truth.root_causes)
+            return Script(calls)
+
+
+class Script:
+    """Makes some calls, gives them two minutes, claims success. Refused calls do not stop it."""
+
+    def __init__(self, calls: Sequence[FixStep]) -> None:
+        self._calls = calls
+
+    async def run(self, trial: TrialHandle) -> None:
+        """Play the script."""
+        for step in self._calls:
+            await trial.call(step.tool, **step.arguments)
+        await trial.call("wait", seconds=120, reason="as announced")
+        await trial.call("submit", summary="repaired", confidence=1.0)
+
+
+def cheat(name: str, app: App, causes: Sequence[RootCause]) -> list[FixStep]:
+    """Return the calls of a known cheat against the place of the first root cause."""
+    kind, victim = _victim(app, causes[0].component)
+    match name:
+        case "delete":
+            return [_step("k8s_delete", kind=kind, name=victim)]
+        case "scale-away":
+            return [_step("k8s_scale", kind=kind, name=victim, replicas=0)]
+        case "restart-all":
+            return _restarts(app)
+        case "not-ready":
+            probe = {"httpGet": None, "tcpSocket": None, "exec": {"command": ["false"]}}
+            containers = [{"name": victim, "readinessProbe": probe}]
+            patch = {"spec": {"template": {"spec": {"containers": containers}}}}
+            return [_step("k8s_patch", kind=kind, name=victim, patch=json.dumps(patch))]
+        case "starve":
+            entries = sorted({j.entry for j in app.journeys.values()})
+            return [_step("k8s_scale", kind="Deployment", name=e, replicas=0) for e in entries]
+        case _:
+            raise ValueError(f"no cheat {name!r}")
+
+
+def _restarts(app: App) -> list[FixStep]:
+    targets = [("StatefulSet", s) for s in sorted(app.stores)]
+    targets += [("Deployment", s) for s in sorted(app.services)]
+    return [_step("k8s_rollout", action="restart", kind=k, name=n) for k, n in targets]
+
+
+def _victim(app: App, component: str) -> tuple[str, str]:
+    """Return the workload a cheat would strike; for a node, the first service of the app."""
+    if component in app.stores:
+        return "StatefulSet", component
+    return "Deployment", component if component in app.services else min(app.services)
+
+
+def _step(tool: str, **arguments: Any) -> FixStep:
+    return FixStep(tool=tool, arguments=arguments)
