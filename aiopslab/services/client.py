@@ -29,8 +29,8 @@ from aiopslab.services.protocols import (
     RequestTimeout,
 )
 
-_PASSING = frozenset({502, 503, 504})
-"""Statuses that another attempt may cure."""
+_UNAVAILABLE = 503
+"""The one status that another attempt may cure: the request was turned away unserved."""
 _BACKOFF_CAP_S = 5.0
 
 
@@ -151,8 +151,9 @@ class ServiceClient:
             self._breaker.succeeded()
             raise RequestFailed(status, problem, operation.frames)
         self._count_failure()
-        failed = RequestFailed(503 if status == 503 else 502, problem, operation.frames)
-        raise _Failure(failed, again=status == 503 or (operation.repeatable and status in _PASSING))
+        unserved = status == _UNAVAILABLE
+        failed = RequestFailed(_UNAVAILABLE if unserved else 502, problem, operation.frames)
+        raise _Failure(failed, again=unserved)
 
     def _rejected(self, operation: Operation) -> _Failure:
         error = CircuitOpen(self.target, self.policy.port)
