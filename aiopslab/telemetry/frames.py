@@ -178,8 +178,10 @@ def _texts(values: Sequence[str]) -> Array:
 
 def _hex(*words: Array) -> Array:
     """Format 64-bit words as lower-case hex, the most significant first; '' where all are 0."""
-    raw = np.stack(words, axis=1).astype(">u8").tobytes().hex()
-    width = 16 * len(words)
-    zero = "0" * width
-    parts = [raw[i : i + width] for i in range(0, len(raw), width)]
-    return _texts(["" if part == zero else part for part in parts])
+    stacked = np.stack(words, axis=1)
+    text = stacked.astype(">u8").tobytes().hex()
+    # One text, seen as an array of fixed width: no Python work per row.
+    width = np.dtype(f"<U{16 * len(words)}")
+    array = np.frombuffer(text.encode("utf-32-le"), width).astype(object)
+    array[~stacked.any(axis=1)] = ""
+    return array
