@@ -121,6 +121,9 @@ def _child(body: Callable[[Channel], None], channel: Channel, *, leads: bool) ->
             _lead_group(os.getpid())
         body(channel)
         code = 0
+    except SystemExit:
+        # The lifeline ended; there is nobody left to tell.
+        pass
     except BaseException:
         # Nothing may escape into the parent's stack, which this process has a copy of.
         traceback.print_exc()

@@ -60,7 +60,7 @@ class RunReport:
     record: RunRecord
     results: Results
 
-    def frame(self) -> pd.DataFrame:
+    def to_frame(self) -> pd.DataFrame:
         """Return one row a trial: problem, task, attempt, outcome, seed, usage and scores."""
         import pandas  # noqa: PLC0415 - seconds to import; only those who ask for a frame pay
 
@@ -174,6 +174,7 @@ class _Course:
         self._record = record
         self._agent = agent
         self._progress = progress
+        self._done = {p.directory for p in record.trials if _is_done(directory, p)}
 
     async def follow(self, trials: Sequence[PlannedTrial]) -> RunReport:
         directory = self._directory
@@ -223,14 +224,14 @@ class _Course:
         kind = message.pop("event")
         if kind != "step":
             self._directory.event(kind, **message)
+        if kind == "trial_finished":
+            self._done.add(message["trial"])
         self._tell(kind, **message)
 
     def _tell(self, kind: Any, **fields: Any) -> None:
         if self._progress is not None:
-            plans = self._record.trials
-            done = sum(self._directory.trial(p).complete for p in plans)
-            path = self._directory.path
-            self._progress(Progress(kind, path, planned=len(plans), done=done, **fields))
+            path, planned = self._directory.path, len(self._record.trials)
+            self._progress(Progress(kind, path, planned, len(self._done), **fields))
 
 
 def _is_done(directory: RunDirectory, plan: PlannedTrial) -> bool:

@@ -174,10 +174,8 @@ def test_progress_counts_up_to_all_trials(tmp_path: Path) -> None:
     ]
 
 
-def test_a_killed_run_resumes_to_the_results_of_an_uninterrupted_one(
-    repaired: RunReport, tmp_path: Path
-) -> None:
-    gate = tmp_path / "gate"
+def start_gated(tmp_path: Path, gate: Path) -> subprocess.Popen[bytes]:
+    """Start a run in a process of its own that stops for good inside its third trial."""
     os.mkfifo(gate)
     asked = config(tmp_path, "Gated", seed=7, agent_args={"gate": str(gate)}, concurrency=1)
     script = (
@@ -185,30 +183,51 @@ def test_a_killed_run_resumes_to_the_results_of_an_uninterrupted_one(
         "from aiopslab.orchestrator.run import run_sync;"
         "run_sync(RunConfig.model_validate_json(sys.argv[1]))"
     )
-    folder = str(Path(__file__).parent)
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-c", script, asked.model_dump_json(by_alias=True)],
-        env={**os.environ, "PYTHONPATH": folder},
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        stderr=subprocess.DEVNULL,
     )
+
+
+def stop_at_gate(process: subprocess.Popen[bytes], gate: Path, with_signal: signal.Signals) -> None:
+    """Signal the run once its trial is at the gate; returns when the whole tree is gone."""
     with gate.open(encoding="utf-8") as fifo:
         assert fifo.readline() == "here\n"
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.send_signal(with_signal)
         # The FIFO ends when the trial's process does: nothing outlives the run.
         assert fifo.read() == ""
+    process.wait()
     gate.unlink()
+
+
+def test_a_killed_run_resumes_to_the_results_of_an_uninterrupted_one(
+    repaired: RunReport, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    stop_at_gate(start_gated(tmp_path, gate), gate, signal.SIGKILL)
     directory = RunDirectory(tmp_path / "run")
+    assert directory.record().status == "started"
     plans = directory.record().trials
     done = [p for p in plans if directory.trial(p).complete]
     assert 0 < len(done) < len(plans)
     finished = {p: directory.trial(p).trial().wall["finished"] for p in done}
 
-    report = asyncio.run(resume(tmp_path / "run"))
+    report = asyncio.run(resume(tmp_path / "run", force=True))
 
     assert {p: directory.trial(p).trial().wall["finished"] for p in done} == finished
-    whole = repaired.results.model_copy(update={"agent": report.results.agent})
-    assert report.results == whole
+    assert report.results == repaired.results.model_copy(update={"agent": report.results.agent})
     assert report.record.status == "success"
+
+
+def test_an_interrupted_run_says_so_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    process = start_gated(tmp_path, gate)
+    stop_at_gate(process, gate, signal.SIGINT)
+    assert process.returncode != 0
+    directory = RunDirectory(tmp_path / "run")
+    assert directory.record().status == "cancelled"
+    assert directory.results().headline.strict is None
 
 
 def test_resume_refuses_a_changed_lock_and_names_what_differs(tmp_path: Path) -> None:
