@@ -1,0 +1,405 @@
+r"""``psql``: command line, backslash commands, output formats.
+
+Talks to the server of its own container over the local socket, as the superuser unless told
+otherwise, or to any server over the network with ``-h``. Not here: SQL (``postgres_execute``).
+"""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from aiopslab.models.app import Store
+from aiopslab.services.protocols import ConnectTimeout, NetError, NoSuchHost
+from aiopslab.world.connection import Connection
+from aiopslab.world.container import Container, ExecResult
+from aiopslab.world.images.messages import PgError, Query, Ready, Rows, Startup
+from aiopslab.world.images.postgres_cluster import PRIVILEGES, SUPERUSER
+from aiopslab.world.images.postgres_expressions import SqlFailure
+from aiopslab.world.images.postgres_server import Database
+from aiopslab.world.images.postgres_sessions import Session
+
+SOCKET = "/var/run/postgresql/.s.PGSQL"
+_TIMEOUT_S = 300.0
+_LETTERS = dict(zip(PRIVILEGES, "arwdDxt", strict=True))
+_FLAGS = {"c": "command", "f": "file", "h": "host", "p": "port", "U": "user", "d": "database",
+          "v": "variable", "F": "separator", "P": "pset"}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Options:
+    """What the command line said."""
+
+    commands: list[str] = field(default_factory=list)
+    host: str = ""
+    port: int = 0
+    user: str = ""
+    database: str = ""
+    password: str = ""
+    tuples_only: bool = False
+    aligned: bool = True
+    expanded: bool = False
+    csv: bool = False
+    separator: str = "|"
+    error: str = ""
+
+
+class Line:
+    """A session as psql holds it: local backend or connection."""
+
+    def __init__(
+        self,
+        database: Database | None,
+        session: Session | None,
+        connection: Connection | None,
+    ) -> None:
+        self._database = database
+        self._session = session
+        self._connection = connection
+
+    async def query(self, sql: str) -> Rows | PgError:
+        """Send SQL."""
+        if self._connection is not None:
+            answer = await self._connection.call(Query(text=sql), timeout_s=_TIMEOUT_S)
+            assert isinstance(answer, Rows | PgError)
+            return answer
+        assert self._database is not None
+        assert self._session is not None
+        return await self._database.query(self._session, Query(text=sql))
+
+    def close(self) -> None:
+        """Disconnect."""
+        if self._connection is not None:
+            self._connection.close()
+        elif self._database is not None and self._session is not None:
+            self._database.disconnect(self._session)
+
+
+async def psql(
+    box: Container, database: Database | None, store: Store, words: Sequence[str], stdin: str
+) -> ExecResult:
+    """Run one invocation.
+
+    Exit codes are psql's: 1 usage or failed statement with ``-c``, 2 no connection, 3 an error in
+    a script with ON_ERROR_STOP.
+    """
+    options = parse_options(words, box.env)
+    if options.error:
+        hint = 'Try "psql --help" for more information.'
+        return ExecResult("", f"psql: error: {options.error}\npsql: hint: {hint}\n", 1)
+    options.user = options.user or SUPERUSER
+    options.database = options.database or store.database or options.user
+    options.port = options.port or store.port
+    scripts = options.commands or split(stdin)
+    try:
+        line = await _connect(box, database, options)
+    except ConnectionError as error:
+        return ExecResult("", f"psql: error: {error}\n", 2)
+    out: list[str] = []
+    err: list[str] = []
+    try:
+        for script in scripts:
+            await _run(line, script, options, out, err)
+            if err and options.commands:
+                break
+    except NetError as error:
+        err.append(f"server closed the connection unexpectedly: {error}\n")
+        return ExecResult("".join(out), "".join(err), 2)
+    finally:
+        line.close()
+    return ExecResult("".join(out), "".join(err), 1 if err and options.commands else 0)
+
+
+def parse_options(words: Sequence[str], env: dict[str, str]) -> Options:
+    """Read the command line; ``PG*`` variables are the defaults."""
+    options = Options(
+        host=env.get("PGHOST", ""), user=env.get("PGUSER", ""),
+        password=env.get("PGPASSWORD", ""), database=env.get("PGDATABASE", ""),
+    )  # fmt: skip
+    _set(options, "port", env.get("PGPORT", "0"))
+    rest = list(words)
+    while rest and not options.error:
+        word = rest.pop(0)
+        if word.startswith("--"):
+            name, _, value = word[2:].partition("=")
+            name = {"dbname": "database", "username": "user", "field-separator": "separator"}.get(
+                name, name
+            )
+            if name in _FLAGS.values():
+                _set(options, name, value if "=" in word else rest.pop(0) if rest else "")
+            else:
+                _switch(options, {"tuples-only": "t", "no-align": "A", "expanded": "x",
+                                  "csv": "csv", "no-password": "w", "quiet": "q",
+                                  "no-psqlrc": "X"}.get(name, word), word)  # fmt: skip
+        elif word.startswith("-") and len(word) > 1:
+            _short(options, word, rest)
+        elif "://" in word or "=" in word:
+            _conninfo(options, word)
+        elif not options.database:
+            options.database = word
+        else:
+            options.user = word
+    return options
+
+
+def _short(options: Options, word: str, rest: list[str]) -> None:
+    for index, letter in enumerate(word[1:], start=1):
+        if letter in _FLAGS:
+            value = word[index + 1 :] or (rest.pop(0) if rest else "")
+            if not value:
+                options.error = f"option requires an argument -- '{letter}'"
+            else:
+                _set(options, _FLAGS[letter], value)
+            return
+        _switch(options, letter, word)
+
+
+def _switch(options: Options, letter: str, word: str) -> None:
+    match letter:
+        case "t":
+            options.tuples_only = True
+        case "A":
+            options.aligned = False
+        case "x":
+            options.expanded = True
+        case "csv":
+            options.csv = True
+        case "q" | "X" | "w" | "W" | "a" | "e" | "1":
+            pass
+        case "l":
+            options.commands.append("\\l")
+        case _:
+            options.error = f"unrecognized option '{word}'"
+
+
+def _set(options: Options, name: str, value: str) -> None:
+    match name:
+        case "command":
+            options.commands.append(value)
+        case "port":
+            if value.isdigit():
+                options.port = int(value)
+            else:
+                options.error = f'invalid port number: "{value}"'
+        case "file":
+            options.error = f"{value}: No such file or directory"
+        case "host" | "user" | "separator":
+            setattr(options, name, value)
+        case "database" if "://" in value or "=" in value:
+            _conninfo(options, value)
+        case "database":
+            options.database = value
+
+
+def _conninfo(options: Options, text: str) -> None:
+    if "://" in text:
+        url = urllib.parse.urlsplit(text)
+        options.host = url.hostname or options.host
+        options.port = url.port or options.port
+        options.user = urllib.parse.unquote(url.username or "") or options.user
+        options.password = urllib.parse.unquote(url.password or "") or options.password
+        options.database = url.path.lstrip("/") or options.database
+        return
+    for name, value in re.findall(r"(\w+)\s*=\s*'?([^\s']*)'?", text):
+        if name == "password":
+            options.password = value
+        else:
+            _set(options, {"dbname": "database"}.get(name, name), value)
+
+
+async def _connect(box: Container, database: Database | None, options: Options) -> Line:
+    """Open the session. Raises ConnectionError with psql's words."""
+    startup = Startup(options.user, options.password, options.database, "psql")
+    if not options.host or options.host.startswith("/"):
+        where = f'connection to server on socket "{SOCKET}.{options.port}" failed: '
+        if database is None:
+            raise ConnectionError(where + "FATAL:  the database system is starting up")
+        try:
+            session = await database.connect(
+                startup, address=None, port=-1, disconnect=lambda: None
+            )
+        except SqlFailure as failure:
+            raise ConnectionError(f"{where}FATAL:  {failure.error.message}") from failure
+        return Line(database, session, None)
+    return Line(None, None, await _dial(box, options, startup))
+
+
+async def _dial(box: Container, options: Options, startup: Startup) -> Connection:
+    host, port = options.host, options.port
+    try:
+        connection = await box.netns.connect(host, port, timeout_s=30.0)
+        answer = await connection.call(startup, timeout_s=30.0)
+    except NoSuchHost as error:
+        reason = f'could not translate host name "{host}" to address: Name or service not known'
+        raise ConnectionError(reason) from error
+    except NetError as error:
+        ip = error.address.rpartition(":")[0] or host
+        where = f'connection to server at "{host}" ({ip}), port {port} failed: '
+        timeout = isinstance(error, ConnectTimeout)
+        reason = "Connection timed out" if timeout else error.reason[:1].upper() + error.reason[1:]
+        ask = "\n\tIs the server running on that host and accepting TCP/IP connections?"
+        raise ConnectionError(where + reason + ask) from error
+    if isinstance(answer, PgError):
+        connection.close()
+        where = f'connection to server at "{host}", port {port} failed: '
+        raise ConnectionError(f"{where}{answer.severity}:  {answer.message}")
+    assert isinstance(answer, Ready)
+    return connection
+
+
+async def _run(line: Line, script: str, options: Options, out: list[str], err: list[str]) -> None:
+    """Run one ``-c`` string or one statement of standard input."""
+    for sql in [script] if script.lstrip().startswith("\\") else split(script):
+        if sql.startswith("\\"):
+            expanded = _meta(sql, options, out, err)
+            if expanded is None:
+                continue
+            title, sql = expanded
+        else:
+            title = ""
+        answer = await line.query(sql)
+        if isinstance(answer, PgError):
+            err.append(error_text(answer, sql))
+            return
+        out.append((f"{title}\n" if title else "") + render(answer, options))
+
+
+def split(script: str) -> list[str]:
+    """Split a script at semicolons outside of quotes; backslash commands end with their line."""
+    found: list[str] = []
+    pending = ""
+    for line in script.splitlines():
+        if not pending.strip() and line.lstrip().startswith("\\"):
+            found.append(line.strip())
+            continue
+        pending += line + "\n"
+        pieces = re.split(r";(?=(?:[^']*'[^']*')*[^']*$)", pending)
+        found += [piece.strip() for piece in pieces[:-1] if piece.strip()]
+        pending = pieces[-1]
+    if pending.strip():
+        found.append(pending.strip())
+    return found
+
+
+def _meta(command: str, options: Options, out: list[str], err: list[str]) -> tuple[str, str] | None:
+    """Translate a backslash command into (title, SQL), or do it here and return None."""
+    word, _, rest = command[1:].partition(" ")
+    name = rest.strip().rstrip(";").removeprefix("public.")
+    match word.rstrip("+S"):
+        case "l":
+            sql = 'SELECT datname AS "Name", \'postgres\' AS "Owner", \'UTF8\' AS "Encoding"'
+            return "List of databases", f"{sql} FROM pg_database ORDER BY 1"
+        case "du" | "dg":
+            sql = ('SELECT rolname AS "Role name", rolsuper AS "Superuser", '
+                   'rolcanlogin AS "Can login", rolconnlimit AS "Connection limit" '
+                   "FROM pg_roles ORDER BY 1")  # fmt: skip
+            return "List of roles", sql
+        case "dt":
+            sql = ("SELECT schemaname AS \"Schema\", tablename AS \"Name\", 'table' AS \"Type\", "
+                   'tableowner AS "Owner" FROM pg_tables ORDER BY 2')  # fmt: skip
+            return "List of relations", sql
+        case "di":
+            sql = ('SELECT schemaname AS "Schema", indexname AS "Name", tablename AS "Table" '
+                   "FROM pg_indexes ORDER BY 2")  # fmt: skip
+            return "List of relations", sql
+        case "dp" | "z":
+            where = f" WHERE table_name = '{name}'" if name else ""
+            sql = ('SELECT table_schema AS "Schema", table_name AS "Name", grantee AS "Grantee", '
+                   'string_agg(privilege_type) AS "Access privileges" '
+                   f"FROM information_schema.role_table_grants{where} "
+                   "GROUP BY table_schema, table_name, grantee ORDER BY 2, 3")  # fmt: skip
+            return "Access privileges", sql
+        case "d" if name:
+            sql = ('SELECT column_name AS "Column", data_type AS "Type", is_nullable AS "Nullable" '
+                   f"FROM information_schema.columns WHERE table_name = '{name}' "
+                   "ORDER BY ordinal_position")  # fmt: skip
+            return f'Table "public.{name}"', sql
+        case "d":
+            return _meta("\\dt", options, out, err)
+        case "x":
+            options.expanded = not options.expanded
+            out.append(f"Expanded display is {'on' if options.expanded else 'off'}.\n")
+        case "conninfo":
+            via = f'on host "{options.host}" ' if options.host else "via socket in "
+            place = "" if options.host else '"/var/run/postgresql" '
+            out.append(
+                f'You are connected to database "{options.database}" as user "{options.user}" '
+                f'{via}{place}at port "{options.port}".\n'
+            )
+        case "q" | "timing" | "pset" | "set":
+            pass
+        case _:
+            err.append(f"invalid command \\{word}\nTry \\? for help.\n")
+    return None
+
+
+def error_text(error: PgError, sql: str) -> str:
+    """Write an error as psql does, with the line and a caret where the server gave a position."""
+    lines = [f"{error.severity}:  {error.message}"]
+    if error.position:
+        before = sql[: error.position - 1]
+        number = before.count("\n") + 1
+        column = len(before) - (before.rfind("\n") + 1)
+        prefix = f"LINE {number}: "
+        lines += [prefix + sql.splitlines()[number - 1], " " * (len(prefix) + column) + "^"]
+    lines += [f"DETAIL:  {error.detail}"] if error.detail else []
+    lines += [f"HINT:  {error.hint}"] if error.hint else []
+    return "\n".join(lines) + "\n"
+
+
+def render(rows: Rows, options: Options | None = None) -> str:
+    """Write a result the way psql prints it."""
+    options = options or Options()
+    if not rows.columns:
+        return f"{rows.tag}\n" if rows.tag else ""
+    cells = [[("" if value is None else value) for value in row] for row in rows.values]
+    if options.csv:
+        table = [list(rows.columns), *cells]
+        return "".join(",".join(_csv(cell) for cell in row) + "\n" for row in table)
+    if options.expanded:
+        return _expanded(list(rows.columns), cells)
+    if not options.aligned:
+        table = cells if options.tuples_only else [list(rows.columns), *cells]
+        text = "".join(options.separator.join(row) + "\n" for row in table)
+        return text if options.tuples_only else text + _count(len(cells))
+    widths = [
+        max(len(name), *(len(row[i]) for row in cells)) if cells else len(name)
+        for i, name in enumerate(rows.columns)
+    ]
+    numeric = [
+        bool(cells) and all(re.fullmatch(r"-?[\d.]+|", row[i]) for row in cells)
+        for i in range(len(widths))
+    ]
+    lines = [_aligned(row, widths, numeric) for row in cells]
+    if options.tuples_only:
+        return "".join(f"{line}\n" for line in lines)
+    head = "|".join(f" {n.center(w)} " for n, w in zip(rows.columns, widths, strict=True))
+    rule = "+".join("-" * (width + 2) for width in widths)
+    return "\n".join([head, rule, *lines, _count(len(cells))]) + "\n"
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:
+    cells = [
+        f" {cell.rjust(width) if right else cell.ljust(width)} "
+        for cell, width, right in zip(row, widths, numeric, strict=True)
+    ]
+    return "|".join(cells).rstrip()
+
+
+def _expanded(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    width = max(map(len, columns))
+    lines = []
+    for number, row in enumerate(cells, start=1):
+        lines.append(f"-[ RECORD {number} ]".ljust(width + 10, "-"))
+        lines += [f"{n.ljust(width)} | {c}" for n, c in zip(columns, row, strict=True)]
+    return "\n".join(lines or ["(0 rows)"]) + "\n"
+
+
+def _count(rows: int) -> str:
+    return f"({rows} row{'' if rows == 1 else 's'})\n"
+
+
+def _csv(cell: str) -> str:
+    return '"' + cell.replace('"', '""') + '"' if re.search(r'[",\n]', cell) else cell
