@@ -90,7 +90,7 @@ class NamesArgs(Paged):
 
 @tool(NamesArgs)
 async def metrics_names(context: ToolContext, args: NamesArgs) -> Result:
-    """List metric names."""
+    """List the names of metrics that a regular expression finds."""
     some = await context.env.telemetry.metric_names()
     try:
         names = [name for name in some if re.search(args.match, name)]
