@@ -9,13 +9,12 @@ compares versions.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 
 from aiopslab.world.kube import quantity
 from aiopslab.world.kube.errors import Cause
 from aiopslab.world.kube.objects import Object, dig
-from aiopslab.world.kube.rules_workloads import WORKLOAD_RULES
+from aiopslab.world.kube.rules_workloads import WORKLOAD_RULES, check_mounts
 from aiopslab.world.kube.syntax import (
     DATA_KEY,
     DATA_KEY_WORDS,
@@ -85,13 +84,6 @@ def _pod_spec(spec: Object, path: str) -> list[Cause]:
     causes = []
     if not spec.get("containers"):
         causes.append(Cause(f"{path}.containers", "Required value"))
-    volumes = {volume.get("name") for volume in spec.get("volumes", ())}
-    for group in ("initContainers", "containers"):
-        for index, container in enumerate(spec.get(group, ())):
-            for place, mount in enumerate(container.get("volumeMounts", ())):
-                if mount.get("name") not in volumes:
-                    at = f"{path}.{group}[{index}].volumeMounts[{place}].name"
-                    causes.append(Cause(at, f"Not found: {json.dumps(mount.get('name'))}"))
     if spec.get("hostNetwork") or spec.get("hostPID") or spec.get("hostIPC"):
         words = "Forbidden: sharing the host's namespaces is not allowed in this cluster"
         causes.append(Cause(f"{path}.hostNetwork", words))
@@ -100,6 +92,10 @@ def _pod_spec(spec: Object, path: str) -> list[Cause]:
         at = f"{path}.terminationGracePeriodSeconds"
         causes.append(wrong(at, grace, "must be greater than or equal to 0"))
     return causes + check_labels(spec.get("nodeSelector") or {}, f"{path}.nodeSelector")
+
+
+def _pod(pod: Object, path: str) -> list[Cause]:
+    return check_mounts(pod.get("spec", {}), f"{path}.spec" if path else "spec")
 
 
 def _container(container: Object, path: str) -> list[Cause]:
@@ -226,6 +222,7 @@ def _data(obj: Object, _path: str) -> list[Cause]:
 
 RULES: dict[str, Rule] = {
     "ObjectMeta": check_object_meta,
+    "core.Pod": _pod,
     "core.PodSpec": _pod_spec,
     "core.Container": _container,
     "core.ContainerPort": _container_port,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from aiopslab.world.kube import quantity, selectors
@@ -56,6 +56,26 @@ def _restarts_always(spec: Object, path: str) -> list[Cause]:
     return [Cause(at, f'Unsupported value: {json.dumps(policy)}: supported values: "Always"')]
 
 
+def check_mounts(spec: Object, path: str, claims: Iterable[str] = ()) -> list[Cause]:
+    """Hold every mount of a pod spec to a volume of it, or to a claim of the StatefulSet."""
+    volumes = {*claims, *(volume.get("name") for volume in spec.get("volumes", ()))}
+    return [
+        Cause(
+            f"{path}.{group}[{index}].volumeMounts[{place}].name",
+            f"Not found: {json.dumps(mount.get('name'))}",
+        )
+        for group in ("initContainers", "containers")
+        for index, container in enumerate(spec.get(group, ()))
+        for place, mount in enumerate(container.get("volumeMounts", ()))
+        if mount.get("name") not in volumes
+    ]
+
+
+def _template_mounts(spec: Object, path: str, claims: Iterable[str] = ()) -> list[Cause]:
+    pod = dig(spec, "template", "spec", default={})
+    return check_mounts(pod, f"{path}.template.spec", claims)
+
+
 def _deployment(spec: Object, path: str) -> list[Cause]:
     causes = _at_least_zero(
         spec, path, "replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"
@@ -64,6 +84,7 @@ def _deployment(spec: Object, path: str) -> list[Cause]:
         at = f"{path}.progressDeadlineSeconds"
         deadline = spec["progressDeadlineSeconds"]
         causes.append(wrong(at, deadline, "must be greater than minReadySeconds"))
+    causes += _template_mounts(spec, path)
     causes += _selects_template(spec, path, "deployment")
     return causes + _restarts_always(spec, path)
 
@@ -103,16 +124,20 @@ def _share(value: Any, path: str) -> list[Cause]:
 
 def _replica_set(spec: Object, path: str) -> list[Cause]:
     causes = _at_least_zero(spec, path, "replicas", "minReadySeconds")
+    causes += _template_mounts(spec, path)
     return causes + _selects_template(spec, path, "deployment") + _restarts_always(spec, path)
 
 
 def _stateful_set(spec: Object, path: str) -> list[Cause]:
     causes = _at_least_zero(spec, path, "replicas", "minReadySeconds", "revisionHistoryLimit")
+    claims = [dig(c, "metadata", "name") for c in spec.get("volumeClaimTemplates", ())]
+    causes += _template_mounts(spec, path, claims)
     return causes + _selects_template(spec, path, "statefulset") + _restarts_always(spec, path)
 
 
 def _daemon_set(spec: Object, path: str) -> list[Cause]:
     causes = _at_least_zero(spec, path, "minReadySeconds", "revisionHistoryLimit")
+    causes += _template_mounts(spec, path)
     return causes + _selects_template(spec, path, "daemonset") + _restarts_always(spec, path)
 
 
@@ -126,6 +151,7 @@ def _job(spec: Object, path: str) -> list[Cause]:
         "activeDeadlineSeconds",
         "ttlSecondsAfterFinished",
     )
+    causes += _template_mounts(spec, path)
     policy = dig(spec, "template", "spec", "restartPolicy", default="Always")
     if policy not in ("OnFailure", "Never"):
         at = f"{path}.template.spec.restartPolicy"
