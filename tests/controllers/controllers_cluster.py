@@ -16,6 +16,7 @@ from aiopslab.world.kube.api import ApiServer
 from aiopslab.world.kube.controllers.manager import ControllerManager
 from aiopslab.world.kube.events import EventRecorder
 from aiopslab.world.kube.kubelet import Kubelet
+from aiopslab.world.kube.kubelet_runtime import Claims
 from aiopslab.world.kube.objects import Object
 from aiopslab.world.network import Network
 from aiopslab.world.node import Node
@@ -85,6 +86,7 @@ class Cluster:
         self.api = ApiServer(self.loop.time, self.streams)
         self.recorder = EventRecorder(self.api)
         self.usage: dict[str, float] = {}
+        self.claims: Claims = {}
         for name in ("default", "kube-system", "kube-node-lease", "shop"):
             self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         self.manager = ControllerManager(
@@ -97,7 +99,7 @@ class Cluster:
             node = Node(self.loop, spec, f"198.18.240.{index}")
             self.kubelets[node.name] = Kubelet(
                 self.api, node, self.loop, self.network, Images(), self.streams, Store(),
-                recorder=self.recorder, claims={}, pod_prefix=f"198.19.{index}",
+                recorder=self.recorder, claims=self.claims, pod_prefix=f"198.19.{index}",
             )  # fmt: skip
         self.manager.start()
         if kubelets:
