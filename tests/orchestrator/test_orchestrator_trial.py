@@ -50,7 +50,7 @@ def play(
     async def go() -> Trial:
         made = world or await staged(task)
         assignment = Assignment(plan, config, directory)
-        return await conduct(made, assignment, lambda _: agent, lambda _: None)
+        return await conduct(made, assignment, lambda *_: agent, lambda _: None)
 
     return asyncio.run(go()), directory
 
