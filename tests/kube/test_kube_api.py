@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from aiopslab.seeds import Streams
+from aiopslab.world.kube import snapshot
 from aiopslab.world.kube.api import ApiServer
 from aiopslab.world.kube.errors import ApiError
 
@@ -50,6 +51,21 @@ def test_defaults_are_those_of_the_real_server(api: ApiServer, deployment: Build
     assert container["imagePullPolicy"] == "IfNotPresent"
     assert container["ports"] == [{"containerPort": 8080, "protocol": "TCP"}]
     assert spec["template"]["spec"]["terminationGracePeriodSeconds"] == 30
+
+
+def test_nulls_mean_left_out_whoever_sends_them(api: ApiServer, pod: Build) -> None:
+    for name, actor in (("a", ACTOR), ("b", "system:controller")):
+        sent = pod(name, volumes=[{"name": "v", "emptyDir": {}, "secret": None}], hostname=None)
+        stored = api.create(sent, actor=actor)
+        assert stored["spec"]["volumes"] == [{"name": "v", "emptyDir": {}}]
+        assert "hostname" not in stored["spec"]
+
+
+def test_an_emptied_directory_volume_keeps_its_source(api: ApiServer, pod: Build) -> None:
+    stored = api.create(pod(volumes=[{"name": "v", "emptyDir": {}}]), actor=ACTOR)
+    change = {"metadata": {"labels": {"x": "y"}}}
+    patched = api.patch("po", "web-1", change, namespace="shop", actor=ACTOR)
+    assert patched["spec"] == stored["spec"]
 
 
 def test_a_generated_name_is_the_prefix_and_five_letters(api: ApiServer, pod: Build) -> None:
@@ -111,6 +127,8 @@ def test_a_service_gets_an_address_of_the_service_network(api: ApiServer) -> Non
     assert spec["ports"] == [{"port": 80, "protocol": "TCP", "targetPort": 80}]
     kept = api.replace({**service, "spec": {**service["spec"], "selector": {}}}, actor=ACTOR)
     assert kept["spec"]["clusterIP"] == spec["clusterIP"]
+    labels = {"metadata": {"labels": {"a": "b"}}}
+    assert api.patch("svc", "web", labels, namespace="shop", actor=ACTOR)["spec"] == kept["spec"]
     error = refused(
         lambda: api.patch(
             "svc", "web", {"spec": {"clusterIP": "198.18.1.1"}}, namespace="shop", actor=ACTOR
@@ -190,6 +208,10 @@ def test_scale_reads_and_writes_only_replicas(api: ApiServer, deployment: Build)
     assert scale["spec"] == {"replicas": 5}
     assert api.get_scale("deploy", "web", "shop")["status"]["selector"] == "app=web"
     assert api.get("deploy", "web", "shop")["metadata"]["generation"] == 2
+    strategic = patch_deployment(api, {"spec": {"replicas": 6}}, subresource="scale")
+    assert strategic["spec"] == {"replicas": 6}
+    for wrong in ({"replicas": "six"}, {"replicaz": 6}):
+        assert refused(lambda wrong=wrong: patch_deployment(api, {"spec": wrong}, **options))
     error = refused(lambda: patch_deployment(api, {"spec": {"replicas": -1}}, **options))
     assert "must be greater than or equal to 0" in error.message
     assert refused(lambda: api.get_scale("svc", "web", "shop")).code == 404
@@ -348,12 +370,12 @@ def test_a_policy_decides_who_may_write(api: ApiServer, deployment: Build) -> No
 def test_a_snapshot_is_what_people_declared(api: ApiServer, deployment: Build, pod: Build) -> None:
     api.create(deployment(), actor=ACTOR)
     api.create(pod(), actor=ACTOR)
-    before = api.snapshot("shop")
+    before = snapshot.take(api.store, "shop")
     assert [o["kind"] for o in before] == ["Deployment"]
     assert set(before[0]["metadata"]) == {"name", "namespace"}
     api.update_status("Deployment", "web", "shop", {"replicas": 1}, actor="system:c")
     revision = {"deployment.kubernetes.io/revision": "1"}
     patch_deployment(api, {"metadata": {"annotations": revision}})
-    assert api.snapshot("shop") == before
+    assert snapshot.take(api.store, "shop") == before
     patch_deployment(api, {"spec": {"replicas": 2}})
-    assert api.snapshot("shop") != before
+    assert snapshot.take(api.store, "shop") != before

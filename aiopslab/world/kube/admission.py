@@ -258,8 +258,11 @@ def allocate_service(service: Object, store: ObjectStore, stream: random.Random)
     spec = service["spec"]
     if spec["type"] == "ExternalName":
         return
+    me = (namespace_of(service), name_of(service))
     others = [
-        s["spec"] for s in store.list("Service", None) if s["metadata"] != service["metadata"]
+        other["spec"]
+        for other in store.list("Service", None)
+        if (namespace_of(other), name_of(other)) != me
     ]
     taken = {s.get("clusterIP") for s in others}
     wanted = spec.get("clusterIP")

@@ -26,15 +26,15 @@ from aiopslab.world.kube import (
     patching,
     scale,
     selectors,
-    snapshot,
     validation,
 )
 from aiopslab.world.kube import metadata as metadata_rules
+from aiopslab.world.kube.authorization import Policy, authorize
 from aiopslab.world.kube.errors import (
     ApiError,
     already_exists,
-    forbidden,
     invalid,
+    no_such_kind,
     no_such_resource,
     not_found,
 )
@@ -44,10 +44,10 @@ from aiopslab.world.kube.metadata import Propagation
 from aiopslab.world.kube.objects import (
     Object,
     Objects,
-    clone,
     deleting,
     name_of,
     namespace_of,
+    without_nulls,
 )
 from aiopslab.world.kube.patching import PatchType
 from aiopslab.world.kube.store import ObjectStore
@@ -72,8 +72,8 @@ class ApiServer:
         self.now = now
         self.store = ObjectStore()
         self._journal = Journal()
-        self.allowed: Callable[[str, str, str, str], bool] | None = None
-        """Policy ``(actor, verb, kind, namespace)`` for writes; None allows everything."""
+        self.allowed: Policy | None = None
+        """Rights of actors to write; None allows everything."""
         self._streams = streams.scope("kube-api")
         # Apart, so that an event or a dry run never shifts the uids of other objects.
         self._event_streams = self._streams.scope("events")
@@ -153,10 +153,6 @@ class ApiServer:
             raise no_such_resource()
         return scale.of(self.get(kind, name, namespace))
 
-    def snapshot(self, namespace: str) -> Objects:
-        """Return the declared objects of a namespace, without what the cluster made of them."""
-        return snapshot.take(self.store, namespace)
-
     def kind(self, name: str) -> Kind:
         """Look a kind up.
 
@@ -165,8 +161,7 @@ class ApiServer:
         """
         found = kinds.find(name)
         if found is None:
-            message = f'the server doesn\'t have a resource type "{name}"'
-            raise ApiError(404, "NotFound", message)
+            raise no_such_kind(name)
         return found
 
     # -- following --------------------------------------------------------------------------------
@@ -183,16 +178,6 @@ class ApiServer:
         """Iterate (asynchronously) over (event, object) from now on; close it when done."""
         return Watch(lambda deliver: self.subscribe(kind, deliver), namespace)
 
-    def _authorize(self, actor: str, verb: str, kind: Kind, namespace: str, name: str) -> None:
-        if self.allowed is None or self.allowed(actor, verb, kind.kind, namespace):
-            return
-        scope = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
-        why = (
-            f'User "{actor}" cannot {verb} resource "{kind.plural}" '
-            f'in API group "{kind.group}" {scope}'
-        )
-        raise forbidden(kind, name, why)
-
     # -- create -----------------------------------------------------------------------------------
 
     def create(self, obj: Object, *, actor: str, dry_run: bool = False) -> Object:
@@ -202,13 +187,13 @@ class ApiServer:
             ApiError: 400, 403, 404 (namespace), 409 or 422.
         """
         kind = decoding.kind_of(obj)
-        new = clone(obj) if _trusted(actor) else decoding.read(kind, obj)
+        new = without_nulls(obj) if _trusted(actor) else decoding.read(kind, obj)
         metadata = new.setdefault("metadata", {})
         if kind.namespaced:
             metadata.setdefault("namespace", "default")
         else:
             metadata.pop("namespace", None)
-        self._authorize(actor, "create", kind, namespace_of(new), metadata.get("name", ""))
+        authorize(self.allowed, actor, "create", kind, namespace_of(new), metadata.get("name", ""))
         admission.check_namespace(kind, new, self.store)
         streams = self._dry_run_streams if dry_run else self._streams
         metadata_rules.stamp(kind, new, self.now(), streams)
@@ -243,11 +228,12 @@ class ApiServer:
             ApiError: 400, 403, 404, 409 (stale resourceVersion) or 422.
         """
         kind = decoding.kind_of(obj)
-        new = clone(obj) if _trusted(actor) else decoding.read(kind, obj)
+        new = without_nulls(obj) if _trusted(actor) else decoding.read(kind, obj)
+        metadata = new.setdefault("metadata", {})
         if kind.namespaced:
-            new.setdefault("metadata", {}).setdefault("namespace", "default")
+            metadata.setdefault("namespace", "default")
         namespace, name = namespace_of(new), name_of(new)
-        self._authorize(actor, "update", kind, namespace, name)
+        authorize(self.allowed, actor, "update", kind, namespace, name)
         old = self.get(kind.kind, name, namespace)
         return self._update(kind, old, new, verb="update", actor=actor, dry_run=dry_run)
 
@@ -270,13 +256,14 @@ class ApiServer:
                 as on the real server.
         """
         served = self.kind(kind)
-        self._authorize(actor, "patch", served, _space(served, namespace), name)
+        authorize(self.allowed, actor, "patch", served, _space(served, namespace), name)
+        old = self.get(kind, name, namespace)
         if subresource:
             current = self.get_scale(kind, name, namespace)
-            old = self.get(kind, name, namespace)
-            new = scale.apply(served, old, patching.apply("Scale", current, patch, type))
+            changed = patching.apply(scale.KIND.schema, current, patch, type)
+            changed = decoding.read_patched(scale.KIND, changed, patch)
+            new = scale.apply(served, old, changed)
         else:
-            old = self.get(kind, name, namespace)
             new = patching.apply(served.schema, old, patch, type)
         new = decoding.read_patched(served, new, patch)
         stored = self._update(served, old, new, verb="patch", actor=actor, dry_run=dry_run)
@@ -362,7 +349,7 @@ class ApiServer:
             ApiError: 403 or 404.
         """
         served = self.kind(kind)
-        self._authorize(actor, "delete", served, _space(served, namespace), name)
+        authorize(self.allowed, actor, "delete", served, _space(served, namespace), name)
         old = self.get(kind, name, namespace)
         marked = {**old, "metadata": dict(old["metadata"])}
         metadata_rules.mark_deleted(served, marked, self.now(), grace_s, propagation)

@@ -46,8 +46,13 @@ def not_found(kind: Kind, name: str) -> ApiError:
     return ApiError(404, "NotFound", f'{kind.resource} "{name}" not found')
 
 
+def no_such_kind(name: str) -> ApiError:
+    """404: no served kind goes by this name."""
+    return ApiError(404, "NotFound", f'the server doesn\'t have a resource type "{name}"')
+
+
 def no_such_resource() -> ApiError:
-    """404: the kind or subresource is not served."""
+    """404: the kind has no such subresource."""
     return ApiError(404, "NotFound", "the server could not find the requested resource")
 
 

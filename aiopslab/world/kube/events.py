@@ -59,22 +59,11 @@ class EventRecorder:
         known = self._known.pop(same, None)
         old = self._api.find("Event", known[1], known[0]) if known else None
         if old is not None:
-            event = {
-                **old,
-                "count": old["count"] + 1,
-                "lastTimestamp": timestamp(now),
-            }
+            event = {**old, "count": old["count"] + 1, "lastTimestamp": timestamp(now)}
         else:
             event = self._new(involved, now, field_path)
-            event |= {
-                "type": type,
-                "reason": reason,
-                "message": message,
-                "source": {"component": component},
-                "reportingComponent": component,
-            }
-            if component == "kubelet" and dig(involved, "spec", "nodeName"):
-                event["source"]["host"] = involved["spec"]["nodeName"]
+            event |= {"type": type, "reason": reason, "message": message}
+            event |= _reporter(involved, component)
         stored = self._api.store_event(event)
         self._known[same] = (namespace_of(stored), name_of(stored), now)
         self._tell(stored, now)
@@ -129,3 +118,11 @@ class EventRecorder:
         )
         for listener in self._listeners:
             listener(record)
+
+
+def _reporter(involved: Object, component: str) -> Object:
+    """Return who reports; the kubelet adds its node."""
+    source = {"component": component}
+    if component == "kubelet" and dig(involved, "spec", "nodeName"):
+        source["host"] = involved["spec"]["nodeName"]
+    return {"source": source, "reportingComponent": component}

@@ -27,6 +27,21 @@ def clone(value: Any) -> Any:
     return value
 
 
+def without_nulls(value: Any) -> Any:
+    """Copy a JSON tree and drop the nulls in it: to the API, null means left out."""
+    if isinstance(value, dict):
+        return {
+            k: without_nulls(v) if isinstance(v, (dict, list)) else v
+            for k, v in value.items()
+            if v is not None
+        }
+    if isinstance(value, list):
+        return [
+            without_nulls(v) if isinstance(v, (dict, list)) else v for v in value if v is not None
+        ]
+    return value
+
+
 def name_of(obj: Object) -> str:
     """Return ``metadata.name``."""
     name: str = obj["metadata"].get("name", "")

@@ -41,9 +41,6 @@ def apply(schema: str, current: Object, patch: Any, type_: PatchType) -> Any:
         raise bad_request("error decoding patch: the patch is not an object")
     if type_ == "merge":
         return mergepatch.apply(current, patch)
-    if schema == "Scale":
-        message_ = "strategic merge patch is not supported for the scale subresource; use merge"
-        raise ApiError(415, "UnsupportedMediaType", message_)
     try:
         return strategic.apply(current, patch, message(schema))
     except strategic.StrategicPatchError as error:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from aiopslab.world.kube import selectors
-from aiopslab.world.kube.errors import ApiError, Cause, invalid
+from aiopslab.world.kube.errors import Cause, invalid
 from aiopslab.world.kube.kinds import Kind
 from aiopslab.world.kube.objects import Object, dig, name_of
+
+KIND = Kind("Scale", "autoscaling", "v1", "scales", schema="autoscaling.Scale")
+"""Not in the registry: it exists only as a view of a workload."""
 
 
 def of(workload: Object) -> Object:
@@ -28,19 +31,12 @@ def of(workload: Object) -> Object:
 
 
 def apply(kind: Kind, workload: Object, scale: Object) -> Object:
-    """Return the workload with the replicas (and revision) of a patched Scale.
+    """Return the workload with the replicas (and revision) of a patched, decoded Scale.
 
     Raises:
-        ApiError: 400 for a wrong type, 422 for a negative number.
+        ApiError: 422 for a negative number.
     """
     replicas = dig(scale, "spec", "replicas", default=0)
-    if not isinstance(replicas, int) or isinstance(replicas, bool):
-        raise ApiError(
-            400,
-            "BadRequest",
-            f"json: cannot unmarshal {type(replicas).__name__} into Go struct field "
-            "ScaleSpec.spec.replicas of type int32",
-        )
     if replicas < 0:
         message = f"Invalid value: {replicas}: must be greater than or equal to 0"
         raise invalid(kind, name_of(workload), [Cause("spec.replicas", message)])

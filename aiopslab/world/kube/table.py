@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiopslab.world.kube import table_cells as cells
-from aiopslab.world.kube.errors import ApiError
+from aiopslab.world.kube.errors import no_such_kind
 from aiopslab.world.kube.kinds import find
 from aiopslab.world.kube.objects import Object, dig, name_of, namespace_of
 from aiopslab.world.kube.selectors import format_selector
@@ -50,8 +50,7 @@ def table(
     """
     served = find(kind)
     if served is None:
-        message = f'the server doesn\'t have a resource type "{kind}"'
-        raise ApiError(404, "NotFound", message)
+        raise no_such_kind(kind)
     if not objects:
         return "No resources found"
     columns = [c for c in _COLUMNS.get(served.kind, _DEFAULT) if wide or not c.wide]
