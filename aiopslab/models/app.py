@@ -184,8 +184,12 @@ class Service(Model):
     replicas: int = 1
     port: int = 8080
     resources: Resources = Field(default_factory=Resources)
-    readiness: Probe | None = Field(default_factory=lambda: Probe(path="/readyz"))
-    liveness: Probe | None = Field(default_factory=lambda: Probe(path="/healthz"))
+    readiness: Probe | None = Field(
+        default_factory=lambda: Probe(path="/readyz", initial_delay_s=4)
+    )
+    liveness: Probe | None = Field(
+        default_factory=lambda: Probe(path="/healthz", initial_delay_s=20)
+    )
     startup_s: float = 2.0
     """Virtual seconds from process start to listening."""
     memory_base: Bytes = 48 * 2**20
