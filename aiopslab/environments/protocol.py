@@ -224,7 +224,7 @@ class Telemetry(Protocol):
         ...
 
     async def write_parquet(self, directory: Path) -> None:
-        """Write every signal as a file; the same content gives the same bytes."""
+        """Write every signal as a file into a directory; equal content gives equal bytes."""
         ...
 
 

@@ -119,6 +119,7 @@ async def _conduct(
     passed = await _judge(staged, assignment, session.answer, begun, steps)
     watch.lap("evidence")
     if config.telemetry:
+        directory.telemetry.mkdir()
         await env.telemetry.write_parquet(directory.telemetry)
     watch.lap("telemetry")
     phases = {"agent": used.virtual_s, "settle": round(env.now() - agent_end, 6)}

@@ -167,7 +167,6 @@ class FakeTelemetry:
         self._write(directory)
 
     def _write(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
         lines = [f"{self.env.seed} {at:.3f} {n}" for at, n in self.env.history]
         (directory / "samples.parquet").write_text("\n".join(lines), encoding="utf-8")
 
