@@ -6,6 +6,8 @@ faults.md ``net-policy-deny``, ``net-latency-edge``.
 
 from __future__ import annotations
 
+import json
+
 from aiopslab.environments.protocol import Environment, KubeError, Object
 from aiopslab.faults.base import Fault, condition
 from aiopslab.models.app import App
@@ -66,8 +68,15 @@ class PolicyDenied(Fault):
                 raise
 
     def fix(self) -> list[FixStep]:
-        arguments = {"kind": "NetworkPolicy", "name": self._name}
-        return [FixStep(tool="k8s_delete", arguments=arguments)]
+        part = {"matchLabels": {"app.kubernetes.io/part-of": self.site.app.name}}
+        patch = json.dumps({"spec": {"ingress": [{"from": [{"podSelector": part}]}]}})
+        arguments = {
+            "kind": "NetworkPolicy",
+            "name": self._name,
+            "patch": patch,
+            "type": "merge",
+        }
+        return [FixStep(tool="k8s_patch", arguments=arguments)]
 
     def aliases(self) -> list[str]:
         return [self._name]
