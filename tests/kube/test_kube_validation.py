@@ -143,6 +143,27 @@ def test_what_a_container_may_not_say(
     assert words in patch_error(api, container(**change)).message
 
 
+def test_a_stateful_set_may_mount_its_claim_templates_and_nothing_unknown(
+    api: ApiServer, deployment: Build
+) -> None:
+    claim = {
+        "metadata": {"name": "data"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }
+    sent = deployment("db", serviceName="db", volumeClaimTemplates=[claim])
+    sent["kind"] = "StatefulSet"
+    web = sent["spec"]["template"]["spec"]["containers"][0]
+    web["volumeMounts"] = [{"name": "other", "mountPath": "/data"}]
+    assert 'volumeMounts[0].name: Not found: "other"' in create_error(api, sent).message
+    web["volumeMounts"][0]["name"] = "data"
+    assert api.create(sent, actor="oncall")["spec"]["podManagementPolicy"] == "OrderedReady"
+    with pytest.raises(ApiError, match="updates to statefulset spec for fields other than"):
+        api.patch("sts", "db", {"spec": {"serviceName": "x"}}, namespace="shop", actor="oncall")
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
