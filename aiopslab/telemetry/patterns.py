@@ -13,6 +13,7 @@ Pattern = tuple[str, str, int, float, float]
 """Service, template, count, first time, last time."""
 
 _MASKS = re.compile(
+    r"(?P<keep>\b(?:status(?:_code)?|code|level)\"?[=: ]{1,2}\d+\b|HTTP/[\d.]+\"? \d{3}\b)|"
     r"(?P<time>\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?)"
     r"|(?P<uuid>\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b)"
     r"|(?P<ip>\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b)"
@@ -24,12 +25,12 @@ _MANY = 8
 
 
 def template(line: str) -> str:
-    """Mask what varies from line to line.
+    """Mask what varies from line to line; status codes and levels stay.
 
     >>> template("GET /rates/42 took 3.5ms from 198.19.0.7:8080")
     'GET /rates/<num> took <num>ms from <ip>'
     """
-    return _MASKS.sub(lambda m: f"<{m.lastgroup}>", line)
+    return _MASKS.sub(lambda m: m[0] if m.lastgroup == "keep" else f"<{m.lastgroup}>", line)
 
 
 def generalise(patterns: list[Pattern]) -> list[Pattern]:

@@ -184,6 +184,8 @@ def test_a_word_with_many_values_becomes_a_variable_and_one_with_few_stays() -> 
         ("trace 00f067aa0ba902b7 done", "trace <hex> done"),
         ("from 198.19.0.7:8080", "from <ip>"),
         ("deadbeef is a word, feedback too", "deadbeef is a word, feedback too"),
+        ('{"level": 50, "status": 503, "ms": 7}', '{"level": 50, "status": 503, "ms": <num>}'),
+        ('"GET / HTTP/1.1" 502 17', '"GET / HTTP/1.1" 502 <num>'),
         ("retry 3 of 5 in 0.25s", "retry <num> of <num> in <num>s"),
     ],
 )
