@@ -21,6 +21,11 @@ class Backoff:
         self._delay = 0.0
         self._updated = float("-inf")
 
+    @property
+    def delay_s(self) -> float:
+        """The whole of the present delay."""
+        return self._delay
+
     def remaining(self, failed_at: float, now: float) -> float:
         """Seconds to wait before the next attempt after a failure."""
         if failed_at - self._updated > FORGET_S:

@@ -14,6 +14,7 @@ from aiopslab.seeds import Streams
 from aiopslab.telemetry.store import Store
 from aiopslab.world.clock import VirtualLoop
 from aiopslab.world.container import Container, ExecResult, Shell
+from aiopslab.world.images.shell import shell as image_shell
 from aiopslab.world.kube.api import ApiServer
 from aiopslab.world.kube.errors import ApiError
 from aiopslab.world.kube.events import EventRecorder
@@ -100,7 +101,7 @@ class Kubelet:
         recorder: EventRecorder,
         claims: Claims,
         pod_prefix: str,
-        shell: Shell | None = None,
+        shell: Shell | None = image_shell,
     ) -> None:
         own = streams.scope("kubelet", node.name)
         self._runtime = Runtime(

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from aiopslab.world.container import Container, Exit, Program
-from aiopslab.world.kube import kubelet_config, kubelet_status, probes
+from aiopslab.world.kube import kubelet_config, kubelet_status
 from aiopslab.world.kube.backoff import Backoff
 from aiopslab.world.kube.kubelet_box import build_box
 from aiopslab.world.kube.kubelet_config import ConfigError, Facts, PodVolumes
 from aiopslab.world.kube.kubelet_images import Factory, PullError, image_id
 from aiopslab.world.kube.kubelet_runtime import CREATE_S, SYNC_S, Runtime
 from aiopslab.world.kube.kubelet_status import ContainerView, terminated, waiting
+from aiopslab.world.kube.kubelet_stop import stop_process
 from aiopslab.world.kube.objects import Object, name_of, namespace_of, uid_of
 from aiopslab.world.kube.probes import Outcome, ProbeKind, Prober, Target
 from aiopslab.world.netns import Netns
@@ -29,8 +30,6 @@ START_FAILED = (
     "runc create failed: unable to start container process: error during container init: "
     'exec: "{program}": executable file not found in $PATH: unknown'
 )
-MIN_GRACE_S = 2.0
-"""What is left for SIGTERM after a preStop hook that used up the grace period."""
 
 
 @dataclass(slots=True)
@@ -158,7 +157,8 @@ class ContainerWorker:
         if left > 0.0:
             pod = self._pod.pod
             where = f"{name_of(pod)}_{namespace_of(pod)}({uid_of(pod)})"
-            spoken = f"{left // 60:.0f}m{left % 60:.0f}s" if left >= 60.0 else f"{left:.0f}s"
+            minutes, rest = divmod(round(self._backoff.delay_s), 60)
+            spoken = f"{minutes}m{rest}s" if minutes else f"{rest}s"
             message = f"back-off {spoken} restarting failed container={self.name} pod={where}"
             text = f"Back-off restarting failed container {self.name} in pod {where}"
             await self._hold(
@@ -269,14 +269,17 @@ class ContainerWorker:
     # -- probes -----------------------------------------------------------------------------------
 
     def _probe(self, box: Container, kinds: Sequence[ProbeKind]) -> None:
-        pod = self._pod
-        target = Target(box, pod.facts.pod_ip, pod.pod["spec"], self._runtime.netns)
+        target = self._target(box)
         for kind in kinds:
             spec = self.spec.get(f"{kind}Probe")
             if spec and self._probes is not None:
                 prober = Prober(kind, spec, target, self._probed)
                 # Replicas that start together must not be probed in step for ever.
                 self._probes.spawn(prober.run(jitter_s=self._runtime.draw.uniform(0.0, 0.5)))
+
+    def _target(self, box: Container) -> Target:
+        pod = self._pod
+        return Target(box, pod.facts.pod_ip, pod.pod["spec"], self._runtime.netns)
 
     def _probed(self, kind: ProbeKind, outcome: Outcome, verdict: bool | None) -> None:
         if self.box is None or self._stopping is not None:
@@ -317,19 +320,14 @@ class ContainerWorker:
             self._stopping = self._process.spawn(self._stop(self.box, grace_s))
 
     async def _stop(self, box: Container, grace_s: float) -> None:
+        hook = (self.spec.get("lifecycle") or {}).get("preStop")
         try:
-            left = grace_s
-            hook = (self.spec.get("lifecycle") or {}).get("preStop")
-            if hook and grace_s > 0.0:
-                left -= await self._pre_stop(hook, box, grace_s)
-                left = max(left, MIN_GRACE_S)
-            box.terminate()
-            try:
-                async with asyncio.timeout(max(0.0, left)):
-                    await box.wait()
-            except TimeoutError:
-                box.kill()
-                await box.wait()
+            await stop_process(
+                self._target(box),
+                hook,
+                grace_s,
+                lambda text: self._event("Warning", "FailedPreStopHook", text),
+            )
         finally:
             self._stopping = None
 
@@ -341,32 +339,6 @@ class ContainerWorker:
             await asyncio.wait([stopping])
         if box is not None and self.box is box:
             self._end(box, await box.wait())
-
-    async def _pre_stop(self, hook: Object, box: Container, grace_s: float) -> float:
-        """Run the hook for at most the grace period; returns the seconds it took."""
-        since = self._runtime.now()
-        try:
-            async with asyncio.timeout(grace_s):
-                await self._hook(hook, box)
-        except TimeoutError:
-            text = f"PreStopHook for container {self.name} did not complete in {grace_s:.0f}s"
-            self._event("Warning", "FailedPreStopHook", text)
-        return self._runtime.now() - since
-
-    async def _hook(self, hook: Object, box: Container) -> None:
-        if "sleep" in hook:
-            await asyncio.sleep(float(hook["sleep"]["seconds"]))
-        elif "exec" in hook:
-            result = await box.exec([str(item) for item in hook["exec"]["command"]], "")
-            if result.code != 0:
-                self._event("Warning", "FailedPreStopHook", "PreStopHook failed")
-        elif "httpGet" in hook:
-            target = Target(box, self._pod.facts.pod_ip, self._pod.pod["spec"], self._runtime.netns)
-            outcome = await probes.attempt(
-                {"httpGet": hook["httpGet"], "timeoutSeconds": 30}, target
-            )
-            if not outcome.ok:
-                self._event("Warning", "FailedPreStopHook", "PreStopHook failed")
 
     def kill(self) -> None:
         """End the process at once: the pod object is gone."""

@@ -79,7 +79,7 @@ async def _http(action: Object, target: Target, timeout: float) -> Outcome:
         connection = await target.source.connect(host, port, timeout_s=timeout)
         try:
             left = max(0.001, timeout - (target.box.loop.time() - started))
-            request = Request(method="GET", path=path, client=USER_AGENT, sampled=False)
+            request = Request(method="GET", path=path, client=USER_AGENT)
             reply = await connection.call(request, timeout_s=left)
         finally:
             connection.close()
