@@ -126,9 +126,7 @@ class ServiceClient:
         if not self._breaker.allows(start):
             raise self._rejected(operation)
         span_id = self._telemetry.new_span_id()
-        request = Request(
-            operation.method, operation.path, params, x.trace_id, span_id, x.sampled, self._name
-        )
+        request = Request(operation.method, operation.path, params, x.trace_id, span_id, self._name)
         try:
             response = await self._http.send(request, timeout_s=self.policy.timeout_s)
         except NetError as error:

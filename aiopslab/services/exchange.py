@@ -10,15 +10,12 @@ from aiopslab.services.languages import Frame, Problem
 class Exchange:
     """What steps know of the request they serve."""
 
-    __slots__ = ("params", "sampled", "span_id", "trace_id")
+    __slots__ = ("params", "span_id", "trace_id")
 
-    def __init__(
-        self, trace_id: int, span_id: int, sampled: bool, params: Mapping[str, str]
-    ) -> None:
+    def __init__(self, trace_id: int, span_id: int, params: Mapping[str, str]) -> None:
         self.trace_id = trace_id
         self.span_id = span_id
         """The span that new spans become children of."""
-        self.sampled = sampled
         self.params = params
 
 

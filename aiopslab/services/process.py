@@ -120,7 +120,7 @@ class Process:
         frames = [self._dialect.frame("jobs", job.name)]
         while True:
             await clock.sleep(job.every)
-            x = Exchange(telemetry.new_trace_id(), telemetry.new_span_id(), True, {})
+            x = Exchange(telemetry.new_trace_id(), telemetry.new_span_id(), {})
             start, message = clock.now(), ""
             try:
                 await run(x)

@@ -117,7 +117,6 @@ class Request:
     """W3C trace id (128 bit); 0 starts a new trace."""
     parent_id: int = 0
     """W3C span id of the caller (64 bit)."""
-    sampled: bool = True
     client: str = ""
     """Address of the peer."""
 

@@ -93,7 +93,6 @@ class Server:
         x = Exchange(
             request.trace_id or self._telemetry.new_trace_id(),
             self._telemetry.new_span_id(),
-            request.sampled,
             request.params,
         )
         start = self._now()

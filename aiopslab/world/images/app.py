@@ -67,10 +67,10 @@ class WorldHost:
         self._service = service
         self.name = box.pod.name
         self.env: Mapping[str, str] = box.env
-        self.clock = _Clock(box)
+        self.clock: p.Clock = _Clock(box)
         self.cpu: p.CpuTime = box.cpu
-        self.memory = _Memory(box)
-        self.telemetry = _Telemetry(box)
+        self.memory: p.Memory = _Memory(box)
+        self.telemetry: p.Telemetry = _Telemetry(box)
         self.random: random.Random = box.streams("program")
 
     def http(self, host: str, port: int, *, pool: int, tls: bool = False) -> p.Http:
