@@ -118,7 +118,7 @@ def test_bucket_quantiles_agree_with_the_reference(counts: list[float], q: float
     assert bucket_quantile(q, pairs) == pytest.approx(expected, 1e-9, nan_ok=True)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(values=samples, step=st.sampled_from([1, 5, 7, 20]))
 def test_a_range_query_is_a_row_of_instant_queries(values: list[float | None], step: int) -> None:
     engine = Engine(table_of({"m": values}))
@@ -301,6 +301,21 @@ def test_matching_works_when_a_pod_of_the_same_key_is_gone() -> None:
     )
     found = Engine(table).range("m / on (s) c", 0, 5, 5)
     assert [(s.labels, list(s.points)) for s in found] == [({"s": "a"}, [(0.0, 0.25), (5.0, 0.5)])]
+
+
+def test_labels_are_copied_from_the_series_that_is_there_at_each_step() -> None:
+    table = table_of(
+        {
+            'm{pod="1"}': [1.0, 2.0],
+            'info{pod="1",ip=""}': [1.0, None],
+            'info{pod="1",ip="198.19.0.2"}': [None, 1.0],
+        }
+    )
+    engine = Engine(table)
+    query = "m * on (pod) group_left (ip) info"
+    assert [dict(s.labels) for s in engine.instant(query, 5)] == [{"pod": "1", "ip": "198.19.0.2"}]
+    found = [(s.labels.get("ip"), list(s.points)) for s in engine.range(query, 0, 5, 5)]
+    assert found == [("198.19.0.2", [(5.0, 2.0)]), (None, [(0.0, 1.0)])]
 
 
 @pytest.mark.parametrize(

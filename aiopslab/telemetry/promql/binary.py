@@ -147,14 +147,16 @@ def _match(operation: Operation, left: Vector, right: Vector) -> Vector:
         return Vector.empty(many.values.shape[1])
     values, present, count = collapse(one.values, one.present, one.labels.group(operation.matching))
     partner = _partners(operation, many.labels, one.labels)
-    rows = np.flatnonzero(partner >= 0)
-    mine = partner[rows]
     _check(operation, many, count, partner)
-    if operation.include and len(values) != len(one.labels):
-        # Labels are copied from the row itself, so keys must be unique over the whole range.
-        raise QueryError(
-            "group_left and group_right with labels need unique series on the one side"
-        )
+    if operation.include:
+        # Labels are copied from the very series: those of one key that follow each other (a pod
+        # before and after it got its address) are partners in turn.
+        values, present = one.values, one.present
+    rows, mine = many.labels.derive(
+        ("pairs", operation.matching, bool(operation.include)),
+        lambda: _pairs(operation, partner, one.labels),
+        other=one.labels,
+    )
     a, b = many.values[rows], values[mine]
     result, holds = _compute(operation, *((b, a) if swapped else (a, b)))
     both = many.present[rows] & present[mine]
@@ -164,6 +166,17 @@ def _match(operation: Operation, left: Vector, right: Vector) -> Vector:
         other=one.labels,
     )
     return Vector(labels, result, both if holds is None else both & holds)
+
+
+def _pairs(operation: Operation, partner: Ints, one: LabelSets) -> tuple[Ints, Ints]:
+    """Pair rows of the many side with groups of the other or, to copy labels, with its rows."""
+    rows = np.flatnonzero(partner >= 0)
+    if not operation.include:
+        return rows, partner[rows]
+    groups = one.group(operation.matching)
+    found = [(row, other) for row in rows.tolist() for other in groups.rows(partner[row]).tolist()]
+    pairs = np.array(found, np.int64).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
 
 
 def _check(operation: Operation, many: Vector, one_count: Ints, partner: Ints) -> None:
@@ -188,11 +201,11 @@ def _check(operation: Operation, many: Vector, one_count: Ints, partner: Ints) -
 
 
 def _result_labels(
-    operation: Operation, many: LabelSets, one: LabelSets, rows: Ints, partner: Ints
+    operation: Operation, many: LabelSets, one: LabelSets, rows: Ints, partners: Ints
 ) -> LabelSets:
-    ones = one.group(operation.matching)
+    """Make the label sets of pairs; ``partners`` are rows of the one side if labels are copied."""
     made: list[Labels] = []
-    for row, group in zip(rows.tolist(), partner.tolist(), strict=True):
+    for row, partner in zip(rows.tolist(), partners.tolist(), strict=True):
         labels = many.sets[row]
         if not operation.group:
             if operation.matching.by:
@@ -202,7 +215,7 @@ def _result_labels(
         if not operation.filters:
             labels = tuple(p for p in labels if p[0] != NAME)
         if operation.include:
-            copied = dict(one.sets[int(ones.rows(group)[0])])
+            copied = dict(one.sets[partner])
             merged = {k: v for k, v in labels if k not in operation.include}
             merged.update((k, copied[k]) for k in operation.include if k in copied)
             labels = tuple(sorted(merged.items()))
