@@ -145,7 +145,7 @@ def test_backoff_between_attempts_grows_to_ten_seconds() -> None:
 def test_a_silent_node_is_tainted_and_emptied_after_five_minutes(cluster: Cluster) -> None:
     cluster.create(deployment(replicas=3))
     cluster.wait_for(lambda: cluster.ready("Deployment", "web", 3))
-    cluster.kubelets["node-1"].reporter.silent = True
+    cluster.kubelets["node-1"].silent = True
     cluster.wait(30)
     ready = condition(cluster.api.get("Node", "node-1"), "Ready") or {}
     assert ready["status"] == "True"
@@ -157,9 +157,21 @@ def test_a_silent_node_is_tainted_and_emptied_after_five_minutes(cluster: Cluste
     assert cluster.ready("Deployment", "web", 2)
     cluster.wait(310)
     assert len([p for p in cluster.pods() if p["spec"].get("nodeName") != "node-1"]) == 3
-    cluster.kubelets["node-1"].reporter.silent = False
+    assert len(cluster.pods()) == 4  # the kubelet has not confirmed the end of the evicted one
+    cluster.kubelets["node-1"].silent = False
     cluster.wait(20)
     assert not dig(cluster.api.get("Node", "node-1"), "spec", "taints")
+    cluster.wait_for(lambda: len(cluster.pods()) == 3)
+
+
+def test_pods_of_a_node_that_was_silent_for_a_minute_become_ready_again(cluster: Cluster) -> None:
+    cluster.create(deployment(replicas=3))
+    cluster.wait_for(lambda: cluster.ready("Deployment", "web", 3))
+    cluster.kubelets["node-1"].silent = True
+    cluster.wait_for(lambda: cluster.ready("Deployment", "web", 2))
+    cluster.kubelets["node-1"].silent = False
+    cluster.wait_for(lambda: cluster.ready("Deployment", "web", 3), limit=30)
+    assert all(pod["status"]["containerStatuses"][0]["restartCount"] == 0 for pod in cluster.pods())
 
 
 def test_a_no_execute_taint_evicts_what_does_not_tolerate_it(cluster: Cluster) -> None:

@@ -123,7 +123,10 @@ class Kubelet:
         self._addresses = Addresses(pod_prefix)
         self._workers: dict[str, PodWorker] = {}
         self._process = Process(loop)
-        self.reporter = NodeReporter(self._runtime, pod_cidr=f"{pod_prefix}.0/24")
+        self._adopting: set[str] = set()
+        self._reporter = NodeReporter(
+            self._runtime, pod_cidr=f"{pod_prefix}.0/24", on_beat=self._sync
+        )
 
     @property
     def name(self) -> str:
@@ -132,33 +135,63 @@ class Kubelet:
 
     def start(self) -> None:
         """Register the node, send heartbeats, and run what is bound to it."""
-        self.reporter.register()
-        self.reporter.start()
+        self._reporter.register()
+        self._reporter.start()
         self._runtime.api.subscribe("Pod", self._changed)
         for kind in ("ConfigMap", "Secret"):
             self._runtime.api.subscribe(kind, self._config_changed)
         for pod in self._runtime.api.list("Pod"):
             self._changed("ADDED", pod, None)
 
+    @property
+    def silent(self) -> bool:
+        """Whether the kubelet hangs: no heartbeat, no status, no reaction; containers go on."""
+        return self._runtime.silent
+
+    @silent.setter
+    def silent(self, silent: bool) -> None:
+        self._runtime.silent = silent
+
     # -- pods -------------------------------------------------------------------------------------
 
     def _changed(self, event: str, pod: Object, old: Object | None) -> None:
-        if pod["spec"].get("nodeName") != self.name:
+        if pod["spec"].get("nodeName") != self.name or self.silent:
             return
         worker = self._workers.get(uid_of(pod))
         if event == "DELETED":
             if worker is not None:
                 worker.discard()
         elif worker is None:
-            unbound = old is None or not old["spec"].get("nodeName")
-            if unbound and not is_finished(pod):
-                # The worker exists at once, so that a deletion in between finds it.
-                self._process.spawn(self._adopt(pod))
+            self._notice(pod)
         elif old is None or pod["metadata"] != old["metadata"] or pod["spec"] != old["spec"]:
             worker.update(pod)
 
+    def _sync(self) -> None:
+        """Look at everything once more: what was missed while silent, and statuses that differ."""
+        bound = {
+            uid_of(pod): pod
+            for pod in self._runtime.api.list("Pod")
+            if pod["spec"].get("nodeName") == self.name
+        }
+        for uid, worker in list(self._workers.items()):
+            if uid not in bound:
+                worker.discard()
+            elif bound[uid] is not worker.pod:
+                worker.update(bound[uid])
+                worker.publish()
+        for uid, pod in bound.items():
+            if uid not in self._workers:
+                self._notice(pod)
+
+    def _notice(self, pod: Object) -> None:
+        """Begin to run a pod that was bound to this node."""
+        if not is_finished(pod) and uid_of(pod) not in self._adopting:
+            self._adopting.add(uid_of(pod))
+            self._process.spawn(self._adopt(pod))
+
     async def _adopt(self, pod: Object) -> None:
         await asyncio.sleep(self._runtime.between(NOTICE_S))
+        self._adopting.discard(uid_of(pod))
         current = self._runtime.api.find("Pod", name_of(pod), namespace_of(pod))
         if current is None or uid_of(current) != uid_of(pod):
             return

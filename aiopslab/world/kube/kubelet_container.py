@@ -97,7 +97,9 @@ class ContainerWorker:
                 await self._wait_for_image(error)
                 continue
             await asyncio.sleep(self._runtime.between(CREATE_S))
-            failed_at = None if self.closing else await self._live(factory)
+            if self.closing or self._wake.is_set():
+                continue
+            failed_at = await self._live(factory)
             if failed_at is None or self.closing:
                 continue
             if not self._starts_again():
@@ -111,6 +113,7 @@ class ContainerWorker:
         if spec["image"] != self.spec["image"]:
             self.view.image = str(spec["image"])
             self.spec = spec
+            self._backoff = Backoff()  # what crashed was another container
             self._wake.set()
             text = f"Container {self.name} definition changed, will be restarted"
             self.stop(text, grace_s=self._grace())
@@ -127,6 +130,7 @@ class ContainerWorker:
     # -- image and waiting ------------------------------------------------------------------------
 
     async def _image(self) -> Factory:
+        self._wake.clear()
         image = str(self.spec["image"])
         return await self._runtime.images.ensure(
             image, self.spec.get("imagePullPolicy", "IfNotPresent"), self._event
@@ -175,7 +179,6 @@ class ContainerWorker:
             self._show(state)
             say()
             await self._pause(min(left, self._runtime.between(SYNC_S)))
-        self._wake.clear()
 
     async def _pause(self, seconds: float) -> None:
         """Sleep, or less if the spec changed meanwhile."""
@@ -201,6 +204,7 @@ class ContainerWorker:
         self.view.image_id = image_id(self.view.image)
         self.view.container_id = self._new_id()
         if not _can_run(program, box.command):
+            box.kill()
             return self._start_failed(str(box.command[0]))
         box.start(program)
         self.box = box

@@ -6,6 +6,7 @@ Not here: what others make of a silent node (``controllers.node_lifecycle``).
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 from aiopslab.world.kube.kubelet_runtime import Runtime
 from aiopslab.world.kube.objects import Object, clone, set_condition, timestamp
@@ -29,14 +30,14 @@ class NodeReporter:
     Args:
         runtime: The kubelet's surroundings.
         pod_cidr: The pod network of this node.
+        on_beat: Called after each heartbeat.
     """
 
-    def __init__(self, runtime: Runtime, *, pod_cidr: str) -> None:
+    def __init__(self, runtime: Runtime, *, pod_cidr: str, on_beat: Callable[[], None]) -> None:
+        self._on_beat = on_beat
         self._runtime = runtime
         self._pod_cidr = pod_cidr
         self._reported = float("-inf")
-        self.silent = False
-        """True: no heartbeat leaves the node, as when its kubelet hangs."""
 
     def register(self) -> None:
         """Create the Node and its lease unless they exist."""
@@ -60,8 +61,9 @@ class NodeReporter:
         self._runtime.loop.call_later(delay_s, self._due)
 
     def _due(self) -> None:
-        if not self.silent:
+        if not self._runtime.silent:
             self._beat()
+            self._on_beat()
         self._again(RENEW_S)
 
     def _beat(self) -> None:

@@ -216,7 +216,7 @@ class PodWorker:
 
     def publish(self) -> None:
         """Write the status if it differs from the stored one."""
-        if self._over:
+        if self._over or self._runtime.silent:
             return
         pod = self._runtime.api.find("Pod", name_of(self.pod), namespace_of(self.pod))
         if pod is None or uid_of(pod) != self.uid:

@@ -54,6 +54,8 @@ class Runtime:
     claims: Claims
     shell: Shell | None
     """Runs commands that a container's program does not know."""
+    silent: bool = False
+    """The kubelet hangs: it neither hears nor says anything, while containers go on."""
 
     @property
     def actor(self) -> str:
