@@ -25,7 +25,8 @@ from aiopslab.world.images.messages import PgError, Query, Ready, Rows, Startup
 from aiopslab.world.images.postgres_cluster import SUPERUSER, Cluster, initdb
 from aiopslab.world.images.postgres_execute import run_text
 from aiopslab.world.images.postgres_expressions import SqlFailure
-from aiopslab.world.images.postgres_psql import psql, render
+from aiopslab.world.images.postgres_output import render
+from aiopslab.world.images.postgres_psql import psql
 from aiopslab.world.images.postgres_server import Database
 from aiopslab.world.images.postgres_sessions import STATES, Session
 from aiopslab.world.images.postgres_settings import accepts, base_settings, size

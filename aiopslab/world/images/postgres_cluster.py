@@ -186,7 +186,7 @@ def _create_table(store: Store, name: str, oid: int) -> TableState:
 
 _WHERE = re.compile(r"\bwhere\b(.*)", re.IGNORECASE | re.DOTALL)
 _COMPARED = re.compile(
-    r"(\w+)\s*(?:=|<|>|!=|\bin\b|\blike\b|\bilike\b|\bbetween\b|\bis\b)\s*(?:any\s*\()?(\$\d+)?",
+    r"(\w+)\s*(?:<=|>=|<>|!=|=|<|>|\bin\b|\blike\b|\bilike\b|\bbetween\b|\bis\b)\s*(?:any\s*\()?(\$\d+)?",
     re.IGNORECASE,
 )
 

@@ -1,49 +1,29 @@
-r"""``psql``: command line, backslash commands, output formats.
+r"""``psql``: sessions, scripts, backslash commands.
 
 Talks to the server of its own container over the local socket, as the superuser unless told
-otherwise, or to any server over the network with ``-h``. Not here: SQL (``postgres_execute``).
+otherwise, or to any server over the network with ``-h``. Not here: SQL (``postgres_execute``), the
+command line (``postgres_options``), output (``postgres_output``).
 """
 
 from __future__ import annotations
 
 import re
-import urllib.parse
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from aiopslab.models.app import Store
 from aiopslab.services.protocols import ConnectTimeout, NetError, NoSuchHost
 from aiopslab.world.connection import Connection
 from aiopslab.world.container import Container, ExecResult
 from aiopslab.world.images.messages import PgError, Query, Ready, Rows, Startup
-from aiopslab.world.images.postgres_cluster import PRIVILEGES, SUPERUSER
+from aiopslab.world.images.postgres_cluster import SUPERUSER
 from aiopslab.world.images.postgres_expressions import SqlFailure
+from aiopslab.world.images.postgres_options import Options, parse_options
+from aiopslab.world.images.postgres_output import error_text, render
 from aiopslab.world.images.postgres_server import Database
 from aiopslab.world.images.postgres_sessions import Session
 
 SOCKET = "/var/run/postgresql/.s.PGSQL"
 _TIMEOUT_S = 300.0
-_LETTERS = dict(zip(PRIVILEGES, "arwdDxt", strict=True))
-_FLAGS = {"c": "command", "f": "file", "h": "host", "p": "port", "U": "user", "d": "database",
-          "v": "variable", "F": "separator", "P": "pset"}  # fmt: skip
-
-
-@dataclass(slots=True)
-class Options:
-    """What the command line said."""
-
-    commands: list[str] = field(default_factory=list)
-    host: str = ""
-    port: int = 0
-    user: str = ""
-    database: str = ""
-    password: str = ""
-    tuples_only: bool = False
-    aligned: bool = True
-    expanded: bool = False
-    csv: bool = False
-    separator: str = "|"
-    error: str = ""
 
 
 class Line:
@@ -110,103 +90,6 @@ async def psql(
     finally:
         line.close()
     return ExecResult("".join(out), "".join(err), 1 if err and options.commands else 0)
-
-
-def parse_options(words: Sequence[str], env: dict[str, str]) -> Options:
-    """Read the command line; ``PG*`` variables are the defaults."""
-    options = Options(
-        host=env.get("PGHOST", ""), user=env.get("PGUSER", ""),
-        password=env.get("PGPASSWORD", ""), database=env.get("PGDATABASE", ""),
-    )  # fmt: skip
-    _set(options, "port", env.get("PGPORT", "0"))
-    rest = list(words)
-    while rest and not options.error:
-        word = rest.pop(0)
-        if word.startswith("--"):
-            name, _, value = word[2:].partition("=")
-            name = {"dbname": "database", "username": "user", "field-separator": "separator"}.get(
-                name, name
-            )
-            if name in _FLAGS.values():
-                _set(options, name, value if "=" in word else rest.pop(0) if rest else "")
-            else:
-                _switch(options, {"tuples-only": "t", "no-align": "A", "expanded": "x",
-                                  "csv": "csv", "no-password": "w", "quiet": "q",
-                                  "no-psqlrc": "X"}.get(name, word), word)  # fmt: skip
-        elif word.startswith("-") and len(word) > 1:
-            _short(options, word, rest)
-        elif "://" in word or "=" in word:
-            _conninfo(options, word)
-        elif not options.database:
-            options.database = word
-        else:
-            options.user = word
-    return options
-
-
-def _short(options: Options, word: str, rest: list[str]) -> None:
-    for index, letter in enumerate(word[1:], start=1):
-        if letter in _FLAGS:
-            value = word[index + 1 :] or (rest.pop(0) if rest else "")
-            if not value:
-                options.error = f"option requires an argument -- '{letter}'"
-            else:
-                _set(options, _FLAGS[letter], value)
-            return
-        _switch(options, letter, word)
-
-
-def _switch(options: Options, letter: str, word: str) -> None:
-    match letter:
-        case "t":
-            options.tuples_only = True
-        case "A":
-            options.aligned = False
-        case "x":
-            options.expanded = True
-        case "csv":
-            options.csv = True
-        case "q" | "X" | "w" | "W" | "a" | "e" | "1":
-            pass
-        case "l":
-            options.commands.append("\\l")
-        case _:
-            options.error = f"unrecognized option '{word}'"
-
-
-def _set(options: Options, name: str, value: str) -> None:
-    match name:
-        case "command":
-            options.commands.append(value)
-        case "port":
-            if value.isdigit():
-                options.port = int(value)
-            else:
-                options.error = f'invalid port number: "{value}"'
-        case "file":
-            options.error = f"{value}: No such file or directory"
-        case "host" | "user" | "separator":
-            setattr(options, name, value)
-        case "database" if "://" in value or "=" in value:
-            _conninfo(options, value)
-        case "database":
-            options.database = value
-
-
-def _conninfo(options: Options, text: str) -> None:
-    if "://" in text:
-        url = urllib.parse.urlsplit(text)
-        options.host = url.hostname or options.host
-        options.port = url.port or options.port
-        options.user = urllib.parse.unquote(url.username or "") or options.user
-        options.password = urllib.parse.unquote(url.password or "") or options.password
-        options.database = url.path.lstrip("/") or options.database
-        return
-    for name, value in re.findall(r"(\w+)\s*=\s*'?([^\s']*)'?", text):
-        if name == "password":
-            options.password = value
-        else:
-            _set(options, {"dbname": "database"}.get(name, name), value)
 
 
 async def _connect(box: Container, database: Database | None, options: Options) -> Line:
@@ -333,73 +216,3 @@ def _meta(command: str, options: Options, out: list[str], err: list[str]) -> tup
         case _:
             err.append(f"invalid command \\{word}\nTry \\? for help.\n")
     return None
-
-
-def error_text(error: PgError, sql: str) -> str:
-    """Write an error as psql does, with the line and a caret where the server gave a position."""
-    lines = [f"{error.severity}:  {error.message}"]
-    if error.position:
-        before = sql[: error.position - 1]
-        number = before.count("\n") + 1
-        column = len(before) - (before.rfind("\n") + 1)
-        prefix = f"LINE {number}: "
-        lines += [prefix + sql.splitlines()[number - 1], " " * (len(prefix) + column) + "^"]
-    lines += [f"DETAIL:  {error.detail}"] if error.detail else []
-    lines += [f"HINT:  {error.hint}"] if error.hint else []
-    return "\n".join(lines) + "\n"
-
-
-def render(rows: Rows, options: Options | None = None) -> str:
-    """Write a result the way psql prints it."""
-    options = options or Options()
-    if not rows.columns:
-        return f"{rows.tag}\n" if rows.tag else ""
-    cells = [[("" if value is None else value) for value in row] for row in rows.values]
-    if options.csv:
-        table = [list(rows.columns), *cells]
-        return "".join(",".join(_csv(cell) for cell in row) + "\n" for row in table)
-    if options.expanded:
-        return _expanded(list(rows.columns), cells)
-    if not options.aligned:
-        table = cells if options.tuples_only else [list(rows.columns), *cells]
-        text = "".join(options.separator.join(row) + "\n" for row in table)
-        return text if options.tuples_only else text + _count(len(cells))
-    widths = [
-        max(len(name), *(len(row[i]) for row in cells)) if cells else len(name)
-        for i, name in enumerate(rows.columns)
-    ]
-    numeric = [
-        bool(cells) and all(re.fullmatch(r"-?[\d.]+|", row[i]) for row in cells)
-        for i in range(len(widths))
-    ]
-    lines = [_aligned(row, widths, numeric) for row in cells]
-    if options.tuples_only:
-        return "".join(f"{line}\n" for line in lines)
-    head = "|".join(f" {n.center(w)} " for n, w in zip(rows.columns, widths, strict=True))
-    rule = "+".join("-" * (width + 2) for width in widths)
-    return "\n".join([head, rule, *lines, _count(len(cells))]) + "\n"
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -> str:
-    cells = [
-        f" {cell.rjust(width) if right else cell.ljust(width)} "
-        for cell, width, right in zip(row, widths, numeric, strict=True)
-    ]
-    return "|".join(cells).rstrip()
-
-
-def _expanded(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    width = max(map(len, columns))
-    lines = []
-    for number, row in enumerate(cells, start=1):
-        lines.append(f"-[ RECORD {number} ]".ljust(width + 10, "-"))
-        lines += [f"{n.ljust(width)} | {c}" for n, c in zip(columns, row, strict=True)]
-    return "\n".join(lines or ["(0 rows)"]) + "\n"
-
-
-def _count(rows: int) -> str:
-    return f"({rows} row{'' if rows == 1 else 's'})\n"
-
-
-def _csv(cell: str) -> str:
-    return '"' + cell.replace('"', '""') + '"' if re.search(r'[",\n]', cell) else cell

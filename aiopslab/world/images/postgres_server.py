@@ -284,11 +284,14 @@ class Database:
             SqlFailure: 53100; nothing was added.
             DiskFull: WAL cannot be written.
         """
+        reused = min(table.dead, count)  # autovacuum has freed the space of dead rows by now
         table.next_key += count
+        table.dead -= reused
         try:
             self.storage.grow(table)
         except SqlFailure:
             table.next_key -= count
+            table.dead += reused
             raise
         self.storage.log(count, table.row_bytes)
         table.inserted += count
@@ -301,7 +304,7 @@ class Database:
         self.statistics.updated += count
 
     def record_delete(self, table: TableState, count: int) -> None:
-        """Account deleted rows; their space stays with the table until VACUUM."""
+        """Account deleted rows; their space stays with the table."""
         self.storage.log(count, table.row_bytes)
         table.deleted += count
         table.dead += count

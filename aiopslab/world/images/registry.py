@@ -119,11 +119,7 @@ class StoreImage:
     async def run(self, box: Container) -> int:
         """Be the server."""
         name = box.pod.component
-        store = self._app.stores.get(name)
-        if store is None or store.kind != self._default.kind:
-            store = self._default
-        else:
-            store = self._app.stores[name]
+        store = self._app.stores.get(name, self._default)
         engine: Engine = Postgres(store) if store.kind == "postgres" else Valkey(store)
         self._engine = engine
         if name in self._app.stores:

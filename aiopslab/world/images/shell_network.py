@@ -232,29 +232,39 @@ def _write_out(layout: str, fetched: _Fetched) -> str:
     return layout.replace("\\n", "\n").replace("\\t", "\t")
 
 
-async def _wget(box: Container, args: Sequence[str], _stdin: str) -> ExecResult:
-    options, rest = _Curl(), list(args)
+def _wget_options(words: Sequence[str]) -> tuple[_Curl, bool, bool]:
+    """Return the request, whether to be quiet, whether to write to standard output."""
+    options, rest = _Curl(), list(words)
     quiet = stdout = False
     while rest:
         word = rest.pop(0)
-        if word.startswith("-") and not word.startswith("--"):
-            quiet |= "q" in word
-        if word.startswith("-T") or word.startswith("--timeout"):
-            value = word.partition("=")[2] or word[2:] or (rest.pop(0) if rest else "")
-            options.max_time_s = float(value) if value.replace(".", "").isdigit() else 0.0
-        elif (word.startswith("-") and word.endswith("O")) or word.startswith("--output-document"):
-            target = word.partition("=")[2] or (rest.pop(0) if rest else "")
-            stdout = target == "-"
-        elif word.startswith("-O"):
-            stdout = word == "-O-"
-        elif not word.startswith("-"):
+        if not word.startswith("-"):
             options.url = word
+            continue
+        if word.startswith("--"):
+            name, _, value = word[2:].partition("=")
+            names = [{"timeout": "T", "output-document": "O", "quiet": "q"}.get(name, "")]
+        else:
+            names, value = list(word[1:]), ""
+        while names:
+            name = names.pop(0)
+            quiet |= name == "q"
+            if name in ("O", "T", "t", "U"):
+                value = value or "".join(names) or (rest.pop(0) if rest else "")
+                names = []
+                stdout |= name == "O" and value == "-"
+                if name == "T" and value.replace(".", "").isdigit():
+                    options.max_time_s = float(value)
+    return options, quiet, stdout
+
+
+async def _wget(box: Container, args: Sequence[str], _stdin: str) -> ExecResult:
+    options, quiet, stdout = _wget_options(args)
     if not options.url:
         return ExecResult("", "wget: missing URL\n", 1)
     fetched = await _fetch(box, "GET", options)
-    host = urllib.parse.urlsplit(
-        options.url if "://" in options.url else f"http://{options.url}"
-    ).netloc
+    url = options.url if "://" in options.url else f"http://{options.url}"
+    host = urllib.parse.urlsplit(url).netloc
     if fetched.response is None:
         reason = {
             6: f"bad address '{host}'",
