@@ -251,7 +251,7 @@ def _node(obj: Object) -> None:
 
 def _limit_range(obj: Object) -> None:
     """A default limit is the default request as well, as the API server has it."""
-    for item in obj.get("spec", {}).get("limits", ()):
+    for item in obj.setdefault("spec", {}).get("limits", ()):
         if item.get("type") != "Container":
             continue
         for name, value in (item.get("max") or {}).items():
@@ -259,6 +259,10 @@ def _limit_range(obj: Object) -> None:
         for source in ("default", "min"):
             for name, value in (item.get(source) or {}).items():
                 item.setdefault("defaultRequest", {}).setdefault(name, value)
+
+
+def _quota(obj: Object) -> None:
+    _set(obj, spec={})
 
 
 _BY_KIND: dict[str, Callable[[Object], None]] = {
@@ -278,4 +282,5 @@ _BY_KIND: dict[str, Callable[[Object], None]] = {
     "NetworkPolicy": _network_policy,
     "Node": _node,
     "LimitRange": _limit_range,
+    "ResourceQuota": _quota,
 }

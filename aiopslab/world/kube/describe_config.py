@@ -36,7 +36,7 @@ def node(page: Page, obj: Object, api: ApiServer, now: float) -> None:
     conditions(page, status.get("conditions"), names)
     page.line(0, "Addresses:")
     for address in status.get("addresses") or ():
-        page.field(1, address["type"], address["address"])
+        page.field(1, address.get("type", ""), address.get("address", ""))
     for key in ("capacity", "allocatable"):
         page.line(0, f"{key.capitalize()}:")
         for name, value in sorted((status.get(key) or {}).items()):

@@ -37,6 +37,9 @@ def _selects_template(spec: Object, path: str, kind: str) -> list[Cause]:
     selector = spec.get("selector")
     if selector is None:
         return []
+    expressions = selector.get("matchExpressions") or ()
+    if not all(e.get("key") and e.get("operator") for e in expressions):
+        return []  # reported as missing fields
     requirements = selectors.from_object(selector)
     if not requirements:
         words = f"empty selector is invalid for {kind}"

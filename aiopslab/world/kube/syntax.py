@@ -75,10 +75,8 @@ def check_enum(value: Any, allowed: tuple[str, ...], path: str) -> list[Cause]:
 # -- metadata -------------------------------------------------------------------------------------
 
 
-def check_metadata(kind: Kind, obj: Object) -> list[Cause]:
-    """Check name, labels and annotation keys of an object."""
-    metadata = obj["metadata"]
-    name = metadata["name"]
+def check_name(kind: Kind, name: str) -> list[Cause]:
+    """Check the form of an object's name, which depends on its kind."""
     causes = []
     if kind.kind == "Service":
         form, words, limit = _DNS_1035, _DNS_1035_WORDS, 63
@@ -91,7 +89,7 @@ def check_metadata(kind: Kind, obj: Object) -> list[Cause]:
             causes.append(wrong("metadata.name", name, f"must be no more than {limit} characters"))
         elif not form.match(name):
             causes.append(wrong("metadata.name", name, words))
-    return causes + check_object_meta(metadata, "metadata")
+    return causes
 
 
 def check_object_meta(metadata: Object, path: str) -> list[Cause]:

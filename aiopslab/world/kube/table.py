@@ -92,7 +92,8 @@ def _last_schedule(obj: Object, now: float) -> str:
 
 
 def _event_object(event: Object) -> str:
-    return f"{event['involvedObject']['kind'].lower()}/{event['involvedObject']['name']}"
+    involved = event["involvedObject"]
+    return f"{involved.get('kind', '').lower()}/{involved.get('name', '')}"
 
 
 def _event_source(event: Object) -> str:

@@ -154,8 +154,8 @@ def node_roles(node: Object) -> str:
 def node_address(node: Object, type_: str) -> str:
     """Print a node's address of one type."""
     for address in dig(node, "status", "addresses", default=()):
-        if address["type"] == type_:
-            return str(address["address"])
+        if address.get("type") == type_:
+            return str(address.get("address"))
     return NONE
 
 

@@ -19,10 +19,9 @@ from aiopslab.world.kube.schema import KEY_DEFAULTS, Field, Message, message
 
 def check(kind: Kind, obj: Object) -> list[Cause]:
     """Return everything that makes a decoded object unacceptable; empty if nothing does."""
-    causes = syntax.check_metadata(kind, obj)
+    causes = syntax.check_name(kind, obj["metadata"]["name"])
     for name, field in message(kind.schema).fields.items():
-        # status is written by the cluster, metadata has its own rules
-        if name in obj and name not in ("metadata", "status"):
+        if name in obj and name != "status":  # which the cluster writes
             _walk(obj[name], field, name, causes)
     causes += _missing(obj, message(kind.schema), "")
     rule = rules.RULES.get(kind.schema)
