@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterator
 from itertools import pairwise
-from statistics import fmean, pstdev
+from statistics import fmean, median
 
 from .clues import Clue, undo
 from .objects import Row, labels, template_change
@@ -46,16 +46,18 @@ def signal_clues(seen: Survey) -> Iterator[Clue]:
 
 
 def shift(series: Row) -> tuple[float, float, float]:
-    """Return (first minutes' mean, last minutes' mean, z-score of the latter).
+    """Return (what the first minutes were like, the last minutes' mean, robust z-score).
 
-    The first ten points (five minutes) are the reference; the last four are now.
+    The median of the first ten points (five minutes) is the reference, so that start-up does not
+    count; the last four points are now. The spread is 1.48 times the median absolute deviation.
     """
     values = [v for _, v in series["points"] if v is not None and math.isfinite(v)]
     if len(values) < 8:
         return 0.0, values[-1] if values else 0.0, 0.0
     first, last = values[: min(10, len(values) // 2)], values[-4:]
-    before, now = fmean(first), fmean(last)
-    spread = max(pstdev(first), 0.05 * abs(before), 1e-6)
+    before, now = median(first), fmean(last)
+    deviation = 1.48 * median(abs(v - before) for v in first)
+    spread = max(deviation, 0.05 * abs(before), 1e-6)
     return before, now, (now - before) / spread
 
 
@@ -98,7 +100,7 @@ def _releases(seen: Survey) -> Iterator[Clue]:
         growth = _growth(rate.get(name))
         sources = ("changes", "errors", "p95")
         if errors > 0.02:
-            weight = 2.0 + (2.0 if seen.error_origins.get(name) else 0.0)
+            weight = 4.0 if seen.error_origins.get(name) else 1.0
             why = f"{name}: {errors:.1%} of requests fail since its rollout"
             yield Clue(name, "errors_in_release", weight, why, sources, undo(name))
         more_cpu = _growth(cpu.get(name)) / max(growth, 0.2)
@@ -123,7 +125,7 @@ def _throttling(seen: Survey) -> Iterator[Clue]:
     for name, (before, now, _) in sorted(_per_component(seen, "throttled").items()):
         if now > 0.4 and now > 2.0 * before:
             why = f"{name} is throttled in {now:.0%} of its periods (before {before:.0%})"
-            yield Clue(name, "cpu_limit_too_low", 2.0, why, ("throttled",))
+            yield Clue(name, "cpu_limit_too_low", 1.2, why, ("throttled",))
 
 
 def _caches(seen: Survey) -> Iterator[Clue]:

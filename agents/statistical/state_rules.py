@@ -15,6 +15,7 @@ from .objects import Row, labels, ports, quantity, selects, template_change
 from .survey import Survey
 
 _DIFF = re.compile(r"^data\.(?P<key>[A-Z0-9_]+): (?P<old>.*) -> (?P<new>.*)$")
+_ABSENT = ("(none)", "(absent)", "null")
 _SCALED = re.compile(r"^scale (?P<name>\S+): (?P<old>\d+) -> (?P<new>\d+)$")
 
 
@@ -165,18 +166,14 @@ def _config_changes(seen: Survey) -> Iterator[Clue]:
 
 def _value(name: str, key: str, old: str, new: str) -> Iterator[Clue]:
     """Judge one changed value of a ConfigMap."""
-    try:
-        before = json.loads(old)
-    except ValueError:
-        before = old
-    back = json.dumps({"data": {key: str(before)}})
+    back = json.dumps({"data": {key: old.strip("'\"")}})
     patch = {"kind": "ConfigMap", "name": f"{name}-config", "patch": back, "type": "merge"}
     repair = (("k8s_patch", patch), restart(name))
     why = f"{name}: {key} changed {old} -> {new}"
     sources = ("changes", "ConfigMap")
-    if old in ("(absent)", "null", "None", "(none)"):
+    if old in _ABSENT:
         yield Clue(name, "config_value_wrong", 0.5, why, sources)
-    elif new in ("(absent)", "null", "None", "(none)"):
+    elif new in _ABSENT:
         yield Clue(name, "missing_configuration", 4.0, why, sources, repair)
     elif key.endswith("_POOL_SIZE") and _lower(old, new):
         yield Clue(name, "connection_pool_too_small", 4.0, why, sources, repair)
@@ -254,4 +251,4 @@ def _lower(old: str | None, new: str | None) -> bool:
         return False
     if old is None:
         return True
-    return quantity(new.strip('"')) < quantity(old.strip('"'))
+    return quantity(new.strip("'\"")) < quantity(old.strip("'\""))
