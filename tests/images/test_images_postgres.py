@@ -212,6 +212,18 @@ def test_terminating_a_backend_frees_what_it_held(server: Server) -> None:
     server.bench.do(scenario())
 
 
+def test_slow_statements_are_logged_with_their_duration(server: Server) -> None:
+    server.psql("ALTER SYSTEM SET log_min_duration_statement = '2ms'; SELECT pg_reload_conf()")
+
+    async def scenario() -> None:
+        connection = await server.dial()
+        for _ in range(5):
+            await server.run(connection, "book", price="1", hotel="7")
+
+    server.bench.do(scenario())
+    assert "ms  statement: UPDATE rates SET price = $1 WHERE hotel_id = $2" in server.log()
+
+
 def test_statement_timeout_cancels(server: Server) -> None:
     async def scenario() -> Rows | PgError:
         holder, waiter = await server.dial(), await server.dial()

@@ -133,7 +133,7 @@ def _administer(db: Database, session: Session, name: str, args: list[Value]) ->
             return _signal(db, session, pid, terminate=name == "pg_terminate_backend")
         case "pg_reload_conf", []:
             require_superuser(session, "permission denied for function pg_reload_conf")
-            reload_settings(db)
+            db.reload()
             return True
         case "pg_sleep", [_]:
             raise SqlFailure(PgError("0A000", "pg_sleep() is disabled on this server"))
@@ -149,14 +149,6 @@ def _signal(db: Database, session: Session, pid: int, *, terminate: bool) -> boo
         raise SqlFailure(PgError("42501", f"permission denied to {verb}"))
     target.stop(ADMIN_SHUTDOWN if terminate else CANCELED)
     return True
-
-
-def reload_settings(db: Database) -> None:
-    """Apply ``postgresql.auto.conf`` to settings that do not need a restart."""
-    for name, value in (db.base | db.cluster.overrides).items():
-        if SETTINGS[name].context not in ("postmaster", "internal"):
-            db.settings[name] = value
-    db.log(1, "LOG", "received SIGHUP, reloading configuration files")
 
 
 def known_setting(name: str) -> str:

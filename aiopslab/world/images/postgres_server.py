@@ -8,6 +8,7 @@ start, crash, shutdown, metrics), the wire (``messages``).
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ from aiopslab.world.images.postgres_sessions import (
     Sessions,
     State,
 )
-from aiopslab.world.images.postgres_settings import seconds, size
+from aiopslab.world.images.postgres_settings import SETTINGS, seconds, size
 from aiopslab.world.images.postgres_storage import DiskFull, Storage
 from aiopslab.world.images.postgres_values import timestamp
 
@@ -86,6 +87,7 @@ class Database:
         self.statistics = Statistics()
         self.panic: asyncio.Future[str] = self.loop.create_future()
         """Set to the reason when the server must crash."""
+        self._slow_s = _slow_s(self.settings)
         self._run_text = run_text
         self._costs = box.streams("postgres", "cost")
         self._waits = box.streams("postgres", "io")
@@ -163,6 +165,10 @@ class Database:
             session.task, session.interrupt, session.waiting_for = None, None, ""
             if timer is not None:
                 timer.cancel()
+        duration = self.loop.time() - now
+        if duration >= self._slow_s:
+            text = f"duration: {duration * 1000.0:.3f} ms  statement: {session.query}"
+            self.log(session.pid, "LOG", text)
         self._finish(session, answer)
         return answer
 
@@ -339,6 +345,14 @@ class Database:
         if not role.superuser and privilege not in table.acl.get(role.name, ()):
             raise SqlFailure(PgError("42501", f"permission denied for table {table.name}"))
 
+    def reload(self) -> None:
+        """Apply ``postgresql.auto.conf`` to settings that do not need a restart."""
+        for name, value in (self.base | self.cluster.overrides).items():
+            if SETTINGS[name].context not in ("postmaster", "internal"):
+                self.settings[name] = value
+        self._slow_s = _slow_s(self.settings)
+        self.log(1, "LOG", "received SIGHUP, reloading configuration files")
+
     # -- the end ----------------------------------------------------------------------------------
 
     def _panic(self) -> PgError:
@@ -371,6 +385,12 @@ class Database:
         ):
             if text:
                 self.log(pid, label, text)
+
+
+def _slow_s(settings: Mapping[str, str]) -> float:
+    """Return from which duration statements are logged."""
+    value = settings["log_min_duration_statement"]
+    return math.inf if value.startswith("-") else seconds(value)
 
 
 def _row_key(text: str, params: Mapping[str, str]) -> tuple[str, ...]:
