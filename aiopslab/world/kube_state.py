@@ -102,14 +102,7 @@ def _pod(pod: Object) -> Iterator[Sample]:
             for state in ("true", "false", "unknown"):
                 held = float(item["status"].lower() == state)
                 yield metric[item["type"]], base | {"condition": state}, held
-    for container in spec.get("containers") or ():
-        labels = base | {"container": container["name"], "node": node}
-        for kind in ("requests", "limits"):
-            for resource, amount in (dig(container, "resources", kind) or {}).items():
-                unit = {"cpu": "core"}.get(resource, "byte")
-                extra = {"resource": resource, "unit": unit}
-                metric_name = f"kube_pod_container_resource_{kind}"
-                yield metric_name, labels | extra, parse_quantity(amount)
+    yield from _resources(spec, base | {"node": node})
     for item in status.get("containerStatuses") or ():
         yield from _container(item, base | {"container": item["name"]})
     for item in status.get("initContainerStatuses") or ():
@@ -122,6 +115,17 @@ def _pod(pod: Object) -> Iterator[Sample]:
         if reason := dig(item, "state", "waiting", "reason"):
             metric_name = "kube_pod_init_container_status_waiting_reason"
             yield metric_name, labels | {"reason": reason}, 1.0
+
+
+def _resources(spec: Object, base: dict[str, str]) -> Iterator[Sample]:
+    for container in spec.get("containers") or ():
+        labels = base | {"container": container["name"]}
+        for kind in ("requests", "limits"):
+            for resource, amount in (dig(container, "resources", kind) or {}).items():
+                unit = {"cpu": "core"}.get(resource, "byte")
+                extra = {"resource": resource, "unit": unit}
+                metric_name = f"kube_pod_container_resource_{kind}"
+                yield metric_name, labels | extra, parse_quantity(amount)
 
 
 def _container(status: Object, labels: dict[str, str]) -> Iterator[Sample]:

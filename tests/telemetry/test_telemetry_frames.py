@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import duckdb
@@ -93,3 +94,21 @@ def test_parquet_files_can_be_queried(tmp_path: Path) -> None:
 
 def test_an_empty_store_can_be_written(tmp_path: Path) -> None:
     assert [p.name for p in Store().write_parquet(tmp_path)] == [f"{s}.parquet" for s in SIGNALS]
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_reads_and_extends_the_store_on_its_own(tmp_path: Path) -> None:
+    store = filled()
+    store.frame("spans")
+    child = os.fork()
+    if child == 0:
+        found = 0
+        try:
+            store.log(99.0, "rate", "hotel", "rate-1", "app", "INFO", "in the child", 0, 0)
+            store.write_parquet(tmp_path)
+            found = store.logs.search(contains="child", start=0, end=100, limit=5)[1]
+        finally:
+            os._exit(0 if found == 1 else 1)  # never back into the test runner
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert (tmp_path / "logs.parquet").is_file()
+    assert store.logs.search(contains="child", start=0, end=100, limit=5)[1] == 0
