@@ -80,7 +80,8 @@ class ServiceClient:
         self._instruments = Instruments(host.telemetry)
         self._retried = self._instruments.retries(target)
         self._breaker = Breaker(policy.breaker_errors, policy.breaker_open_s)
-        self._instruments.breaker(target, lambda: self._breaker.state)
+        if policy.breaker_errors:
+            self._instruments.breaker(target, lambda: self._breaker.state)
         self._instruments.pool("http_client", target, self._http.stats)
 
     def stats(self) -> PoolStats:
