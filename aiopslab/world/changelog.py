@@ -13,8 +13,8 @@ from typing import Any
 
 from aiopslab.models.app import App
 from aiopslab.models.signal import Change
-from aiopslab.world.kube.journal import AuditEntry
 from aiopslab.world.kube.difference import difference
+from aiopslab.world.kube.journal import AuditEntry
 from aiopslab.world.kube.objects import Object
 
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
