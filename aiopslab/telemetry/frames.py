@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aiopslab.models.signal import Alert, Change, Event
+from aiopslab.telemetry.logs import SEVERITIES
 from aiopslab.telemetry.samples import NAME
 
 if TYPE_CHECKING:
@@ -81,8 +83,6 @@ def _spans(store: Store) -> pd.DataFrame:
 
 
 def _logs(store: Store) -> pd.DataFrame:
-    from aiopslab.telemetry.logs import SEVERITIES  # noqa: PLC0415 - see store
-
     table = store.logs
     c, names = table.columns(), table.strings.decoded()
     return _frame(
@@ -117,20 +117,14 @@ def _samples(store: Store) -> pd.DataFrame:
 
 
 def _events(store: Store) -> pd.DataFrame:
-    from aiopslab.models.signal import Event  # noqa: PLC0415 - see store
-
     return _records(list(Event.model_fields), [e.model_dump() for e in store.event_records()])
 
 
 def _changes(store: Store) -> pd.DataFrame:
-    from aiopslab.models.signal import Change  # noqa: PLC0415 - see store
-
     return _records(list(Change.model_fields), [c.model_dump() for c in store.changes()])
 
 
 def _alerts(store: Store) -> pd.DataFrame:
-    from aiopslab.models.signal import Alert  # noqa: PLC0415 - see store
-
     rows = []
     for time, alert in store.alert_transitions():
         row = alert.model_dump()
