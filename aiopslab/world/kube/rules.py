@@ -2,9 +2,8 @@
 
 ``RULES`` maps a schema message to the function that checks it wherever it occurs, so a container
 is held to the same rules in a Pod and in a CronJob's template. ``ENUMS`` lists fields with a
-closed set of values. Workload specs are in ``rules_workloads``, forms of
-names in ``syntax``. Neighbours: ``validation`` walks objects and calls these; ``immutability``
-compares versions.
+closed set of values. Workload specs are in ``rules_workloads``, forms of names in ``syntax``.
+Neighbours: ``validation`` walks objects and calls these; ``immutability`` compares versions.
 """
 
 from __future__ import annotations
