@@ -124,6 +124,11 @@ def command(
 
     Args:
         targets: Suites (core@0.1), incidents, problems, globs, or paths of incident files.
+        what: Which problems.
+        who: Which agent.
+        where: Which environment.
+        limits: Budgets of one trial.
+        how: Execution and output.
     """
     import asyncio
 
@@ -218,6 +223,7 @@ def _pair(text: str) -> tuple[str, Any]:
 
 
 def cores() -> int:
+    """Return the cores this process may use."""
     import os
 
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1

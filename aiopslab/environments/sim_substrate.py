@@ -5,8 +5,6 @@ from __future__ import annotations
 from aiopslab.environments.bridge import Bridge
 from aiopslab.errors import InfraError
 from aiopslab.models.signal import Change
-from aiopslab.services.protocols import CacheError
-from aiopslab.world.images.postgres_expressions import SqlFailure
 from aiopslab.world.world import World
 
 FOREIGN = "lost+found/core.dump"
@@ -37,11 +35,7 @@ class SimSubstrate:
         self._world.nodes[node].neighbour(name, threads=threads, memory=memory)
 
     async def store_admin(self, store: str, command: str) -> str:
-        program = self._world.store_program(store)
-        try:
-            return await self._bridge.enter(program.admin(command))
-        except (SqlFailure, CacheError) as error:
-            raise InfraError("inject", f"{command!r} on {store}: {error}") from error
+        return await self._bridge.enter(self._world.registry.admin(store, command))
 
     async def fill_disk(self, store: str, share: float) -> None:
         for (namespace, claim), volume in self._world.claims.items():

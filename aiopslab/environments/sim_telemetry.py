@@ -141,5 +141,4 @@ class SimTelemetry:
         return self._store.frame(signal)
 
     async def write_parquet(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
         self._store.write_parquet(directory)

@@ -25,7 +25,7 @@ class Undersized(Fault):
     class Params(Model):
         """Parameters."""
 
-        kibibytes: int = 1100
+        kibibytes: int = 1400
         """The new ``maxmemory``."""
 
     params: Params

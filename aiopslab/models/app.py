@@ -409,15 +409,23 @@ class App(Model):
         return sorted([*self.services, *self.stores])
 
 
-def call_targets(steps: list[Step]) -> tuple[list[str], set[Literal["db", "cache"]]]:
-    """Collect what steps reach, at any depth: calls (``service METHOD /path``) and store roles."""
+def call_targets(
+    steps: list[Step], *, needed: bool = False
+) -> tuple[list[str], set[Literal["db", "cache"]]]:
+    """Collect what steps reach, at any depth: calls (``service METHOD /path``) and store roles.
+
+    Args:
+        steps: Of an endpoint.
+        needed: Leave out calls that a request does without.
+    """
     calls: list[str] = []
     roles: set[Literal["db", "cache"]] = set()
     for step in steps:
         inner: list[Step] = []
         match step:
-            case CallStep(call=call):
-                calls.append(call)
+            case CallStep(call=call, optional=optional):
+                if not (needed and optional):
+                    calls.append(call)
             case ParallelStep(parallel=inner) | WhenStep(then=inner):
                 pass
             case CacheStep(cache=access):
@@ -427,7 +435,7 @@ def call_targets(steps: list[Step]) -> tuple[list[str], set[Literal["db", "cache
                 roles.add("db")
             case _:
                 pass
-        deeper, more = call_targets(inner)
+        deeper, more = call_targets(inner, needed=needed)
         calls += deeper
         roles |= more
     return calls, roles

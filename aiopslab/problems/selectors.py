@@ -1,6 +1,7 @@
 """Which components of an app a selector of an incident file means.
 
-Keys: ``kind`` (service, store, node), ``journey`` (on its call path), ``entry`` (users reach it),
+Keys: ``kind`` (service, store, node), ``journey`` (its requests need it; ``any``
+for some journey), ``entry`` (users reach it),
 ``replicas_min``, ``replicas_max``, ``language``, ``uses`` (db, cache), ``name`` (one or a list),
 ``not`` (one or a list).
 """
@@ -20,7 +21,10 @@ def components(app: App) -> list[str]:
 
 
 def journey_path(app: App, journey: str) -> set[str]:
-    """Return the services and stores that serve a journey's requests, the entry included."""
+    """Return the services and stores that a journey's requests need, the entry included.
+
+    Calls that a service does without (``optional``) are not followed.
+    """
     spec = app.journeys[journey]
     found = {spec.entry}
     frontier = [f"{spec.entry} {s.request}" for s in spec.steps]
@@ -35,7 +39,7 @@ def journey_path(app: App, journey: str) -> set[str]:
         if service is None:
             continue
         found.add(name)
-        calls, roles = call_targets(service.endpoints.get(endpoint, []))
+        calls, roles = call_targets(service.endpoints.get(endpoint, []), needed=True)
         frontier += calls
         found |= {service.uses[r] for r in roles if r in service.uses}
     return found
@@ -78,13 +82,18 @@ def _service(test: Callable[[Service, Any], bool]) -> Callable[[App, str, Any], 
     return apply
 
 
+def _journey(app: App, component: str, want: Any) -> bool:
+    journeys = sorted(app.journeys) if want == "any" else [want]
+    return any(component in journey_path(app, j) for j in journeys)
+
+
 def _entry(app: App, component: str, want: Any) -> bool:
     return (component in {j.entry for j in app.journeys.values()}) == bool(want)
 
 
 _TESTS: dict[str, Callable[[App, str, Any], bool]] = {
     "kind": _kind,
-    "journey": lambda app, c, want: c in journey_path(app, want),
+    "journey": _journey,
     "entry": _entry,
     "replicas_min": _service(lambda s, want: s.replicas >= want),
     "replicas_max": _service(lambda s, want: s.replicas <= want),

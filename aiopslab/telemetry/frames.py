@@ -43,13 +43,14 @@ def frame(store: Store, signal: str) -> pd.DataFrame:
 
 
 def write_parquet(store: Store, directory: Path) -> list[Path]:
-    """Write ``<signal>.parquet`` for every signal into an existing directory.
+    """Write ``<signal>.parquet`` for every signal into a directory, made if needed.
 
     The files depend on the content alone: one thread, fixed row groups and compression, no times.
     """
     import duckdb  # noqa: PLC0415 - slow to import, needed at the end of a trial only
 
     written = []
+    directory.mkdir(parents=True, exist_ok=True)
     with duckdb.connect(":memory:", config={"threads": 1}) as connection:
         for signal in SIGNALS:
             path = directory / f"{signal}.parquet"

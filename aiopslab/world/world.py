@@ -8,9 +8,7 @@ here: what may be asked of a world from outside (``environments.sim``).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
 
-from aiopslab.errors import InfraError
 from aiopslab.load.generator import Generator
 from aiopslab.load.slis import Slis
 from aiopslab.models.app import App
@@ -23,6 +21,7 @@ from aiopslab.world.clock import VirtualLoop
 from aiopslab.world.container import Container
 from aiopslab.world.disk import Volume
 from aiopslab.world.images.registry import Registry
+from aiopslab.world.images.shell import shell
 from aiopslab.world.kube.api import ApiServer
 from aiopslab.world.kube.controllers.manager import ControllerManager
 from aiopslab.world.kube.errors import ApiError, not_found
@@ -37,19 +36,6 @@ from aiopslab.world.users import Users
 
 DEPLOYER = "ci-pipeline"
 """Who applies the app's manifests."""
-
-
-@runtime_checkable
-class StoreProgram(Protocol):
-    """What an operator of a data store can do beside it."""
-
-    async def admin(self, command: str) -> str:
-        """Run SQL or a cache command as the operator; return what the client would print."""
-        ...
-
-    def rows(self) -> dict[str, int]:
-        """Return rows by table; empty for a cache."""
-        ...
 
 
 class World:
@@ -105,6 +91,7 @@ class World:
             self.store,
             recorder=self.recorder,
             claims=self.claims,
+            shell=shell,
             pod_prefix=f"198.19.{index}",
         )
 
@@ -157,15 +144,3 @@ class World:
         """Iterate over (pod, container) of everything that runs, by node."""
         for kubelet in self.kubelets.values():
             yield from kubelet.boxes()
-
-    def store_program(self, store: str) -> StoreProgram:
-        """Return the running program of a data store.
-
-        Raises:
-            InfraError: It is not running.
-        """
-        for _, box in self.boxes():
-            program = box.program
-            if box.pod.component == store and isinstance(program, StoreProgram):
-                return program
-        raise InfraError("world", f"store {store!r} is not running")
