@@ -199,11 +199,17 @@ def _class(module: ModuleType, name: str) -> Callable[..., Any]:
 
 def _folder_module(folder: Path, stem: str) -> ModuleType:
     """Import a module of an agent's folder as part of a package, so that siblings import."""
-    package = f"_aiopslab_agent_{folder.resolve().name.replace('-', '_')}"
-    if package not in sys.modules:
+    home = str(folder.resolve())
+    package = f"_aiopslab_agent_{Path(home).name.replace('-', '_')}"
+    loaded = sys.modules.get(package)
+    if loaded is None or list(loaded.__path__) != [home]:
+        # Another folder of this name may have been loaded before; its modules are not ours.
+        for name in [n for n in sys.modules if n == package or n.startswith(f"{package}.")]:
+            del sys.modules[name]
         parent = ModuleType(package)
-        parent.__path__ = [str(folder.resolve())]
+        parent.__path__ = [home]
         sys.modules[package] = parent
+        importlib.invalidate_caches()
     return importlib.import_module(f"{package}.{stem}")
 
 

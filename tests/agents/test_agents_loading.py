@@ -74,6 +74,13 @@ def test_users_content_hides_ours_by_name(tmp_path: Path, monkeypatch: pytest.Mo
     assert load("statistical").spec.summary == "Mine."
 
 
+def test_folders_of_one_name_are_not_confused(tmp_path: Path) -> None:
+    first = agent_folder(tmp_path / "a" / "twin", CODE)
+    second = agent_folder(tmp_path / "b" / "twin", CODE.replace("depth=3", "depth=8"))
+    assert load(str(first)).build().depth == 3  # type: ignore[attr-defined]
+    assert load(str(second)).build().depth == 8  # type: ignore[attr-defined]
+
+
 def test_an_agent_is_loaded_from_a_file_and_from_a_module(tmp_path: Path) -> None:
     path = tmp_path / "solo.py"
     path.write_text(CODE, encoding="utf-8")
