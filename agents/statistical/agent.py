@@ -57,7 +57,7 @@ class Statistical:
             if len(done) >= self._repairs or (done and suspect.probability < 0.02):
                 break
             calls = await repair_calls(trial, seen, suspect)
-            if not calls:
+            if not calls or not _steps_left(trial, len(calls) + 2):
                 continue
             trial.note(f"repairing {suspect.component}: {suspect.cause} ({suspect.why})")
             results = [await trial.call(tool, **arguments) for tool, arguments in calls]
@@ -90,14 +90,20 @@ def anomaly(seen: Survey, suspects: list[Suspect]) -> float:
 
 
 async def _quiet(trial: TrialHandle) -> bool:
-    """Wait until no alert fires, at most six minutes."""
-    await trial.call("wait", seconds=60, reason="the repair takes effect")
-    for _ in range(10):
+    """Wait until no alert fires, at most six minutes or as long as steps are left."""
+    for _ in range(6):
+        if not _steps_left(trial, 2):
+            return False
+        await trial.call("wait", seconds=60, reason="the repair takes effect")
         seen = await trial.call("alerts")
         if not any(alert["state"] == "firing" for alert in seen.data or []):
             return True
-        await trial.call("wait", seconds=30, reason="alerts still fire")
     return False
+
+
+def _steps_left(trial: TrialHandle, wanted: int) -> bool:
+    """Say whether so many calls can be made before the one that submits."""
+    return trial.budget.steps is None or trial.budget.steps > wanted
 
 
 def _candidates(suspects: list[Suspect]) -> list[dict[str, Any]]:

@@ -260,3 +260,15 @@ def test_it_repairs_the_likeliest_suspect_and_stops_when_alerts_clear() -> None:
     assert acted == [("k8s_scale", {"name": "web", "replicas": 1})]
     assert "scaled_to_zero" in trial.submitted["summary"]
     assert trial.submitted["confidence"] > 0.5
+
+
+def test_it_submits_before_its_steps_are_used_up() -> None:
+    answers: Any = {
+        "alerts": (True, "", [{"state": "firing", "name": "X", "labels": {}}]),
+        "services": (True, "", [{"component": "web", "kind": "Deployment"}]),
+        "k8s_get": [(True, "", [workload("web", replicas=0)]), (True, "", [])],
+    }
+    trial = FakeTrial("mitigation", answers, steps=36)
+    asyncio.run(load("statistical").build().run(trial))
+    assert trial.calls[-1][0] == "submit"
+    assert trial.submitted["confidence"] < 0.5
