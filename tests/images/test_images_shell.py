@@ -7,6 +7,8 @@ from conftest import Bench
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aiopslab.errors import InfraError
+from aiopslab.services.catalogue import load_app
 from aiopslab.services.protocols import Request, Response
 from aiopslab.world.container import Container
 from aiopslab.world.disk import Volume
@@ -161,6 +163,37 @@ def test_busybox_logs_and_ends_with_the_commands_code(bench: Bench) -> None:
     assert job.exit is not None
     assert (job.exit.code, job.exit.reason) == (1, "Error")
     assert [line for _, line in job.log_lines()] == ["one"]
+
+
+def test_the_registry_of_an_app_has_releases_and_stores() -> None:
+    app = load_app("hotel")
+    registry = Registry.for_app(app)
+    for service in app.services.values():
+        for version in (service.image.version, *service.releases):
+            assert registry.resolve(f"{service.image.name}:{version}") is not None
+        assert registry.resolve(f"{service.image.name}:0.0.0") is None
+    for declared in app.stores.values():
+        assert registry.resolve(declared.image.ref) is not None
+
+
+def test_the_operator_is_told_when_a_store_does_not_run(bench: Bench) -> None:
+    registry = Registry()
+    with pytest.raises(InfraError, match="has not been started"):
+        bench.do(registry.admin("rate-postgres", "SELECT 1"))
+
+
+def test_a_store_image_is_the_store_its_pod_belongs_to(bench: Bench) -> None:
+    registry = Registry.for_app(load_app("hotel"))
+    factory = registry.resolve("postgres:17.5")
+    assert factory is not None
+    bench.run("user-postgres", factory())
+    bench.pass_time(10.0)
+    assert registry.rows()["table:user-postgres/customers"] == 50_000
+    assert "REVOKE" in bench.do(
+        registry.admin("user-postgres", 'REVOKE SELECT ON customers FROM "user"')
+    )
+    with pytest.raises(InfraError, match="does not exist"):
+        bench.do(registry.admin("user-postgres", "SELECT * FROM nope"))
 
 
 def test_the_registry_knows_what_was_published() -> None:

@@ -166,53 +166,70 @@ def split(script: str) -> list[str]:
     return found
 
 
+_LISTS = {
+    "l": (
+        "List of databases",
+        'SELECT datname AS "Name", \'postgres\' AS "Owner", \'UTF8\' AS "Encoding" '
+        "FROM pg_database ORDER BY 1",
+    ),
+    "du": (
+        "List of roles",
+        'SELECT rolname AS "Role name", rolsuper AS "Superuser", rolcanlogin AS "Can login", '
+        'rolconnlimit AS "Connection limit" FROM pg_roles ORDER BY 1',
+    ),
+    "dt": (
+        "List of relations",
+        'SELECT schemaname AS "Schema", tablename AS "Name", \'table\' AS "Type", '
+        'tableowner AS "Owner" FROM pg_tables ORDER BY 2',
+    ),
+    "di": (
+        "List of relations",
+        'SELECT schemaname AS "Schema", indexname AS "Name", tablename AS "Table" '
+        "FROM pg_indexes ORDER BY 2",
+    ),
+}
+"""Backslash commands without argument: title and query."""
+
+
 def _meta(command: str, options: Options, out: list[str], err: list[str]) -> tuple[str, str] | None:
     """Translate a backslash command into (title, SQL), or do it here and return None."""
     word, _, rest = command[1:].partition(" ")
     name = rest.strip().rstrip(";").removeprefix("public.")
-    match word.rstrip("+S"):
-        case "l":
-            sql = 'SELECT datname AS "Name", \'postgres\' AS "Owner", \'UTF8\' AS "Encoding"'
-            return "List of databases", f"{sql} FROM pg_database ORDER BY 1"
-        case "du" | "dg":
-            sql = ('SELECT rolname AS "Role name", rolsuper AS "Superuser", '
-                   'rolcanlogin AS "Can login", rolconnlimit AS "Connection limit" '
-                   "FROM pg_roles ORDER BY 1")  # fmt: skip
-            return "List of roles", sql
-        case "dt":
-            sql = ("SELECT schemaname AS \"Schema\", tablename AS \"Name\", 'table' AS \"Type\", "
-                   'tableowner AS "Owner" FROM pg_tables ORDER BY 2')  # fmt: skip
-            return "List of relations", sql
-        case "di":
-            sql = ('SELECT schemaname AS "Schema", indexname AS "Name", tablename AS "Table" '
-                   "FROM pg_indexes ORDER BY 2")  # fmt: skip
-            return "List of relations", sql
-        case "dp" | "z":
+    word = {"dg": "du", "z": "dp"}.get(word.rstrip("+S"), word.rstrip("+S"))
+    if word == "d" and not name:
+        word = "dt"
+    if word in _LISTS:
+        return _LISTS[word]
+    match word:
+        case "dp":
             where = f" WHERE table_name = '{name}'" if name else ""
-            sql = ('SELECT table_schema AS "Schema", table_name AS "Name", grantee AS "Grantee", '
-                   'string_agg(privilege_type) AS "Access privileges" '
-                   f"FROM information_schema.role_table_grants{where} "
-                   "GROUP BY table_schema, table_name, grantee ORDER BY 2, 3")  # fmt: skip
-            return "Access privileges", sql
-        case "d" if name:
-            sql = ('SELECT column_name AS "Column", data_type AS "Type", is_nullable AS "Nullable" '
-                   f"FROM information_schema.columns WHERE table_name = '{name}' "
-                   "ORDER BY ordinal_position")  # fmt: skip
-            return f'Table "public.{name}"', sql
+            return "Access privileges", (
+                'SELECT table_schema AS "Schema", table_name AS "Name", grantee AS "Grantee", '
+                'string_agg(privilege_type) AS "Access privileges" '
+                f"FROM information_schema.role_table_grants{where} "
+                "GROUP BY table_schema, table_name, grantee ORDER BY 2, 3"
+            )
         case "d":
-            return _meta("\\dt", options, out, err)
+            return f'Table "public.{name}"', (
+                'SELECT column_name AS "Column", data_type AS "Type", is_nullable AS "Nullable" '
+                f"FROM information_schema.columns WHERE table_name = '{name}' "
+                "ORDER BY ordinal_position"
+            )
         case "x":
             options.expanded = not options.expanded
             out.append(f"Expanded display is {'on' if options.expanded else 'off'}.\n")
         case "conninfo":
-            via = f'on host "{options.host}" ' if options.host else "via socket in "
-            place = "" if options.host else '"/var/run/postgresql" '
-            out.append(
-                f'You are connected to database "{options.database}" as user "{options.user}" '
-                f'{via}{place}at port "{options.port}".\n'
-            )
+            out.append(_conninfo(options))
         case "q" | "timing" | "pset" | "set":
             pass
         case _:
             err.append(f"invalid command \\{word}\nTry \\? for help.\n")
     return None
+
+
+def _conninfo(options: Options) -> str:
+    via = f'on host "{options.host}"' if options.host else 'via socket in "/var/run/postgresql"'
+    return (
+        f'You are connected to database "{options.database}" as user "{options.user}" '
+        f'{via} at port "{options.port}".\n'
+    )

@@ -111,11 +111,8 @@ class Sessions:
     ) -> Session:
         """Open a session.
 
-        Args:
-            startup: What the client sent.
-            address: Its IP address; None over the local socket, where nobody needs a password.
-            port: Its port.
-            disconnect: Closes its connection.
+        ``address`` None is the local socket, where nobody needs a password; ``disconnect``
+        closes the client's connection.
 
         Raises:
             SqlFailure: FATAL 53300, 28P01, 28000, 3D000 or 42501.

@@ -16,6 +16,7 @@ from aiopslab.services.protocols import (
     Response,
     TlsError,
 )
+from aiopslab.world.connection import Connection
 from aiopslab.world.container import Container, ExecResult
 
 Run = Callable[[Container, Sequence[str], str], Awaitable[ExecResult]]
@@ -171,13 +172,27 @@ async def _fetch(box: Container, method: str, options: _Curl) -> _Fetched:
     fetched.connect_s = loop.time() - started
     fetched.address = connection.address
     fetched.log.append(f"* Connected to {host} ({connection.address}) port {port}")
+    await _exchange(connection, method, url, options, fetched, limit - fetched.connect_s)
+    fetched.seconds = loop.time() - started
+    return fetched
+
+
+async def _exchange(
+    connection: Connection,
+    method: str,
+    url: urllib.parse.SplitResult,
+    options: _Curl,
+    fetched: _Fetched,
+    patience_s: float,
+) -> None:
+    """Send the request over a connection and note what came back."""
     path = url.path or "/"
     query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
     query |= dict(urllib.parse.parse_qsl(options.data, keep_blank_values=True))
-    fetched.log += [f"> {method} {path} HTTP/1.1", f"> Host: {host}:{port}", ">"]
+    fetched.log += [f"> {method} {path} HTTP/1.1", f"> Host: {url.netloc}", ">"]
     try:
         answer = await connection.call(
-            Request(method, path, query), timeout_s=max(0.001, limit - fetched.connect_s)
+            Request(method, path, query), timeout_s=max(0.001, patience_s)
         )
         if isinstance(answer, Response):
             fetched.response = answer
@@ -186,15 +201,13 @@ async def _fetch(box: Container, method: str, options: _Curl) -> _Fetched:
         else:
             fetched.code, fetched.message = 1, "Received HTTP/0.9 when not allowed"
     except RequestTimeout:
-        spent = int((loop.time() - started) * 1000)
+        spent = int((fetched.connect_s + patience_s) * 1000)
         fetched.code = 28
         fetched.message = f"Operation timed out after {spent} milliseconds with 0 bytes received"
     except NetError:
         fetched.code, fetched.message = 52, "Empty reply from server"
     finally:
         connection.close()
-    fetched.seconds = loop.time() - started
-    return fetched
 
 
 def _connect_problem(error: NetError, host: str, port: int, seconds: float) -> tuple[int, str]:

@@ -6,7 +6,6 @@ Not here: the key space (``valkey_keys``), the process around it (``valkey``).
 from __future__ import annotations
 
 import contextlib
-import contextlib
 import fnmatch
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

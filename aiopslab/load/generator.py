@@ -1,0 +1,181 @@
+"""The users: sessions that arrive on their own schedule, give up, and try again.
+
+Open loop: a slow or failing app does not slow the arrivals down. Latency counts from the
+*intended* start, retries included, so a stall is charged to every request it delayed. Outcomes go
+to ``slis``. Not here: how a request travels; that is the ``Client`` which the environment gives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping
+from typing import Protocol
+
+from aiopslab.errors import UsageError
+from aiopslab.load.arrivals import Arrivals
+from aiopslab.load.journeys import Script, Visit
+from aiopslab.load.slis import Slis
+from aiopslab.models.app import Journey, Load
+from aiopslab.seeds import Streams
+
+
+class Client(Protocol):
+    """The way from a user to the app's entry."""
+
+    async def request(
+        self, service: str, method: str, path: str, params: Mapping[str, str], *, timeout_s: float
+    ) -> int:
+        """Send one request; return the HTTP status.
+
+        Returns 0 if no answer came: refused, reset, unresolved, or not within ``timeout_s``.
+        """
+        ...
+
+
+class Generator:
+    """Offers the journeys of an app at their rates.
+
+    Args:
+        client: Carries requests.
+        loop: Its ``time()`` is unix seconds of the environment's clock.
+        streams: Drawn from below ``load/<journey>``.
+        journeys: What users do.
+        load: Shape and scale of the arrivals.
+        slis: Receives every outcome.
+        max_in_flight: Sessions at once; beyond it arrivals are dropped and counted as failed.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        loop: asyncio.AbstractEventLoop,
+        streams: Streams,
+        journeys: Mapping[str, Journey],
+        load: Load,
+        slis: Slis,
+        *,
+        max_in_flight: int = 5000,
+    ) -> None:
+        self._client = client
+        self._loop = loop
+        self._slis = slis
+        self._max_in_flight = max_in_flight
+        self._sessions: dict[asyncio.Task[None], None] = {}
+        self._running = False
+        self._sources = {
+            name: _Source(self, Script(name, journey, streams), journey, load, streams)
+            for name, journey in journeys.items()
+        }
+        self.dropped = 0
+        """Sessions that found ``max_in_flight`` others under way."""
+
+    @property
+    def in_flight(self) -> int:
+        """Sessions under way."""
+        return len(self._sessions)
+
+    def start(self) -> None:
+        """Let users arrive from now on; does nothing when they already do."""
+        if not self._running:
+            self._running = True
+            for source in self._sources.values():
+                source.schedule()
+
+    def stop(self) -> None:
+        """Let no further users arrive; sessions under way end by themselves."""
+        self._running = False
+        for source in self._sources.values():
+            source.cancel()
+
+    def scale(self, factor: float, journey: str | None = None) -> None:
+        """Set the rate of one journey, or of all, to ``factor`` times the app's default load.
+
+        Raises:
+            UsageError: No such journey, or a negative factor.
+        """
+        if not (factor >= 0.0 and math.isfinite(factor)):
+            raise UsageError(f"load factor {factor!r} is not a number >= 0")
+        if journey is not None and journey not in self._sources:
+            raise UsageError(
+                f"no journey {journey!r}", hint=f"one of: {', '.join(sorted(self._sources))}"
+            )
+        for name, source in self._sources.items():
+            if journey in (None, name):
+                source.factor = factor
+                if self._running:
+                    source.schedule()
+
+    def arrive(self, script: Script, source: _Source) -> None:
+        """Begin one session now, or count it as dropped."""
+        visits = script.session()
+        if len(self._sessions) >= self._max_in_flight:
+            self.dropped += 1
+            self._slis.record(script.name, self._loop.time(), 0.0, ok=False)
+            return
+        task = self._loop.create_task(self._play(script, source, visits))
+        self._sessions[task] = None
+        task.add_done_callback(self._sessions.pop)
+
+    async def _play(self, script: Script, source: _Source, visits: list[Visit]) -> None:
+        for visit in visits:
+            if visit.think_s:
+                await asyncio.sleep(visit.think_s)
+            start = self._loop.time()
+            ok = await self._visit(script.journey, source, visit)
+            self._slis.record(script.name, start, self._loop.time() - start, ok=ok)
+            if not ok:
+                return
+
+    async def _visit(self, journey: Journey, source: _Source, visit: Visit) -> bool:
+        """Send a request until it succeeds or the user's patience ends."""
+        for attempt in range(max(1, journey.retry.attempts)):
+            if attempt:
+                await asyncio.sleep(source.backoff(attempt))
+            status = await self._client.request(
+                journey.entry, visit.method, visit.path, visit.params, timeout_s=journey.timeout_s
+            )
+            if 200 <= status < 400:
+                return True
+            if 400 <= status < 500 and status != 429:
+                return False  # the app understood and refused: asking again changes nothing
+        return False
+
+
+class _Source:
+    """The arrivals of one journey and the timer of the next one."""
+
+    def __init__(
+        self, generator: Generator, script: Script, journey: Journey, load: Load, streams: Streams
+    ) -> None:
+        self.factor = 1.0
+        self._generator = generator
+        self._loop = generator._loop
+        self._script = script
+        self._scale = load.scale
+        self._arrivals = Arrivals(journey.rate, load, streams("load", script.name, "arrivals"))
+        self._retry = streams("load", script.name, "retry")
+        self._timer: asyncio.TimerHandle | None = None
+
+    def backoff(self, attempt: int) -> float:
+        """Seconds before the next attempt: doubling, half of it jitter."""
+        ceiling = self._script.journey.retry.backoff_s * 2.0 ** (attempt - 1)
+        return ceiling * (0.5 + 0.5 * self._retry.random())
+
+    def schedule(self) -> None:
+        """Draw the next arrival from now, forgetting a pending one: the process has no memory."""
+        self.cancel()
+        when = self._arrivals.after(self._loop.time(), self.factor * self._scale)
+        if math.isfinite(when):
+            self._timer = self._loop.call_at(when, self._fire)
+
+    def cancel(self) -> None:
+        """Forget the pending arrival."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _fire(self) -> None:
+        self._timer = None
+        self._generator.arrive(self._script, self)
+        self.schedule()

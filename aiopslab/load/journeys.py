@@ -1,0 +1,121 @@
+"""User journeys made ready to run: parsed requests and parameter draws.
+
+Everything random about one session (parameters, think times) is drawn when it arrives, so that
+what users ask for never depends on how fast they are served. Not here: when sessions arrive
+(``arrivals``), how they are played (``generator``).
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiopslab.errors import UsageError
+from aiopslab.models.app import Journey
+from aiopslab.seeds import Streams
+
+Draw = Callable[[random.Random], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request of one session, with its parameters drawn."""
+
+    method: str
+    path: str
+    params: Mapping[str, str]
+    think_s: float
+    """Pause before it; 0 for the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    method: str
+    path: str
+    draws: tuple[tuple[str, Draw], ...]
+
+
+class Script:
+    """A journey compiled once; ``session()`` draws what one user will do.
+
+    Args:
+        name: The journey's name; it names the random streams.
+        journey: Its definition.
+        streams: Streams ``load/<name>/{params,think}`` are drawn from.
+
+    Raises:
+        UsageError: A step or a draw is malformed.
+    """
+
+    def __init__(self, name: str, journey: Journey, streams: Streams) -> None:
+        self.name = name
+        self.journey = journey
+        self._params = streams("load", name, "params")
+        self._think = streams("load", name, "think")
+        self._steps = [
+            _Step(*_request(name, step.request), _draws(step.params)) for step in journey.steps
+        ]
+
+    def session(self) -> list[Visit]:
+        """Draw one session: its requests in order."""
+        pause = self.journey.think_s
+        return [
+            Visit(
+                step.method,
+                step.path,
+                {key: draw(self._params) for key, draw in step.draws},
+                self._think.expovariate(1.0 / pause) if index and pause > 0 else 0.0,
+            )
+            for index, step in enumerate(self._steps)
+        ]
+
+
+def compile_draw(spec: object) -> Draw:
+    """Compile a parameter: a literal, ``{zipf: {n, s}}``, ``{choice: [..]}`` or ``{int: [a, b]}``.
+
+    ``zipf`` draws a rank 1..n with probability proportional to ``rank ** -s``; ``int`` includes
+    both ends.
+
+    Raises:
+        UsageError: Anything else.
+    """
+    if not isinstance(spec, Mapping):
+        text = str(spec)
+        return lambda _stream: text
+    match dict(spec):
+        case {"zipf": {"n": int(n), "s": float() | int() as s}} if n > 0:
+            return _zipf(n, float(s))
+        case {"choice": [*values]} if values:
+            words = [str(value) for value in values]
+            return lambda stream: words[int(stream.random() * len(words))]
+        case {"int": [int(low), int(high)]} if low <= high:
+            width = high - low + 1
+            return lambda stream: str(low + int(stream.random() * width))
+    raise UsageError(
+        f"{spec!r} is not a draw",
+        hint="write a literal, {zipf: {n: 500, s: 1.1}}, {choice: [a, b]} or {int: [1, 9]}",
+    )
+
+
+def _zipf(n: int, s: float) -> Draw:
+    cumulative = list(itertools.accumulate(rank**-s for rank in range(1, n + 1)))
+    total = cumulative[-1]
+    # random() < 1 and rounding could still meet the total itself: stay within the ranks.
+    return lambda stream: str(1 + min(bisect.bisect(cumulative, stream.random() * total), n - 1))
+
+
+def _draws(params: Mapping[str, Any]) -> tuple[tuple[str, Draw], ...]:
+    return tuple((key, compile_draw(spec)) for key, spec in params.items())
+
+
+def _request(name: str, text: str) -> tuple[str, str]:
+    method, _, path = text.partition(" ")
+    if not path.startswith("/"):
+        raise UsageError(
+            f"journey {name!r}: {text!r} is not a request", hint="write it as 'GET /path'"
+        )
+    return method, path
