@@ -32,8 +32,8 @@ def kubelet_of(cluster: Cluster, name: str) -> Kubelet:
     return cluster.kubelets[cluster.get("Pod", name)["spec"]["nodeName"]]
 
 
-def lines(cluster: Cluster, name: str = "a", **more: bool) -> list[str]:
-    return [line for _, line in kubelet_of(cluster, name).logs(name, "shop", **more)]
+def lines(cluster: Cluster, name: str = "a", *, previous: bool = False) -> list[str]:
+    return [line for _, line in kubelet_of(cluster, name).logs(name, "shop", previous=previous)]
 
 
 def running(cluster: Cluster, name: str = "a") -> bool:

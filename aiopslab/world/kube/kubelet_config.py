@@ -118,7 +118,8 @@ def _value_from(
         reference = source["resourceFieldRef"]
         section, _, resource = reference["resource"].partition(".")
         value = amount(dig(container, "resources", section, resource, default="0"))
-        return str(int(-(-value // amount(reference.get("divisor") or "1"))))
+        divisor = amount(reference.get("divisor") or "1") or 1.0
+        return str(int(-(-value // divisor)))
     return None
 
 

@@ -136,9 +136,11 @@ def _expression(item: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
         return value is not None
     if operator == "DoesNotExist":
         return value is None
-    if value is None or not value.lstrip("-").isdigit():
+    try:
+        number, bound = int(str(value)), int(str(values[0]))
+    except (ValueError, IndexError):
         return False
-    return int(value) > int(values[0]) if operator == "Gt" else int(value) < int(values[0])
+    return number > bound if operator == "Gt" else number < bound
 
 
 # -- affinity between pods ------------------------------------------------------------------------

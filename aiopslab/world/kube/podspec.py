@@ -36,6 +36,14 @@ def content_hash(value: object, *, length: int = 10) -> str:
     return safe_encode(hashlib.sha256(canonical.encode()).hexdigest()[:length])
 
 
+def whole(text: object, default: int) -> int:
+    """Read a whole number that anybody may have written, an annotation for instance."""
+    try:
+        return int(str(text))
+    except ValueError:
+        return default
+
+
 def created(obj: Object) -> float:
     """Creation time in unix seconds."""
     return parse_time(obj["metadata"]["creationTimestamp"])

@@ -24,7 +24,7 @@ from aiopslab.world.kube.objects import (
     set_condition,
     timestamp,
 )
-from aiopslab.world.kube.podspec import is_finished
+from aiopslab.world.kube.podspec import is_finished, whole
 
 
 @dataclass(slots=True)
@@ -143,7 +143,7 @@ class DeploymentController(Controller):
         for rs in rollout.all:
             annotations = annotations_of(rs)
             if wanted(rs) > 0 and rollouts.DESIRED in annotations:
-                return int(annotations[rollouts.DESIRED]) != rollout.desired
+                return whole(annotations[rollouts.DESIRED], -1) != rollout.desired
         return False
 
     def _resize(self, rollout: Rollout) -> None:
@@ -162,7 +162,7 @@ class DeploymentController(Controller):
         surge, _ = rollout.limits()
         total = rollout.desired + surge if rollout.desired > 0 else 0
         annotations = live[0]["metadata"].get("annotations") or {}
-        before = int(annotations.get(rollouts.MAXIMUM, sum(wanted(rs) for rs in live)))
+        before = whole(annotations.get(rollouts.MAXIMUM), sum(wanted(rs) for rs in live))
         sizes = rollouts.proportional([wanted(rs) for rs in live], total, previous_max=before)
         for rs, replicas in zip(live, sizes, strict=True):
             self._scale(rollout, rs, replicas)

@@ -19,7 +19,7 @@ from aiopslab.world.kube.objects import (
     namespace_of,
     owner_reference,
 )
-from aiopslab.world.kube.podspec import created, is_ready, phase, ready_since, restarts
+from aiopslab.world.kube.podspec import created, is_ready, phase, ready_since, restarts, whole
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 
@@ -60,7 +60,7 @@ def deletion_order(pods: Sequence[Object]) -> list[Object]:
             bool(node),
             _PHASE_RANK.get(phase(pod), 2),
             is_ready(pod),
-            int(annotations.get(DELETION_COST, "0")),
+            whole(annotations.get(DELETION_COST), 0),
             -on_node[node],
             -(ready_since(pod) or 0.0),
             -restarts(pod),

@@ -64,12 +64,6 @@ class WorkQueue:
         when = earliest + self._latency()
         self._due[key] = (when, self._loop.call_at(when, self._fire, key))
 
-    def stop(self) -> None:
-        """Forget everything that waits."""
-        for _, handle in self._due.values():
-            handle.cancel()
-        self._due.clear()
-
     def _fire(self, key: Key) -> None:
         del self._due[key]
         try:

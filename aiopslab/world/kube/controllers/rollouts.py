@@ -21,7 +21,7 @@ from aiopslab.world.kube.objects import (
     name_of,
     timestamp,
 )
-from aiopslab.world.kube.podspec import content_hash, created
+from aiopslab.world.kube.podspec import content_hash, created, whole
 
 HASH_LABEL = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
@@ -40,9 +40,8 @@ def absolute(value: int | str, total: int, *, round_up: bool) -> int:
     """
     if isinstance(value, int):
         return value
-    if not value.endswith("%"):
-        return int(value)
-    exact = int(value[:-1]) * total
+    # Nothing else than a percentage passes validation; other text counts as none.
+    exact = whole(value.removesuffix("%"), 0) * total
     return -(-exact // 100) if round_up else exact // 100
 
 
@@ -73,9 +72,7 @@ def new_size(desired: int, surge: int, new: int, old_total: int) -> int:
     return new + max(0, min(room, desired - new))
 
 
-def old_sizes(
-    desired: int, unavailable: int, new: Size, old: Sequence[Size], *, new_missing: int = 0
-) -> list[int]:
+def old_sizes(desired: int, unavailable: int, new: Size, old: Sequence[Size]) -> list[int]:
     """Replicas the old ReplicaSets (oldest first) may be lowered to now.
 
     Pods that are not available go first, whichever ReplicaSet they are of: they serve nobody.
@@ -86,11 +83,10 @@ def old_sizes(
         unavailable: Resolved maxUnavailable.
         new: Size of the new ReplicaSet.
         old: Sizes of the old ones.
-        new_missing: Replicas of the new ReplicaSet that have yet to be created.
     """
     least = desired - unavailable
     total = new.wanted + sum(size.wanted for size in old)
-    budget = total - least - (new.wanted - new.available) - new_missing
+    budget = total - least - (new.wanted - new.available)
     sizes = [size.wanted for size in old]
     if budget <= 0:
         return sizes
@@ -162,7 +158,7 @@ def same_template(deployment: Object, replica_set: Object) -> bool:
 
 def revision(obj: Object) -> int:
     """Revision number of a ReplicaSet or Deployment, 0 if it has none yet."""
-    return int(annotations_of(obj).get(REVISION, "0"))
+    return whole(annotations_of(obj).get(REVISION), 0)
 
 
 def oldest_first(replica_sets: Sequence[Object]) -> list[Object]:
