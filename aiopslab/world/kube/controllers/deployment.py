@@ -281,9 +281,9 @@ class DeploymentController(Controller):
             rollouts.DESIRED: str(rollout.desired),
             rollouts.MAXIMUM: str(rollout.desired + surge),
         }
-        if before == replicas and (
-            annotations == annotations_of(current) or (before == 0 and current is not rollout.new)
-        ):
+        # The annotations tell a later resize from a rollout; idle ReplicaSets take no part in it.
+        noted = before == 0 or annotations == annotations_of(current)
+        if before == replicas and noted:
             return False
         changed = {
             **current,

@@ -53,12 +53,12 @@ class ReplicaSetController(Controller):
         if replica_set is None:
             return
         pods = self._claim(replica_set)
-        refusal: tuple[str, ApiError] | None = None
+        refusal: ApiError | None = None
         if not deleting(replica_set):
             refusal = self._adjust(replica_set, pods)
         self._report(replica_set, refusal)
         if refusal is not None:
-            raise refusal[1]
+            raise refusal
 
     # -- ownership --------------------------------------------------------------------------------
 
@@ -88,7 +88,7 @@ class ReplicaSetController(Controller):
 
     # -- replicas ---------------------------------------------------------------------------------
 
-    def _adjust(self, replica_set: Object, pods: list[Object]) -> tuple[str, ApiError] | None:
+    def _adjust(self, replica_set: Object, pods: list[Object]) -> ApiError | None:
         missing = int(replica_set["spec"].get("replicas", 1)) - len(pods)
         if missing > 0:
             return self._create(replica_set, min(missing, BURST))
@@ -97,7 +97,7 @@ class ReplicaSetController(Controller):
             self.event(replica_set, "Normal", "SuccessfulDelete", f"Deleted pod: {name_of(pod)}")
         return None
 
-    def _create(self, replica_set: Object, count: int) -> tuple[str, ApiError] | None:
+    def _create(self, replica_set: Object, count: int) -> ApiError | None:
         for _ in range(count):
             draft = podlib.from_template(replica_set, replica_set["spec"]["template"])
             try:
@@ -105,13 +105,13 @@ class ReplicaSetController(Controller):
             except ApiError as error:
                 text = f"Error creating: {error.message}"
                 self.event(replica_set, "Warning", "FailedCreate", text)
-                return "FailedCreate", error
+                return error
             self.event(replica_set, "Normal", "SuccessfulCreate", f"Created pod: {name_of(pod)}")
         return None
 
     # -- status -----------------------------------------------------------------------------------
 
-    def _report(self, replica_set: Object, refusal: tuple[str, ApiError] | None) -> None:
+    def _report(self, replica_set: Object, refusal: ApiError | None) -> None:
         now = self.now()
         current = self.find("ReplicaSet", name_of(replica_set), namespace_of(replica_set))
         if current is None:
@@ -130,8 +130,8 @@ class ReplicaSetController(Controller):
             failure = {
                 "type": "ReplicaFailure",
                 "status": "True",
-                "reason": refusal[0],
-                "message": refusal[1].message,
+                "reason": "FailedCreate",
+                "message": refusal.message,
             }
             status["conditions"] = set_condition(conditions, failure, timestamp(now))
         self.write_status(current, status)
