@@ -90,14 +90,19 @@ def anomaly(seen: Survey, suspects: list[Suspect]) -> float:
 
 
 async def _quiet(trial: TrialHandle) -> bool:
-    """Wait until no alert fires, at most six minutes or as long as steps are left."""
-    for _ in range(6):
+    """Wait until no alert fires; four minutes, longer while fewer fire each time."""
+    before = math.inf
+    for minute in range(10):
         if not _steps_left(trial, 2):
             return False
         await trial.call("wait", seconds=60, reason="the repair takes effect")
         seen = await trial.call("alerts")
-        if not any(alert["state"] == "firing" for alert in seen.data or []):
+        firing = sum(alert["state"] == "firing" for alert in seen.data or [])
+        if not firing:
             return True
+        if minute >= 3 and firing >= before:
+            return False
+        before = firing
     return False
 
 

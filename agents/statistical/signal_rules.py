@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from statistics import fmean, median
 
-from .clues import Clue, undo
-from .objects import Row, labels, template_change
+from .clues import Call, Clue, undo
+from .objects import Row, container, labels, quantity, template_change
 from .survey import Survey
 
 _LOG_SIGNS: tuple[tuple[str, str, float, str], ...] = (
@@ -125,7 +125,8 @@ def _throttling(seen: Survey) -> Iterator[Clue]:
     for name, (before, now, _) in sorted(_per_component(seen, "throttled").items()):
         if now > 0.4 and now > 2.0 * before:
             why = f"{name} is throttled in {now:.0%} of its periods (before {before:.0%})"
-            yield Clue(name, "cpu_limit_too_low", 1.2, why, ("throttled",))
+            repair = _double_limit(seen, name)
+            yield Clue(name, "cpu_limit_too_low", 1.2, why, ("throttled",), repair)
 
 
 def _caches(seen: Survey) -> Iterator[Clue]:
@@ -256,20 +257,30 @@ def _store_of(seen: Survey, name: str, pattern: str) -> str:
     return str((named or database or stores or [name])[0])
 
 
-def _resize(seen: Survey, name: str) -> tuple[tuple[str, Row], ...]:
+def _resize(seen: Survey, name: str) -> tuple[Call, ...]:
     """Set the memory limit of a cache back to what its manifest says."""
     stateful = seen.named("StatefulSet", name)
     if stateful is None:
         return ()
-    container = stateful["spec"]["template"]["spec"]["containers"][0]
-    words = [*container.get("command", []), *container.get("args", [])]
+    store = container(stateful)
+    words = [*store.get("command", []), *store.get("args", [])]
     for flag, value in pairwise(words):
         if flag == "--maxmemory":
             return (("cache_command", {"store": name, "command": f"CONFIG SET maxmemory {value}"}),)
     return ()
 
 
-def _avoid(seen: Survey, node: str) -> tuple[tuple[str, Row], ...]:
+def _double_limit(seen: Survey, name: str) -> tuple[Call, ...]:
+    """Give a held-back service room; also what a storm of retries needs to subside."""
+    deployment = seen.named("Deployment", name)
+    limit = container(deployment).get("resources", {}).get("limits", {}) if deployment else {}
+    if "cpu" not in limit:
+        return ()
+    doubled = f"{round(quantity(limit['cpu']) * 2000)}m"
+    return (("k8s_set_resources", {"name": name, "cpu_limit": doubled}),)
+
+
+def _avoid(seen: Survey, node: str) -> tuple[Call, ...]:
     """Move the services that have pods on a node elsewhere; stores keep their volumes and place."""
     there = {labels(p).get("app.kubernetes.io/name", "") for p in seen.objects["Pod"]
              if p["spec"].get("nodeName") == node}  # fmt: skip

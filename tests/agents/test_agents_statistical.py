@@ -214,6 +214,17 @@ def test_a_busy_node_is_a_neighbours_doing_and_its_services_are_moved() -> None:
     assert '"NotIn", "values": ["node-a"]' in arguments["patch"]
 
 
+def test_a_throttled_service_is_given_twice_its_limit() -> None:
+    held = workload("web")
+    held["spec"]["template"]["spec"]["containers"][0] |= HIGH
+    seen = survey(
+        objects={"Deployment": [held]}, series={"throttled": [series(0.1, 0.9, pod="web-1-x")]}
+    )
+    ranked = module("ranking").rank(module("signal_rules").signal_clues(seen))
+    assert ranked[0].repair == (("k8s_set_resources", {"name": "web", "cpu_limit": "1000m"}),)
+    assert ranked[0].probability < 0.5
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from("abc"), st.sampled_from(["x", "y", ""]), st.floats(0, 8)),
