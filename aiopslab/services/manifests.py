@@ -86,18 +86,18 @@ def service_objects(app: App, name: str) -> list[Object]:
         },
     ]
     if service.replicas > 1:
-        objects.append(
-            {
-                "apiVersion": "policy/v1",
-                "kind": "PodDisruptionBudget",
-                "metadata": meta,
-                "spec": {
-                    "maxUnavailable": 1,
-                    "selector": {"matchLabels": {"app.kubernetes.io/name": name}},
-                },
-            }
-        )
+        objects.append(_disruption_budget(meta))
     return objects
+
+
+def _disruption_budget(meta: Object) -> Object:
+    selector = {"matchLabels": {"app.kubernetes.io/name": meta["name"]}}
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": meta,
+        "spec": {"maxUnavailable": 1, "selector": selector},
+    }
 
 
 def _deployment(app: App, name: str, service: Service, labels: dict[str, str]) -> Object:

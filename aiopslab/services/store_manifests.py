@@ -35,14 +35,7 @@ def store_objects(app: App, name: str, password: Callable[[str], str]) -> list[O
     owned = meta | {"annotations": {"owner": store.owner, "description": store.summary}}
     objects = [_secret(meta, name, user, password(user)) for user in sorted(store.users)]
     if store.kind == "postgres":
-        objects.append(
-            {
-                "apiVersion": "v1",
-                "kind": "ConfigMap",
-                "metadata": meta | {"name": f"{name}-config"},
-                "data": {"postgresql.conf": _postgresql_conf(store)},
-            }
-        )
+        objects.append(_configuration(meta, store))
     selector = {"app.kubernetes.io/name": name}
     port = {"name": store.kind, "port": store.port, "targetPort": store.port}
     for service, extra in ((name, {}), (f"{name}-pods", {"clusterIP": "None"})):
@@ -74,6 +67,15 @@ def _secret(meta: Object, store: str, user: str, password: str) -> Object:
         "metadata": meta | {"name": f"{store}-{user}"},
         "type": "Opaque",
         "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
+    }
+
+
+def _configuration(meta: Object, store: Store) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": meta | {"name": f"{meta['name']}-config"},
+        "data": {"postgresql.conf": _postgresql_conf(store)},
     }
 
 

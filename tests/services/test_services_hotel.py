@@ -21,11 +21,11 @@ def hotel() -> App:
     return load_app("hotel")
 
 
-def served(world: MiniWorld, seconds: float) -> dict[str, SliWindow]:
+def served(world: MiniWorld, seconds: float, warm_up_s: float = WARM_UP_S) -> dict[str, SliWindow]:
     """Put the world under load, warm it up, and return what users saw in the time after."""
     world.run_for(15.0)
     world.load.start()
-    world.run_for(WARM_UP_S)
+    world.run_for(warm_up_s)
     start = world.loop.time()
     world.run_for(seconds)
     return {window.journey: window for window in world.slis.window(start, world.loop.time())}
@@ -34,7 +34,7 @@ def served(world: MiniWorld, seconds: float) -> dict[str, SliWindow]:
 @pytest.fixture(scope="module")
 def healthy(hotel: App) -> tuple[MiniWorld, dict[str, SliWindow]]:
     world = MiniWorld(hotel)
-    return world, served(world, 120.0)
+    return world, served(world, 90.0)
 
 
 def test_every_promise_is_kept_with_room_to_spare(
@@ -99,7 +99,7 @@ def test_a_trace_is_one_tree_from_the_edge(
 def test_a_cut_hurts_searching_and_only_through_its_mechanism(
     hotel: App, changes: Mapping[str, Mapping[str, str]], limits: Mapping[str, float]
 ) -> None:
-    windows = served(MiniWorld(hotel, changes=changes, limits=limits), 45.0)
+    windows = served(MiniWorld(hotel, changes=changes, limits=limits), 20.0, 10.0)
     assert not windows["search-hotels"].met
     assert windows["recommend"].met
 
@@ -109,7 +109,7 @@ def test_two_worlds_of_one_seed_are_the_same(hotel: App) -> None:
         world = MiniWorld(hotel, seed=seed)
         world.run_for(12.0)
         world.load.start()
-        world.run_for(20.0)
+        world.run_for(8.0)
         return [tuple(row) for row in world.store.frame("spans").itertuples(index=False)]
 
     first = record(5)
