@@ -47,16 +47,29 @@ class RevokedGrant(Fault):
 
     @classmethod
     def fits(cls, app: App, component: str) -> bool:
+        return any(p == "SELECT" for _, _, p in cls._grants(app, component))
+
+    @classmethod
+    def _grants(cls, app: App, component: str) -> list[tuple[str, str, str]]:
+        """List (role, table, privilege) that a statement of a needed client uses, sorted."""
         store = _database(app, component)
-        return store is not None and any(u.grants for u in store.users.values())
+        if store is None:
+            return []
+        needed = {name for journey in app.journeys for name in app.needs(journey)}
+        used = {(s.table, s.kind) for s in store.statements.values()}
+        return sorted(
+            (role, table, privilege)
+            for role in needed & set(_clients(app, component)) & set(store.users)
+            for table, privileges in store.users[role].grants.items()
+            for privilege in privileges
+            if (table, privilege) in used
+        )
 
     def _grant(self) -> tuple[str, str]:
-        """Return (role, table): the first role's first table that has the privilege."""
-        store = self.site.app.stores[self.site.target]
-        for role, user in sorted(store.users.items()):
-            for table, privileges in sorted(user.grants.items()):
-                if self.params.privilege in privileges:
-                    return role, table
+        """Return (role, table): the first grant of that privilege."""
+        for role, table, privilege in self._grants(self.site.app, self.site.target):
+            if privilege == self.params.privilege:
+                return role, table
         raise ValueError(f"no role of {self.site.target!r} has {self.params.privilege!r}")
 
     async def inject(self, env: Environment) -> None:

@@ -68,7 +68,9 @@ class _Limit(Fault):
             limits = container_of(deployment, name).get("resources", {}).get("limits", {})
         now = limits.get(self.resource)
         bad = quantity.parse(self._value())
-        met = deployment is not None and (now is None or float(quantity.parse(now)) > float(bad) * 1.5)
+        met = deployment is not None and (
+            now is None or float(quantity.parse(now)) > float(bad) * 1.5
+        )
         limit = condition("limit", met, f"{self.resource} limit is {now or 'not set'}")
         return [limit, await rolled_out(env, "Deployment", name)]
 

@@ -408,6 +408,28 @@ class App(Model):
         """Name every service and store, sorted."""
         return sorted([*self.services, *self.stores])
 
+    def needs(self, journey: str) -> set[str]:
+        """Return the services and stores that a journey's requests need, the entry included.
+
+        Calls that a service does without (``optional``) are not followed.
+        """
+        spec = self.journeys[journey]
+        found = {spec.entry}
+        frontier = [f"{spec.entry} {step.request}" for step in spec.steps]
+        seen: set[str] = set()
+        while frontier:
+            call = frontier.pop()
+            name, _, endpoint = call.partition(" ")
+            service = self.services.get(name)
+            if call in seen or service is None:
+                continue
+            seen.add(call)
+            found.add(name)
+            calls, roles = call_targets(service.endpoints.get(endpoint, []), needed=True)
+            frontier += calls
+            found |= {service.uses[role] for role in roles if role in service.uses}
+        return found
+
 
 def call_targets(
     steps: list[Step], *, needed: bool = False

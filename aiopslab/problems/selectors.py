@@ -12,37 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 from aiopslab.errors import UsageError
-from aiopslab.models.app import App, Service, call_targets
+from aiopslab.models.app import App, Service
 
 
 def components(app: App) -> list[str]:
     """Name everything that can be a target: services, stores, nodes; sorted by kind and name."""
     return [*sorted(app.services), *sorted(app.stores), *sorted(n.name for n in app.nodes)]
-
-
-def journey_path(app: App, journey: str) -> set[str]:
-    """Return the services and stores that a journey's requests need, the entry included.
-
-    Calls that a service does without (``optional``) are not followed.
-    """
-    spec = app.journeys[journey]
-    found = {spec.entry}
-    frontier = [f"{spec.entry} {s.request}" for s in spec.steps]
-    seen: set[str] = set()
-    while frontier:
-        call = frontier.pop()
-        if call in seen:
-            continue
-        seen.add(call)
-        name, _, endpoint = call.partition(" ")
-        service = app.services.get(name)
-        if service is None:
-            continue
-        found.add(name)
-        calls, roles = call_targets(service.endpoints.get(endpoint, []), needed=True)
-        frontier += calls
-        found |= {service.uses[r] for r in roles if r in service.uses}
-    return found
 
 
 def select(app: App, selector: dict[str, Any]) -> list[str]:
@@ -84,7 +59,7 @@ def _service(test: Callable[[Service, Any], bool]) -> Callable[[App, str, Any], 
 
 def _journey(app: App, component: str, want: Any) -> bool:
     journeys = sorted(app.journeys) if want == "any" else [want]
-    return any(component in journey_path(app, j) for j in journeys)
+    return any(component in app.needs(j) for j in journeys)
 
 
 def _entry(app: App, component: str, want: Any) -> bool:
