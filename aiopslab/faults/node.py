@@ -55,12 +55,12 @@ class NoisyNeighbour(Fault):
         required = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
         spec = {"template": {"spec": {"affinity": {"nodeAffinity": required}}}}
         patch = json.dumps({"spec": spec})
+        app = self.site.app
+        workloads = [("Deployment", n) for n in sorted(app.services)]
+        workloads += [("StatefulSet", n) for n in sorted(app.stores)]
         return [
-            FixStep(
-                tool="k8s_patch",
-                arguments={"kind": "Deployment", "name": name, "patch": patch},
-            )
-            for name in sorted(self.site.app.services)
+            FixStep(tool="k8s_patch", arguments={"kind": kind, "name": name, "patch": patch})
+            for kind, name in workloads
         ]
 
     def aliases(self) -> list[str]:
@@ -73,7 +73,7 @@ class NoisyNeighbour(Fault):
             for p in pods
             if p["spec"].get("nodeName") == self.site.target
             and p["metadata"].get("labels", {}).get("app.kubernetes.io/name")
-            in self.site.app.services
+            in self.site.app.components()
         )
         return [condition("moved", not there, f"still on {self.site.target}: {there or 'none'}")]
 
