@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from aiopslab.environments.protocol import Environment, KubeError, Object
+from aiopslab.errors import InfraError
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.cause import FaultType, SystemLevel
@@ -143,3 +144,14 @@ async def restart(env: Environment, kind: str, name: str, *, actor: str) -> None
     """Do what ``kubectl rollout restart`` does."""
     meta = {"annotations": {"kubectl.kubernetes.io/restartedAt": rfc3339(env.now())}}
     await edit(env, kind, name, {"spec": {"template": {"metadata": meta}}}, actor=actor)
+
+
+async def ask(env: Environment, store: str, command: str) -> str:
+    """Ask a store as its operator, for a post-condition; empty where it does not answer.
+
+    A store that is down at the end is what was made of it, not a failure of the lab.
+    """
+    try:
+        return await env.substrate.store_admin(store, command)
+    except InfraError:
+        return ""

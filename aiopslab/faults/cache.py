@@ -6,7 +6,7 @@ Source: faults.md ``dep-cache-*``; hard pattern 3 (stampede) of incidents.md.
 from __future__ import annotations
 
 from aiopslab.environments.protocol import Environment
-from aiopslab.faults.base import Fault, condition
+from aiopslab.faults.base import Fault, ask, condition
 from aiopslab.models.app import App
 from aiopslab.models.base import Model, parse_size
 from aiopslab.models.evidence import CheckResult
@@ -64,7 +64,9 @@ class Undersized(Fault):
         return [(self.site.target, "cache_flushed")]
 
     async def postconditions(self, env: Environment) -> list[CheckResult]:
-        answer = await env.substrate.store_admin(self.site.target, "CONFIG GET maxmemory")
+        answer = await ask(env, self.site.target, "CONFIG GET maxmemory")
+        if not answer:
+            return [condition("maxmemory", False, "the cache does not answer")]
         size = int(answer.split()[-1])
         met = size == 0 or size > self.params.kibibytes * 1024 * 4
         return [condition("maxmemory", met, f"maxmemory is {size} bytes")]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 
 from aiopslab.environments.protocol import Environment
-from aiopslab.faults.base import Fault, condition, edit, fetch, restart, rolled_out
+from aiopslab.faults.base import Fault, ask, condition, edit, fetch, restart, rolled_out
 from aiopslab.models.app import App, Store
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
@@ -103,7 +103,7 @@ class RevokedGrant(Fault):
     async def postconditions(self, env: Environment) -> list[CheckResult]:
         role, table = self._grant()
         sql = f"SELECT has_table_privilege('{role}', '{table}', '{self.params.privilege}')"
-        answer = await env.substrate.store_admin(self.site.target, sql)
+        answer = await ask(env, self.site.target, sql)
         met = "t" in answer.split()
         return [condition("grant", met, f"{self.params.privilege} on {table} for {role}: {met}")]
 
@@ -166,7 +166,7 @@ class RotatedSecret(Fault):
             return [condition("secret", False, "the Secret does not exist")]
         password = base64.b64decode(secret["data"]["password"]).decode()
         sql = f"SELECT rolpassword_matches('{self.site.target}', '{password}')"
-        answer = await env.substrate.store_admin(self._store, sql)
+        answer = await ask(env, self._store, sql)
         met = "t" in answer.split()
         detail = "the Secret's password is the role's" if met else "Secret and role disagree"
         rolled = await rolled_out(env, "Deployment", self.site.target)
