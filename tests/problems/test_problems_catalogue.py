@@ -1,0 +1,163 @@
+"""The catalogue: targets a user may type, and the files of the project themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from aiopslab.errors import ContentError, UsageError
+from aiopslab.models.task import TASKS
+from aiopslab.problems import catalogue
+
+INCIDENT = {
+    "schema": "aiopslab/incident@1",
+    "name": "mine",
+    "title": "Mine",
+    "app": "hotel",
+    "faults": [{"kind": "workload/scaled-to-zero", "target": "geo"}],
+    "symptom": {"any": [{"alert": "HighErrorRatio"}], "within": "5m"},
+    "difficulty": {"hops": 0, "signals": ["kube"]},
+}
+
+
+def write(path: Path, **changes: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump({**INCIDENT, **changes}), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def own_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A content root of the user's; the catalogue is read anew with it, and after it."""
+    monkeypatch.setenv("AIOPSLAB_CONTENT", str(tmp_path))
+    catalogue.incidents.cache_clear()
+    catalogue.suites.cache_clear()
+    yield tmp_path / "problems"
+    catalogue.incidents.cache_clear()
+    catalogue.suites.cache_clear()
+
+
+def ids(*targets: str) -> list[str]:
+    return [p.id for p in catalogue.expand(targets)[1]]
+
+
+def test_a_suite_is_its_incidents_asked_as_every_task_in_order() -> None:
+    label, problems = catalogue.expand(["quickstart"])
+    assert label == "quickstart"
+    assert len(problems) == 12
+    suite = catalogue.load_suite("quickstart")
+    assert suite is not None
+    assert [p.id for p in problems] == [f"{n}-{t}" for n in suite.incidents for t in TASKS]
+
+
+def test_a_suite_may_be_asked_with_its_version() -> None:
+    assert ids("core@0.1") == ids("core")
+    with pytest.raises(UsageError, match=r"core@9\.9"):
+        ids("core@9.9")
+
+
+def test_the_core_suite_holds_every_incident() -> None:
+    assert {p.incident for p in catalogue.expand(["core"])[1]} == set(catalogue.incidents())
+
+
+def test_an_incident_a_problem_and_a_glob_expand() -> None:
+    assert ids("release-errors") == [f"release-errors-{t}" for t in TASKS]
+    assert ids("release-errors-diagnosis") == ["release-errors-diagnosis"]
+    assert set(ids("release-*-detection")) == {
+        f"{n}-detection" for n in catalogue.incidents() if n.startswith("release-")
+    }
+
+
+def test_repeats_count_once_and_order_is_the_users() -> None:
+    assert ids("release-errors-mitigation", "release-errors") == [
+        "release-errors-mitigation",
+        *(f"release-errors-{t}" for t in TASKS[:-1]),
+    ]
+
+
+def test_tasks_narrow_what_was_asked() -> None:
+    label, problems = catalogue.expand(["quickstart", "core"], ["localization"])
+    assert label == "mixed"
+    assert {p.task for p in problems} == {"localization"}
+
+
+def test_a_path_is_read_and_kept_as_it_was_asked(tmp_path: Path) -> None:
+    path = str(write(tmp_path / "mine.yaml"))
+    label, problems = catalogue.expand([path])
+    assert label == "mine"
+    assert {p.incident for p in problems} == {path}
+    assert [p.id for p in problems] == [f"mine-{t}" for t in TASKS]
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("quickstrat", "quickstart"),
+        ("release-eror", "release-errors"),
+        ("release-errors-diagnose", "release-errors-diagnosis"),
+    ],
+)
+def test_an_unknown_target_suggests_the_near_one(typed: str, meant: str) -> None:
+    with pytest.raises(UsageError, match=typed) as caught:
+        catalogue.expand([typed])
+    assert meant in caught.value.hint
+
+
+def test_nothing_left_is_said() -> None:
+    with pytest.raises(UsageError, match="no problem left"):
+        catalogue.expand([], ["detection"])
+
+
+def test_a_name_that_is_not_the_files_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ContentError, match="the file is 'other'"):
+        catalogue.load_incident(str(write(tmp_path / "other.yaml")))
+
+
+def test_a_fault_without_a_symptom_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ContentError, match="needs a symptom"):
+        catalogue.load_incident(str(write(tmp_path / "mine.yaml", symptom=None)))
+
+
+def test_a_misspelt_key_names_file_line_and_the_near_key(tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.yaml", dificulty={})
+    with pytest.raises(ContentError, match=r"mine\.yaml:\d+: dificulty") as caught:
+        catalogue.load_incident(str(path))
+    assert "difficulty" in caught.value.hint
+
+
+def test_the_users_incidents_and_suites_stand_beside_ours(own_content: Path) -> None:
+    write(own_content / "incidents" / "mine.yaml")
+    suite = {"schema": "aiopslab/suite@1", "name": "own", "title": "Own", "incidents": ["mine"]}
+    (own_content / "suites").mkdir()
+    for version in ("1.9", "1.10"):
+        text = yaml.safe_dump({**suite, "version": version})
+        (own_content / "suites" / f"own-{version}.yaml").write_text(text, encoding="utf-8")
+    assert ids("own") == [f"mine-{t}" for t in TASKS]
+    found = catalogue.load_suite("own")
+    assert found is not None
+    assert found.version == "1.10"
+    assert "release-errors" in catalogue.incidents()
+
+
+def test_a_suite_that_names_nothing_is_refused(own_content: Path) -> None:
+    suite = {"schema": "aiopslab/suite@1", "name": "own", "title": "Own", "version": "1"}
+    (own_content / "suites").mkdir(parents=True)
+    text = yaml.safe_dump({**suite, "incidents": ["nothing-*"]})
+    (own_content / "suites" / "own.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ContentError, match="matches no incident"):
+        catalogue.expand(["own"])
+
+
+def test_the_catalogue_covers_enough_kinds_in_enough_families() -> None:
+    kinds = {f.kind for spec in catalogue.incidents().values() for f in spec.faults}
+    assert len(kinds) >= 8
+    assert len({k.partition("/")[0] for k in kinds}) >= 6
+    assert len(catalogue.incidents()) >= 12
+
+
+def test_every_incident_says_which_signals_are_real() -> None:
+    for spec in catalogue.incidents().values():
+        assert spec.signals.get("real"), spec.name

@@ -1,0 +1,179 @@
+"""Draws: one seed, one incident; adding a draw moves no other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from problems_fakes import make_app, make_spec
+
+from aiopslab.errors import UsageError
+from aiopslab.faults import registry
+from aiopslab.faults.base import Fault
+from aiopslab.problems import catalogue
+from aiopslab.problems.distractors import Happening
+from aiopslab.problems.draw import DrawnIncident, draw, world_key
+from aiopslab.services.catalogue import load_app
+
+APP = make_app()
+SEEDS = st.integers(0, 2**31)
+
+
+def acts(drawn: DrawnIncident) -> list[tuple[float, str, str, Any]]:
+    found: list[tuple[float, str, str, Any]] = []
+    for due in [*drawn.faults, *drawn.distractors]:
+        if isinstance(due.act, Fault):
+            found.append((due.at, due.act.kind, due.act.site.target, due.act.params))
+        else:
+            found.append((due.at, type(due.act).__name__, due.act.target, due.act.params))
+    return found
+
+
+VARIED = make_spec(
+    draw={
+        "place": {"selector": {"kind": "service"}},
+        "memory": {"range": [100, 900]},
+        "mood": {"choice": ["calm", "hasty", "sleepy"]},
+    },
+    faults=[
+        {"kind": "workload/scaled-to-zero", "target": "$place"},
+        {
+            "kind": "node/noisy-neighbour",
+            "target": {"kind": "node"},
+            "params": {"threads": [8, 64]},
+            "after": "30s",
+        },
+    ],
+    distractors=[{"kind": "change/innocent-config", "target": {"kind": "service"}, "before": "2m"}],
+)
+
+
+@given(SEEDS)
+def test_the_same_seed_draws_the_same_incident(seed: int) -> None:
+    first, second = draw(VARIED, APP, seed), draw(VARIED, APP, seed)
+    assert (first.draws, first.twin_delay_s) == (second.draws, second.twin_delay_s)
+    assert acts(first) == acts(second)
+
+
+@given(SEEDS)
+def test_a_further_variable_shifts_no_other_draw(seed: int) -> None:
+    further = {**VARIED.draw, "aaa": {"range": [0, 9]}, "zzz": {"choice": [1, 2]}}
+    more = draw(VARIED.model_copy(update={"draw": further}), APP, seed)
+    before = draw(VARIED, APP, seed)
+    assert {k: v for k, v in more.draws.items() if k not in ("aaa", "zzz")} == before.draws
+    assert more.twin_delay_s == before.twin_delay_s
+    assert acts(more) == acts(before)
+
+
+@given(SEEDS)
+def test_a_further_distractor_shifts_no_other_draw(seed: int) -> None:
+    extra = VARIED.distractors[0]
+    both = VARIED.model_copy(update={"distractors": [extra, extra]})
+    more, before = draw(both, APP, seed), draw(VARIED, APP, seed)
+    assert acts(more)[:-1] == acts(before)
+
+
+@given(SEEDS)
+def test_drawn_values_keep_to_what_the_file_says(seed: int) -> None:
+    drawn = draw(VARIED, APP, seed)
+    assert drawn.draws["place"] in APP.services
+    assert drawn.draws["fault0"]["target"] == drawn.draws["place"]
+    assert 100 <= drawn.draws["memory"] <= 900
+    assert drawn.draws["mood"] in ("calm", "hasty", "sleepy")
+    assert 8 <= drawn.draws["fault1"]["threads"] <= 64
+    assert [d.at for d in drawn.faults] == [0.0, 30.0]
+    assert [d.at for d in drawn.distractors] == [-120.0]
+
+
+def test_half_of_all_detection_problems_are_twins_and_no_other() -> None:
+    drawn = [draw(VARIED, APP, seed) for seed in range(400)]
+    assert 160 < sum(d.is_twin("detection") for d in drawn) < 240
+    assert not any(d.is_twin(t) for d in drawn for t in ("localization", "diagnosis", "mitigation"))
+
+
+def test_twins_of_different_incidents_are_drawn_apart() -> None:
+    other = VARIED.model_copy(update={"name": "other"})
+    same = [
+        draw(VARIED, APP, s).is_twin("detection") == draw(other, APP, s).is_twin("detection")
+        for s in range(400)
+    ]
+    assert 160 < sum(same) < 240
+
+
+@pytest.mark.parametrize("name", sorted(catalogue.incidents()))
+def test_targets_of_the_catalogue_always_fit(name: str) -> None:
+    spec = catalogue.load_incident(name)
+    app = load_app(spec.app)
+    for seed in range(60):
+        drawn = draw(spec, app, seed)
+        for due in drawn.faults:
+            assert isinstance(due.act, Fault)
+            assert due.act.fits(app, due.act.site.target)
+        for due in drawn.distractors:
+            assert isinstance(due.act, Happening)
+            assert due.act.fits(app, due.act.target)
+
+
+@given(SEEDS)
+def test_incidents_of_one_app_and_seed_share_a_world(seed: int) -> None:
+    assert world_key(APP, seed) == world_key(APP, seed)
+    scale = world_key(APP, seed).load_scale / APP.load.scale
+    assert 0.92 <= round(scale, 3) <= 1.08
+
+
+def test_another_seed_is_another_world() -> None:
+    keys = {world_key(APP, seed) for seed in range(50)}
+    assert len(keys) == 50
+    assert len({k.epoch for k in keys}) > 40
+
+
+def test_the_twin_is_handed_over_inside_the_time_the_symptom_may_take() -> None:
+    spec = VARIED.symptom
+    assert spec is not None
+    for seed in range(100):
+        delay = draw(VARIED, APP, seed).twin_delay_s
+        assert VARIED.handover < delay <= spec.within + VARIED.handover
+
+
+def test_the_truth_of_a_twin_is_that_nothing_is_wrong() -> None:
+    drawn = draw(VARIED, APP, 3)
+    twin = drawn.truth(twin=True, started=10.0, symptom=None, handover=99.0)
+    assert (twin.root_causes, twin.fix, twin.injected_at) == ([], [], None)
+    truth = drawn.truth(twin=False, started=10.0, symptom=(40.0, "alert X"), handover=99.0)
+    assert [c.cause for c in truth.root_causes] == ["scaled_to_zero", "noisy_neighbour"]
+    assert (truth.injected_at, truth.symptom_at, truth.symptom) == (10.0, 40.0, "alert X")
+    assert truth.fix
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"draw": {"x": {"nothing": 1}}}, "needs selector, range or choice"),
+        ({"draw": {"x": {"selector": {"name": "nobody"}}}}, "no component of 'shop' fits"),
+        ({"faults": [{"kind": "workload/scaled-to-zero", "target": "$who"}]}, "is not drawn"),
+        ({"faults": [{"kind": "workload/scaled-to-zero", "target": "nobody"}]}, "not a component"),
+        ({"faults": [{"kind": "workload/scaled-to-zero", "target": "node-a"}]}, "cannot strike"),
+        ({"faults": [{"kind": "workload/scaled-to-one", "target": "web"}]}, "unknown fault kind"),
+        (
+            {"faults": [{"kind": "workload/scaled-to-zero", "target": "web", "params": {"x": 1}}]},
+            "parameter x",
+        ),
+        ({"distractors": [{"kind": "change/rude", "target": "web"}]}, "unknown distractor kind"),
+    ],
+)
+def test_what_cannot_be_drawn_is_the_authors_mistake(more: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        draw(make_spec(**more), APP, 0)
+
+
+def test_a_drawn_place_is_one_that_its_fault_can_strike() -> None:
+    spec = make_spec(
+        draw={"place": {"selector": {"kind": "service"}}},
+        faults=[{"kind": "config/pool-too-small", "target": "$place"}],
+    )
+    assert {draw(spec, APP, seed).draws["place"] for seed in range(30)} == {"cart"}
+    assert [c for c in APP.services if registry.find("config/pool-too-small").fits(APP, c)] == [
+        "cart"
+    ]

@@ -1,0 +1,161 @@
+"""Staging: the baseline must be healthy, the symptom must be seen, the brief must not speak."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+from problems_fakes import EPOCH, MemoryEnvironment, deployment, make_app, make_spec
+
+from aiopslab.errors import InfraError
+from aiopslab.models.incident import SliCondition, SymptomClause
+from aiopslab.models.observation import Budget
+from aiopslab.models.task import TASKS
+from aiopslab.problems import catalogue, stage
+from aiopslab.problems.brief import brief
+from aiopslab.problems.draw import WARM_S, DrawnIncident, draw
+
+APP = make_app()
+
+
+def run(coro: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(coro)
+
+
+@pytest.fixture
+def env() -> Any:
+    env = MemoryEnvironment()
+    env.kube.put(*(deployment(n) for n in APP.services))
+    env.kube.put({"kind": "ConfigMap", "metadata": {"name": "web-config"}})
+    return env
+
+
+def drawn(**more: Any) -> DrawnIncident:
+    return draw(make_spec(**more), APP, 5)
+
+
+def test_distractors_happen_before_the_start_at_their_time(env: Any) -> None:
+    incident = drawn(
+        baseline="10m",
+        distractors=[{"kind": "change/innocent-config", "target": "web", "before": "2m"}],
+    )
+    run(stage.lead_in(env, incident))
+    assert env.now() == EPOCH + 600 - WARM_S
+    assert env.kube.patched == [
+        (env.now() - 120, "ConfigMap", "web-config"),
+        (env.now() - 120, "Deployment", "web"),
+    ]
+
+
+def test_a_spike_of_load_is_a_distractor_too(env: Any) -> None:
+    spike = {"kind": "load/spike", "target": "web", "params": {"factor": 1.4}}
+    run(stage.lead_in(env, drawn(distractors=[spike])))
+    assert env.factors == [1.4]
+
+
+def test_an_unhealthy_baseline_is_a_failure_of_the_lab(env: Any) -> None:
+    env.unhealthy = "1 of 2 replicas ready"
+    with pytest.raises(InfraError, match=r"baseline: not healthy.*1 of 2") as caught:
+        run(stage.lead_in(env, drawn()))
+    assert caught.value.stage == "baseline"
+
+
+def test_faults_strike_in_the_order_of_their_times(env: Any) -> None:
+    faults = [
+        {"kind": "workload/scaled-to-zero", "target": "cart", "after": "40s"},
+        {"kind": "workload/scaled-to-zero", "target": "web"},
+    ]
+    run(stage.strike(env, drawn(faults=faults, load={"scale": 1.2}), twin=False))
+    assert env.kube.patched == [
+        (EPOCH, "Deployment", "web"),
+        (EPOCH + 40, "Deployment", "cart"),
+    ]
+    assert env.factors == [1.2]
+
+
+def test_the_twin_gets_the_load_but_no_fault(env: Any) -> None:
+    run(stage.strike(env, drawn(load={"scale": 1.2}), twin=True))
+    assert (env.factors, env.kube.patched) == ([1.2], [])
+
+
+def test_the_gate_opens_when_the_alert_fires_and_the_page_is_read(env: Any) -> None:
+    env.alerts_from = {"HighErrorRatio": EPOCH + 45}
+    seen = run(stage.await_symptom(env, drawn(handover="30s"), twin=False))
+    assert seen == (EPOCH + 50, "alert HighErrorRatio")
+    assert env.now() == EPOCH + 80
+
+
+def test_a_pending_alert_does_not_open_the_gate(env: Any) -> None:
+    env.alerts_from = {"HighErrorRatio": EPOCH + 3600}
+    with pytest.raises(InfraError, match=r"symptom: not seen within 120 s.*HighErrorRatio"):
+        run(stage.await_symptom(env, drawn(), twin=False))
+
+
+def test_another_alert_does_not_open_the_gate(env: Any) -> None:
+    env.alerts_from = {"SomethingElse": EPOCH}
+    with pytest.raises(InfraError, match="not seen"):
+        run(stage.await_symptom(env, drawn(), twin=False))
+
+
+def test_the_twin_waits_for_nothing_but_its_time(env: Any) -> None:
+    incident = drawn()
+    assert run(stage.await_symptom(env, incident, twin=True)) is None
+    assert env.now() == EPOCH + incident.twin_delay_s
+
+
+@pytest.mark.parametrize(
+    ("success", "p95", "condition", "seen"),
+    [
+        (0.90, 80.0, {"success_below": 0.95}, "browse success 0.9"),
+        (0.96, 80.0, {"success_below": 0.95}, ""),
+        (1.0, 900.0, {"p95_ms_above": 400}, "browse p95 900 ms"),
+        (1.0, 300.0, {"p95_ms_above": 400}, ""),
+        (1.0, None, {"p95_ms_above": 400}, ""),
+        (0.5, 900.0, {"journey": "other", "success_below": 0.95}, ""),
+    ],
+)
+def test_slis_open_the_gate_as_the_users_see_them(
+    env: Any, success: float, p95: float | None, condition: dict[str, Any], seen: str
+) -> None:
+    env.success, env.p95_ms = success, p95
+    clause = SymptomClause(sli=SliCondition.model_validate({"journey": "browse", **condition}))
+    said = run(stage.holds(env, clause))
+    assert said.startswith(seen)
+    assert bool(said) == bool(seen)
+
+
+def test_a_query_opens_the_gate_if_it_has_a_result(env: Any) -> None:
+    env.results = {"up == 0": ["a series"]}
+    assert run(stage.holds(env, SymptomClause(promql="up == 0"))) == "promql up == 0"
+    assert run(stage.holds(env, SymptomClause(promql="up == 2"))) == ""
+
+
+def test_the_page_is_the_worst_firing_alert(env: Any) -> None:
+    env.alerts_from = {"ASlow": EPOCH - 99, "HighErrorRatio": EPOCH}
+    text = run(stage.page(env))
+    assert text.startswith("[critical] HighErrorRatio: users see errors {service=cart}")
+    assert "(+1 more firing)" in text
+
+
+def test_without_an_alert_the_page_is_the_broken_slo(env: Any) -> None:
+    env.success = 0.5
+    assert "SLO of journey 'browse' is broken: success 50" in run(stage.page(env))
+
+
+def test_without_either_there_is_no_page(env: Any) -> None:
+    assert run(stage.page(env)) is None
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_brief_is_opaque(task: Any) -> None:
+    told = brief(
+        APP, task, trial="t-1", now=EPOCH, page="[critical] X", budget=Budget(), answer_schema={}
+    )
+    text = told.model_dump_json().lower()
+    names = {*catalogue.incidents(), make_spec().name}
+    kinds = {f.kind for s in catalogue.incidents().values() for f in s.faults}
+    assert not [word for word in {*names, *kinds, "seed", "fault", "inject"} if word in text]
+    assert (told.alert is None) == (task == "detection")
+    assert told.now == "2026-03-10T09:00:00Z"
