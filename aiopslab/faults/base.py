@@ -126,7 +126,11 @@ def container_of(obj: Object, name: str) -> Object:
 
 
 async def rolled_out(env: Environment, kind: str, name: str) -> CheckResult:
-    """Check that a workload's current revision is completely rolled out and ready."""
+    """Check that a workload's current revision is completely rolled out and ready.
+
+    As ``kubectl rollout status`` does: pods of an older revision must be gone, or an old pod that
+    is ready would hide a new one that is not.
+    """
     obj = await fetch(env, kind, name)
     if obj is None:
         return condition(f"rolled-out:{name}", False, f"{kind} {name} does not exist")
@@ -134,10 +138,10 @@ async def rolled_out(env: Environment, kind: str, name: str) -> CheckResult:
     status = obj.get("status", {})
     ready, updated = status.get("readyReplicas", 0), status.get("updatedReplicas", 0)
     seen = status.get("observedGeneration", 0) >= obj["metadata"].get("generation", 0)
-    met = bool(seen and want > 0 and ready >= want and updated >= want)
-    return condition(
-        f"rolled-out:{name}", met, f"{ready} ready and {updated} updated of {want} wanted"
-    )
+    old = status.get("replicas", 0) - updated
+    met = bool(seen and want > 0 and ready >= want and updated >= want and old <= 0)
+    detail = f"{ready} ready, {updated} updated and {old} old of {want} wanted"
+    return condition(f"rolled-out:{name}", met, detail)
 
 
 async def restart(env: Environment, kind: str, name: str, *, actor: str) -> None:

@@ -17,6 +17,7 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.truth import FixStep
+from aiopslab.services.config import settings
 
 PIPELINE = "config-sync"
 
@@ -56,7 +57,7 @@ class _Value(Fault):
         return f"{self.site.target}-config"
 
     def _right(self) -> str:
-        return str(self.site.app.services[self.site.target].config[self._key])
+        return settings(self.site.app, self.site.target)[self._key]
 
     def _wrong(self) -> str | None:
         """Return the value that is set; None removes the key."""
@@ -117,11 +118,20 @@ class TimeoutTooShort(_Value):
 
 
 class MissingKey(_Value):
-    """A required key is gone; new pods do not start."""
+    """A required key is gone; new pods do not start.
+
+    Required are the addresses of what a service calls; what the app declares beside them has a
+    default in the program.
+    """
 
     kind = "config/missing-key"
     cause = "missing_configuration"
     suffix = ""
+
+    @classmethod
+    def _keys(cls, app: App, component: str) -> list[str]:
+        service = app.services.get(component)
+        return sorted(set(settings(app, component)) - set(service.config)) if service else []
 
     def _wrong(self) -> None:
         return None

@@ -6,10 +6,13 @@ Source: faults.md ``k8s-scale-zero``, ``k8s-node-selector``, ``ctr-readiness-bad
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from aiopslab.environments.protocol import Environment, Object
 from aiopslab.faults.base import Fault, condition, container_of, edit, fetch, rolled_out
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
+from aiopslab.models.cause import FaultType
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.truth import FixStep
 
@@ -63,7 +66,7 @@ class _Template(Fault):
     """A rollout whose pod template cannot work, with a strategy that replaces all pods at once."""
 
     system_level = "Virtualization"
-    fault_type = "Misconfiguration"
+    fault_type: ClassVar[FaultType] = "Misconfiguration"
     actor = "ci-pipeline"
 
     @classmethod
@@ -102,6 +105,7 @@ class NodeSelector(_Template):
 
     kind = "workload/node-selector"
     cause = "node_selector_unsatisfiable"
+    fault_type = "Dependency Problem"
 
     class Params(Model):
         """Parameters."""

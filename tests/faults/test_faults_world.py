@@ -1,0 +1,123 @@
+"""Every kind on a running cluster: it breaks, the agent's tools mend it, recovery undoes it.
+
+One world for all, without users, so that virtual time costs little; what faults do to users is
+proven incident by incident (``aiopslab check``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from aiopslab.environments.sim import Sim
+from aiopslab.faults import registry
+from aiopslab.faults.base import Fault, Site
+from aiopslab.models.evidence import CheckResult
+from aiopslab.models.task import Task
+from aiopslab.problems import intent, selectors
+from aiopslab.problems.draw import world_key
+from aiopslab.services.catalogue import load_app
+from aiopslab.tools.context import ToolContext
+from aiopslab.tools.toolbox import Toolbox
+
+HOTEL = load_app("hotel")
+PATIENCE_S = 240.0
+POLL_S = 5.0
+TASK: Task = "mitigation"
+INVISIBLE = "node/noisy-neighbour"
+"""Its tenant is no object of the cluster: mended is where the app has moved away."""
+
+
+@pytest.fixture(scope="module")
+def sim() -> Sim:
+    key = world_key(HOTEL, 11)
+    sim = Sim(HOTEL, key.seed, epoch=key.epoch)
+    sim.boot()
+    sim.run_sync(sim.traffic.stop())
+    sim.run_for(30.0)
+    return sim
+
+
+def place(kind: str) -> Fault:
+    cls = registry.find(kind)
+    component = next(c for c in selectors.components(HOTEL) if cls.fits(HOTEL, c))
+    return registry.build(kind, Site(HOTEL, component), {})
+
+
+def unmet(checks: list[CheckResult]) -> list[str]:
+    return [f"{c.id}: {c.detail}" for c in checks if not c.met]
+
+
+def broken(sim: Sim, fault: Fault) -> list[str]:
+    return unmet(sim.run_sync(fault.postconditions(sim)))
+
+
+def unready(sim: Sim) -> list[str]:
+    checks = sim.run_sync(sim.probe())
+    return unmet([c for c in checks if c.id.startswith("ready:")])
+
+
+def within_patience(sim: Sim, look: Callable[[], list[str]]) -> list[str]:
+    """Let time pass until nothing is wrong any more; return what still is."""
+    deadline = sim.now() + PATIENCE_S
+    while (wrong := look()) and sim.now() < deadline:
+        sim.run_for(POLL_S)
+    return wrong
+
+
+@pytest.mark.parametrize("kind", sorted(registry.KINDS))
+def test_a_fault_breaks_its_postcondition_until_it_is_recovered(sim: Sim, kind: str) -> None:
+    fault = place(kind)
+    assert within_patience(sim, lambda: broken(sim, fault)) == [] or kind == INVISIBLE
+    before = sim.run_sync(intent.snapshot(sim))
+    sim.run_sync(fault.inject(sim))
+    assert broken(sim, fault) != []
+    sim.run_for(40.0)
+    assert broken(sim, fault) != []
+    sim.run_sync(fault.recover(sim))
+    if kind != INVISIBLE:
+        assert within_patience(sim, lambda: broken(sim, fault)) == []
+    assert within_patience(sim, lambda: unready(sim)) == []
+    assert intent.losses(before, sim.run_sync(intent.snapshot(sim))) == []
+
+
+@pytest.mark.parametrize("kind", sorted(registry.KINDS))
+def test_the_reference_fix_mends_with_the_agents_tools_and_may_be_recovered_after(
+    sim: Sim, kind: str
+) -> None:
+    fault = place(kind)
+    sim.run_sync(fault.inject(sim))
+    sim.run_for(40.0)
+    toolbox = Toolbox(ToolContext(sim, TASK))
+    for step in fault.fix():
+        seen = sim.run_sync(toolbox.call(step.tool, step.arguments))
+        assert seen.ok, seen.text
+    assert within_patience(sim, lambda: broken(sim, fault) + unready(sim)) == []
+    sim.run_sync(fault.recover(sim))
+    assert within_patience(sim, lambda: unready(sim)) == []
+    if kind == INVISIBLE:
+        _let_pods_back(sim)
+
+
+def _let_pods_back(sim: Sim) -> None:
+    """Take the affinity away that kept the app off the node, as the owners would later."""
+    workloads = [("Deployment", s) for s in HOTEL.services]
+    workloads += [("StatefulSet", s) for s in HOTEL.stores]
+    patch = {"spec": {"template": {"spec": {"affinity": None}}}}
+    for kind, name in workloads:
+        undo = sim.kube.patch(kind, name, patch, namespace=sim.namespace, actor="j.meyer")
+        sim.run_sync(undo)
+    assert within_patience(sim, lambda: unready(sim)) == []
+
+
+def test_recovery_works_whatever_was_done_meanwhile(sim: Sim) -> None:
+    fault = place("workload/scaled-to-zero")
+    name = fault.site.target
+    sim.run_sync(fault.inject(sim))
+    patch = {"spec": {"replicas": 1}}
+    sim.run_sync(sim.kube.patch("Deployment", name, patch, namespace=sim.namespace, actor="oncall"))
+    sim.run_sync(fault.recover(sim))
+    assert within_patience(sim, lambda: broken(sim, fault) + unready(sim)) == []
+    deployment = sim.run_sync(sim.kube.get("Deployment", name, sim.namespace))
+    assert deployment["spec"]["replicas"] == HOTEL.services[name].replicas
