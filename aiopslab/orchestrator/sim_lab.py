@@ -15,6 +15,7 @@ from aiopslab.models.task import Problem, Task
 from aiopslab.problems import catalogue
 from aiopslab.problems.draw import WARM_S, DrawnIncident, draw, world_key
 from aiopslab.services.catalogue import load_app
+from aiopslab.telemetry import frames
 
 T = TypeVar("T")
 
@@ -40,6 +41,7 @@ class SimLab:
 
     def boot(self, drawn: DrawnIncident) -> Environment:
         key = world_key(drawn.app, drawn.seed)
+        frames.preload()
         sim = Sim(drawn.app, key.seed, epoch=key.epoch, load=key.load_scale)
         sim.boot()
         sim.run_for(WARM_S)

@@ -42,6 +42,12 @@ def frame(store: Store, signal: str) -> pd.DataFrame:
     return builders[signal](store)
 
 
+def preload() -> None:
+    """Import now what writing takes to import, so that forked copies of this process need not."""
+    import duckdb  # noqa: F401, PLC0415 - slow to import, needed at the end of a trial only
+    import pandas  # noqa: F401, PLC0415 - slow to import, needed for frames only
+
+
 def write_parquet(store: Store, directory: Path) -> list[Path]:
     """Write ``<signal>.parquet`` for every signal into a directory, made if needed.
 
@@ -57,7 +63,7 @@ def write_parquet(store: Store, directory: Path) -> list[Path]:
             connection.register("signal", frame(store, signal))
             connection.execute(
                 "COPY (SELECT * FROM signal) TO $path"
-                " (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)",
+                " (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 122880)",
                 {"path": str(path)},
             )
             connection.unregister("signal")
