@@ -31,6 +31,7 @@ class Bridge:
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
         self._thread: ThreadPoolExecutor | None = None
+        self._outer: asyncio.AbstractEventLoop | None = None
         self._turn: asyncio.Lock | None = None
 
     def run(self, coro: Coroutine[Any, Any, T]) -> T:
@@ -41,7 +42,11 @@ class Bridge:
         """Await a coroutine of the world from whatever loop this is called on."""
         if asyncio.get_running_loop() is self._loop:
             return await coro
-        return await self._outside(lambda: self.run(coro))
+        try:
+            return await self._outside(lambda: self.run(coro))
+        finally:
+            # Does something only where the caller was cancelled before its turn came.
+            coro.close()
 
     async def advance(self, seconds: float) -> None:
         """Let virtual time pass."""
@@ -51,17 +56,35 @@ class Bridge:
         await self._outside(lambda: self._loop.run_until(self._loop.time() + seconds))
 
     async def _outside(self, drive: Callable[[], T]) -> T:
-        if self._turn is None or self._thread is None:
-            self._turn = asyncio.Lock()
+        running = asyncio.get_running_loop()
+        if self._turn is None or self._outer is not running:
+            # A lock serves one loop; a caller may come from another one than the last.
+            self._outer, self._turn = running, asyncio.Lock()
+        if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="world")
         async with self._turn:
-            running = asyncio.get_running_loop()
-            # A cancelled caller must not leave the world half driven: the drive is waited for.
-            return await asyncio.shield(running.run_in_executor(self._thread, drive))
+            return await _driven(running.run_in_executor(self._thread, drive))
 
     def close(self) -> None:
         """End the thread, if there is one."""
         if self._thread is not None:
             self._thread.shutdown(wait=True, cancel_futures=True)
             self._thread = None
-            self._turn = None
+
+
+async def _driven(drive: asyncio.Future[T]) -> T:
+    """Wait for a drive to its end, even if cancelled meanwhile.
+
+    A cancelled caller must find the world standing still: what looks at it next would otherwise
+    see it move. A failure of the world is worth more than the cancellation.
+    """
+    cancelled = False
+    while not drive.done():
+        try:
+            await asyncio.wait({drive})
+        except asyncio.CancelledError:
+            cancelled = True
+    done = drive.result()
+    if cancelled:
+        raise asyncio.CancelledError
+    return done

@@ -12,12 +12,12 @@ the time a call takes passes in the world.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from aiopslab.models.app import App
 from aiopslab.models.evidence import CheckResult, SliWindow
+from aiopslab.models.kube import ExecResult, Object, PatchType
 from aiopslab.models.signal import Alert, Change, Event
 from aiopslab.telemetry.rows import LogRow as LogRow
 from aiopslab.telemetry.rows import Series as Series
@@ -27,39 +27,12 @@ from aiopslab.telemetry.rows import TraceSummary as TraceSummary
 if TYPE_CHECKING:
     import pandas as pd
 
-Object = dict[str, Any]
-PatchType = Literal["strategic", "merge", "json"]
-
-
-class KubeError(Exception):
-    """The API server's ``Status`` answer to a request it refused.
-
-    Args:
-        code: HTTP status.
-        reason: ``NotFound``, ``AlreadyExists``, ``Conflict``, ``Invalid``, ``BadRequest``, ...
-        message: The server's own words.
-    """
-
-    def __init__(self, code: int, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.reason = reason
-        self.message = message
-
-
-@dataclass(frozen=True, slots=True)
-class ExecResult:
-    """What a command in a container printed, and its exit code."""
-
-    stdout: str
-    stderr: str
-    code: int
-
 
 class Kube(Protocol):
     """The Kubernetes API. ``kind`` is the singular kind, for instance ``Deployment``.
 
-    All raise KubeError. ``actor`` names who acts, for the audit trail and the change log.
+    All raise ``models.kube.KubeError``. ``actor`` names who acts, for the audit trail and the
+    change log.
     """
 
     async def snapshot(self, namespace: str) -> list[Object]:
@@ -319,11 +292,3 @@ class Environment(Protocol):
     async def aclose(self) -> None:
         """Leave nothing behind."""
         ...
-
-
-class Injectable(Protocol):
-    """A change that breaks something and can be undone: what ``faults`` implements."""
-
-    async def inject(self, env: Environment) -> None: ...
-
-    async def recover(self, env: Environment) -> None: ...

@@ -7,17 +7,14 @@ request. Reads and writes take no virtual time; ``exec`` takes what its command 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Literal
 
 from aiopslab.environments.bridge import Bridge
-from aiopslab.environments.protocol import ExecResult, KubeError, Object, PatchType
+from aiopslab.models.kube import ExecResult, Object, PatchType
 from aiopslab.world.kube import describe, snapshot, table
-from aiopslab.world.kube.errors import ApiError
 from aiopslab.world.kube.objects import clone
 from aiopslab.world.world import World
-
-T = TypeVar("T")
 
 
 class SimKube:
@@ -37,13 +34,13 @@ class SimKube:
         return snapshot.take(self._api.store, namespace)
 
     async def get(self, kind: str, name: str, namespace: str | None = None) -> Object:
-        return _copy(_ask(lambda: self._api.get(kind, name, namespace)))
+        return _copy(self._api.get(kind, name, namespace))
 
     async def create(self, obj: Object, *, actor: str, dry_run: bool = False) -> Object:
-        return _copy(_ask(lambda: self._api.create(clone(obj), actor=actor, dry_run=dry_run)))
+        return _copy(self._api.create(clone(obj), actor=actor, dry_run=dry_run))
 
     async def replace(self, obj: Object, *, actor: str, dry_run: bool = False) -> Object:
-        return _copy(_ask(lambda: self._api.replace(clone(obj), actor=actor, dry_run=dry_run)))
+        return _copy(self._api.replace(clone(obj), actor=actor, dry_run=dry_run))
 
     async def patch(
         self,
@@ -57,17 +54,15 @@ class SimKube:
         actor: str,
         dry_run: bool = False,
     ) -> Object:
-        changed = _ask(
-            lambda: self._api.patch(
-                kind,
-                name,
-                patch,
-                namespace=namespace,
-                type=type,
-                subresource=subresource,
-                actor=actor,
-                dry_run=dry_run,
-            )
+        changed = self._api.patch(
+            kind,
+            name,
+            clone(patch),
+            namespace=namespace,
+            type=type,
+            subresource=subresource,
+            actor=actor,
+            dry_run=dry_run,
         )
         return _copy(changed)
 
@@ -80,7 +75,7 @@ class SimKube:
         actor: str,
         grace_s: int | None = None,
     ) -> None:
-        _ask(lambda: self._api.delete(kind, name, namespace, actor=actor, grace_s=grace_s))
+        self._api.delete(kind, name, namespace, actor=actor, grace_s=grace_s)
 
     async def logs(
         self,
@@ -93,10 +88,8 @@ class SimKube:
         since_s: float | None = None,
     ) -> str:
         since = None if since_s is None else self._world.loop.time() - since_s
-        lines = _ask(
-            lambda: self._world.kubelet_of(pod, namespace).logs(
-                pod, namespace, container, previous=previous, tail=tail, since=since
-            )
+        lines = self._world.kubelet_of(pod, namespace).logs(
+            pod, namespace, container, previous=previous, tail=tail, since=since
         )
         return "".join(f"{line}\n" for _, line in lines)
 
@@ -110,57 +103,38 @@ class SimKube:
         stdin: str = "",
         timeout_s: float = 30.0,
     ) -> ExecResult:
-        kubelet = _ask(lambda: self._world.kubelet_of(pod, namespace))
+        kubelet = self._world.kubelet_of(pod, namespace)
 
         async def run() -> ExecResult:
             try:
                 async with asyncio.timeout(timeout_s):
-                    done = await kubelet.exec(pod, namespace, container, argv, stdin)
+                    return await kubelet.exec(pod, namespace, container, argv, stdin)
             except TimeoutError:
                 text = f"error: command still running after {timeout_s:g} s, gave up\n"
                 return ExecResult("", text, 124)
-            return ExecResult(done.stdout, done.stderr, done.code)
 
-        try:
-            return await self._bridge.enter(run())
-        except ApiError as error:
-            raise _translated(error) from error
+        return await self._bridge.enter(run())
 
     async def describe(self, kind: str, name: str, namespace: str | None = None) -> str:
-        return _ask(
-            lambda: describe.describe(
-                kind, name, namespace, api=self._api, now=self._world.loop.time()
-            )
-        )
+        now = self._world.loop.time()
+        return describe.describe(kind, name, namespace, api=self._api, now=now)
 
     async def table(
         self, kind: str, namespace: str | None = None, *, labels: str = "", wide: bool = False
     ) -> str:
-        found = _ask(lambda: self._api.list(kind, namespace, labels=labels))
+        found = self._api.list(kind, namespace, labels=labels)
         return table.table(kind, found, wide=wide, now=self._world.loop.time())
 
     def watch(self, kind: str, namespace: str | None = None) -> AsyncIterator[tuple[str, Object]]:
-        return _ask(lambda: self._api.watch(kind, namespace))
+        return self._api.watch(kind, namespace)
 
     async def list(
         self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = ""
     ) -> list[Object]:
-        found = _ask(lambda: self._api.list(kind, namespace, labels=labels, fields=fields))
+        found = self._api.list(kind, namespace, labels=labels, fields=fields)
         return [clone(o) for o in found]
 
 
 def _copy(obj: Object) -> Object:
     copied: Object = clone(obj)
     return copied
-
-
-def _ask(request: Callable[[], T]) -> T:
-    """Make a request, turning the API server's error into the protocol's."""
-    try:
-        return request()
-    except ApiError as error:
-        raise _translated(error) from error
-
-
-def _translated(error: ApiError) -> KubeError:
-    return KubeError(error.code, error.reason, error.message)
