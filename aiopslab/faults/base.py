@@ -12,12 +12,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from aiopslab.environments.protocol import Environment, KubeError, Object
+from aiopslab.environments.protocol import Environment
 from aiopslab.errors import InfraError
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.cause import FaultType, SystemLevel
 from aiopslab.models.evidence import CheckResult
+from aiopslab.models.kube import KubeError, Object
 from aiopslab.models.timestamps import rfc3339
 from aiopslab.models.truth import FixStep, RootCause
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 
-from aiopslab.environments.protocol import Environment, KubeError, Object
+from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import Fault, condition
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
+from aiopslab.models.kube import KubeError, Object
 from aiopslab.models.truth import FixStep
 
 ACTOR = "platform-security"

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 
-from aiopslab.environments.protocol import Environment, Object
+from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import Fault, condition
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
+from aiopslab.models.kube import Object
 from aiopslab.models.truth import FixStep
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from aiopslab.environments.protocol import Environment, Object
+from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import Fault, condition, container_of, edit, fetch, rolled_out
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.cause import FaultType
 from aiopslab.models.evidence import CheckResult
+from aiopslab.models.kube import Object
 from aiopslab.models.truth import FixStep
 
 

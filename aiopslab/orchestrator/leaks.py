@@ -13,9 +13,10 @@ import re
 from collections.abc import Iterable, Iterator
 
 from aiopslab.agents.protocol import TrialHandle
-from aiopslab.environments.protocol import Environment, KubeError
+from aiopslab.environments.protocol import Environment
 from aiopslab.errors import AgentError
 from aiopslab.models.answer import Detection
+from aiopslab.models.kube import KubeError
 from aiopslab.orchestrator.staging import Staged
 from aiopslab.telemetry.frames import SIGNALS
 from aiopslab.world.kube import kinds

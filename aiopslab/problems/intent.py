@@ -10,10 +10,11 @@ import fnmatch
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aiopslab.environments.protocol import Environment, KubeError, Object
+from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import condition
 from aiopslab.models.app import Invariant
 from aiopslab.models.evidence import CheckResult, ObjectChange
+from aiopslab.models.kube import KubeError, Object
 from aiopslab.world.kube import quantity
 from aiopslab.world.kube.difference import difference
 

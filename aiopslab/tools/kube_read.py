@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from aiopslab.environments.protocol import Object
+from aiopslab.models.kube import Object
 from aiopslab.models.observation import Effect
 from aiopslab.models.timestamps import rfc3339
 from aiopslab.tools.commands import argv, shell_effect

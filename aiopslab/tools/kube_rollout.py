@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from aiopslab.environments.protocol import Object, PatchType
+from aiopslab.models.kube import Object, PatchType
 from aiopslab.models.observation import Effect
 from aiopslab.models.timestamps import rfc3339
 from aiopslab.tools.context import Paged, Result, ToolContext, ToolRefused, tool

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field
 
-from aiopslab.environments.protocol import KubeError, Object, PatchType
+from aiopslab.models.kube import KubeError, Object, PatchType
 from aiopslab.tools.context import Args, Result, ToolContext, ToolRefused, tool
 from aiopslab.tools.differences import differences
 from aiopslab.tools.objects import (

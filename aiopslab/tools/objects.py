@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import yaml
 
 from aiopslab.content import near
-from aiopslab.environments.protocol import KubeError, Object
+from aiopslab.models.kube import KubeError, Object
 from aiopslab.tools.context import ToolContext, ToolRefused
 from aiopslab.world.kube import kinds
 

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from aiopslab.content import near
-from aiopslab.environments.protocol import KubeError
+from aiopslab.models.kube import KubeError
 from aiopslab.models.observation import Effect, Observation, ToolInfo
 from aiopslab.models.timestamps import rfc3339
 from aiopslab.models.trial import Step

@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from aiopslab.content import near
-from aiopslab.environments.protocol import Object
+from aiopslab.models.kube import Object
 from aiopslab.models.timestamps import rfc3339
 from aiopslab.tools.context import Paged, Result, ToolContext, ToolRefused, tool
 from aiopslab.tools.tables import table

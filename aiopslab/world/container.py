@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
+from aiopslab.models.kube import ExecResult
 from aiopslab.seeds import Streams
 from aiopslab.telemetry.instruments import Registry
 from aiopslab.telemetry.store import Store
@@ -39,15 +40,6 @@ class ProgramExit(Exception):
     def __init__(self, code: int) -> None:
         super().__init__(f"exit code {code}")
         self.code = code
-
-
-@dataclass(frozen=True, slots=True)
-class ExecResult:
-    """What a command in a container printed, and its exit code."""
-
-    stdout: str
-    stderr: str
-    code: int
 
 
 @dataclass(frozen=True, slots=True)

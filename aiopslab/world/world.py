@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from aiopslab.load.generator import Generator
 from aiopslab.load.slis import Slis
 from aiopslab.models.app import App
+from aiopslab.models.kube import KubeError
 from aiopslab.seeds import Streams
 from aiopslab.services.manifests import manifests
 from aiopslab.telemetry.rules import RuleEvaluator, load_rules
@@ -24,7 +25,7 @@ from aiopslab.world.images.registry import Registry
 from aiopslab.world.images.shell import shell
 from aiopslab.world.kube.api import ApiServer
 from aiopslab.world.kube.controllers.manager import ControllerManager
-from aiopslab.world.kube.errors import ApiError, not_found
+from aiopslab.world.kube.errors import not_found
 from aiopslab.world.kube.events import EventRecorder
 from aiopslab.world.kube.kubelet import Kubelet
 from aiopslab.world.kube.objects import Object, name_of
@@ -130,12 +131,12 @@ class World:
         """Return the kubelet that runs a pod.
 
         Raises:
-            ApiError: 404 for the pod, 400 while it is not scheduled.
+            KubeError: 404 for the pod, 400 while it is not scheduled.
         """
         obj = self.api.get("Pod", pod, namespace)
         node = obj["spec"].get("nodeName")
         if node is None:
-            raise ApiError(400, "BadRequest", f"pod {pod} does not have a host assigned")
+            raise KubeError(400, "BadRequest", f"pod {pod} does not have a host assigned")
         if node not in self.kubelets:
             raise not_found(self.api.kind("Node"), node)
         return self.kubelets[node]

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from aiopslab.models.app import NodeSpec
+from aiopslab.models.kube import ExecResult
 from aiopslab.seeds import Streams
 from aiopslab.services.protocols import Request, Response
 from aiopslab.telemetry.store import Store
 from aiopslab.world.clock import VirtualLoop
 from aiopslab.world.connection import Peer
-from aiopslab.world.container import Container, ExecResult, ProgramExit
+from aiopslab.world.container import Container, ProgramExit
 from aiopslab.world.kube.api import ApiServer
 from aiopslab.world.kube.controllers.manager import ControllerManager
 from aiopslab.world.kube.events import EventRecorder

@@ -9,11 +9,11 @@ from controllers_cluster import START, container, pod
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiopslab.models.kube import KubeError
 from aiopslab.world.clock import VirtualLoop, WorldFailure
 from aiopslab.world.kube import kubelet_config, kubelet_status, podspec
 from aiopslab.world.kube.controllers import pods
 from aiopslab.world.kube.controllers.queue import Key, WorkQueue
-from aiopslab.world.kube.errors import ApiError
 from aiopslab.world.kube.kubelet_config import ConfigError, Facts
 from aiopslab.world.kube.kubelet_images import image_id
 from aiopslab.world.kube.kubelet_status import ContainerView
@@ -173,7 +173,7 @@ def test_a_refused_key_comes_back_with_growing_delays_and_its_reason() -> None:
     def refuse(_key: Key) -> None:
         times.append(loop.time())
         if len(times) < 6:
-            raise ApiError(409, "Conflict", "changed meanwhile")
+            raise KubeError(409, "Conflict", "changed meanwhile")
 
     queue = WorkQueue(loop, refuse, lambda: 0.0)
     queue.add(("", "a"))

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from controllers_cluster import Cluster, container, deployment
 
+from aiopslab.models.kube import KubeError
 from aiopslab.world.kube.controllers import rollouts
-from aiopslab.world.kube.errors import ApiError
 from aiopslab.world.kube.objects import Object, condition, is_true, name_of
 
 
@@ -88,9 +88,9 @@ def test_undo_goes_back_and_renumbers_the_revision(web: Cluster) -> None:
 
 
 def test_undo_to_an_unknown_revision_is_refused(web: Cluster) -> None:
-    with pytest.raises(ApiError, match="unable to find specified revision 9"):
+    with pytest.raises(KubeError, match="unable to find specified revision 9"):
         rollouts.rollback_patch(web.api, "web", "shop", 9)
-    with pytest.raises(ApiError, match="no rollout history"):
+    with pytest.raises(KubeError, match="no rollout history"):
         rollouts.rollback_patch(web.api, "web", "shop")
 
 

@@ -8,8 +8,8 @@ import base64
 import pytest
 from controllers_cluster import GIB, MIB, START, Cluster, container, pod
 
+from aiopslab.models.kube import KubeError
 from aiopslab.services.protocols import ConnectTimeout, Request
-from aiopslab.world.kube.errors import ApiError
 from aiopslab.world.kube.kubelet import Kubelet
 from aiopslab.world.kube.objects import Object, dig, is_true
 
@@ -79,7 +79,7 @@ def test_a_missing_image_backs_off_and_recovers_when_it_is_corrected(cluster: Cl
     assert 'Back-off pulling image "web:gone"' in cluster.events("BackOff")
     assert any("manifest for web:gone not found" in text for text in cluster.events("Failed"))
     assert cluster.get("Pod", "a")["status"]["phase"] == "Pending"
-    with pytest.raises(ApiError, match="trying and failing to pull image"):
+    with pytest.raises(KubeError, match="trying and failing to pull image"):
         lines(cluster)
     fix = {"spec": {"containers": [{"name": "main", "image": "web:1"}]}}
     cluster.patch("Pod", "a", fix)
@@ -317,14 +317,16 @@ def test_exec_runs_commands_of_the_program(cluster: Cluster) -> None:
     kubelet = kubelet_of(cluster, "a")
     result = cluster.loop.run_until_complete(kubelet.exec("a", "shop", None, ["ping"]))
     assert (result.stdout, result.code) == ("pong\n", 0)
-    with pytest.raises(ApiError, match="container x is not valid for pod a"):
+    with pytest.raises(KubeError, match="container x is not valid for pod a"):
         cluster.loop.run_until_complete(kubelet.exec("a", "shop", "x", ["ping"]))
 
 
 def test_logs_of_a_life_that_was_not_are_refused(cluster: Cluster) -> None:
     cluster.create(pod("a"))
     cluster.wait_for(lambda: ready(cluster))
-    with pytest.raises(ApiError, match='previous terminated container "main" in pod "a" not found'):
+    with pytest.raises(
+        KubeError, match='previous terminated container "main" in pod "a" not found'
+    ):
         lines(cluster, previous=True)
 
 

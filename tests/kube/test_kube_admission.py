@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiopslab.models.kube import KubeError
 from aiopslab.seeds import Streams
 from aiopslab.world.kube.admission import quota_used
 from aiopslab.world.kube.api import ApiServer
-from aiopslab.world.kube.errors import ApiError
 
 Build = Callable[..., dict[str, Any]]
 CONTROLLER = "system:serviceaccount:kube-system:replicaset-controller"
@@ -33,8 +33,8 @@ def limit_range(**item: Any) -> dict[str, Any]:
     }
 
 
-def refused(api: ApiServer, obj: dict[str, Any]) -> ApiError:
-    with pytest.raises(ApiError) as caught:
+def refused(api: ApiServer, obj: dict[str, Any]) -> KubeError:
+    with pytest.raises(KubeError) as caught:
         api.create(obj, actor=CONTROLLER)
     return caught.value
 

@@ -4,17 +4,17 @@ from typing import Any
 
 import pytest
 
+from aiopslab.models.kube import KubeError
 from aiopslab.seeds import Streams
 from aiopslab.world.kube import snapshot
 from aiopslab.world.kube.api import ApiServer
-from aiopslab.world.kube.errors import ApiError
 
 Build = Callable[..., dict[str, Any]]
 ACTOR = "oncall"
 
 
-def refused(call: Callable[[], Any]) -> ApiError:
-    with pytest.raises(ApiError) as caught:
+def refused(call: Callable[[], Any]) -> KubeError:
+    with pytest.raises(KubeError) as caught:
         call()
     return caught.value
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from aiopslab.models.kube import KubeError
 from aiopslab.world.kube import kinds, schema
 from aiopslab.world.kube.api import ApiServer
 from aiopslab.world.kube.describe import describe
-from aiopslab.world.kube.errors import ApiError
 from aiopslab.world.kube.table import table
 
 VALUES: dict[str, list[Any]] = {
@@ -59,7 +59,7 @@ def test_any_object_is_stored_or_refused(api: ApiServer, kind: kinds.Kind) -> No
         obj |= {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
         try:
             stored = api.create(obj, actor="oncall")
-        except ApiError:
+        except KubeError:
             continue
         name = metadata["name"]
         table(kind.kind, [stored], wide=True, now=api.now())
@@ -67,8 +67,8 @@ def test_any_object_is_stored_or_refused(api: ApiServer, kind: kinds.Kind) -> No
         change = draw_message(shape, draw)
         for key in ("apiVersion", "kind", "metadata"):
             change.pop(key, None)
-        with contextlib.suppress(ApiError):
+        with contextlib.suppress(KubeError):
             api.patch(kind.kind, name, change, namespace="shop", actor="oncall")
-        with contextlib.suppress(ApiError):
+        with contextlib.suppress(KubeError):
             remove = [{"op": "remove", "path": "/spec"}]
             api.patch(kind.kind, name, remove, namespace="shop", type="json", actor="oncall")

@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
+from aiopslab.models.kube import KubeError
 from aiopslab.world.kube.api import ApiServer
 from aiopslab.world.kube.describe import describe
-from aiopslab.world.kube.errors import ApiError
 from aiopslab.world.kube.events import EventRecorder
 
 Build = Callable[..., dict[str, Any]]
@@ -213,5 +213,5 @@ def test_every_other_kind_has_a_page(api: ApiServer, pod_spec: dict[str, Any]) -
 
 
 def test_what_is_not_there_is_not_found(api: ApiServer) -> None:
-    with pytest.raises(ApiError, match='pods "nope" not found'):
+    with pytest.raises(KubeError, match='pods "nope" not found'):
         describe("po", "nope", "shop", api=api, now=0.0)

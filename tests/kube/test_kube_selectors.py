@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiopslab.models.kube import KubeError
 from aiopslab.world.kube import selectors
-from aiopslab.world.kube.errors import ApiError
 
 WORD = st.from_regex(r"[a-z0-9]([-a-z0-9_.]{0,6}[a-z0-9])?", fullmatch=True).filter(
     lambda word: word not in ("in", "notin")
@@ -37,14 +37,14 @@ def test_label_selectors_match_as_kubectl_does(text: str, expected: bool) -> Non
 
 @pytest.mark.parametrize("text", ["app=web,", "=a", "app in web", "app in (a", "a=b=c", "app ~ b"])
 def test_a_malformed_selector_is_a_bad_request(text: str) -> None:
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(KubeError) as caught:
         selectors.parse_labels(text)
     assert caught.value.code == 400
 
 
 @given(st.text(alphabet="ab=!,()in \t/.-", max_size=20))
 def test_the_parser_accepts_or_refuses_but_never_fails_otherwise(text: str) -> None:
-    with contextlib.suppress(ApiError):
+    with contextlib.suppress(KubeError):
         selectors.matches(selectors.parse_labels(text), LABELS)
 
 
@@ -86,5 +86,5 @@ def test_field_selectors_compare_fields_as_text() -> None:
 
 
 def test_an_unknown_field_is_refused_by_name() -> None:
-    with pytest.raises(ApiError, match=r"field label not supported: spec\.image"):
+    with pytest.raises(KubeError, match=r"field label not supported: spec\.image"):
         selectors.parse_fields("spec.image=x", "Pod")

@@ -6,21 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiopslab.models.kube import KubeError
 from aiopslab.world.kube import decoding, kinds, validation
 from aiopslab.world.kube.api import ApiServer
-from aiopslab.world.kube.errors import ApiError
 
 Build = Callable[..., dict[str, Any]]
 
 
-def create_error(api: ApiServer, obj: dict[str, Any]) -> ApiError:
-    with pytest.raises(ApiError) as caught:
+def create_error(api: ApiServer, obj: dict[str, Any]) -> KubeError:
+    with pytest.raises(KubeError) as caught:
         api.create(obj, actor="oncall")
     return caught.value
 
 
-def patch_error(api: ApiServer, patch: Any, type_: Any = "strategic") -> ApiError:
-    with pytest.raises(ApiError) as caught:
+def patch_error(api: ApiServer, patch: Any, type_: Any = "strategic") -> KubeError:
+    with pytest.raises(KubeError) as caught:
         api.patch("deploy", "web", patch, namespace="shop", type=type_, actor="oncall")
     return caught.value
 
@@ -160,7 +160,7 @@ def test_a_stateful_set_may_mount_its_claim_templates_and_nothing_unknown(
     assert 'volumeMounts[0].name: Not found: "other"' in create_error(api, sent).message
     web["volumeMounts"][0]["name"] = "data"
     assert api.create(sent, actor="oncall")["spec"]["podManagementPolicy"] == "OrderedReady"
-    with pytest.raises(ApiError, match="updates to statefulset spec for fields other than"):
+    with pytest.raises(KubeError, match="updates to statefulset spec for fields other than"):
         api.patch("sts", "db", {"spec": {"serviceName": "x"}}, namespace="shop", actor="oncall")
 
 

@@ -12,13 +12,13 @@ from collections.abc import Coroutine, Hashable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from aiopslab.environments.protocol import KubeError
 from aiopslab.errors import InfraError, UsageError
 from aiopslab.faults.base import Site
 from aiopslab.faults.workload import ScaledToZero
 from aiopslab.models.app import App
 from aiopslab.models.evidence import CheckResult, SliWindow
 from aiopslab.models.incident import IncidentSpec
+from aiopslab.models.kube import KubeError
 from aiopslab.models.signal import Alert
 from aiopslab.models.task import TASKS, Problem
 from aiopslab.problems.draw import DrawnIncident, Due

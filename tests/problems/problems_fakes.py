@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiopslab.environments.protocol import KubeError
 from aiopslab.models.app import App
 from aiopslab.models.evidence import CheckResult, SliWindow
 from aiopslab.models.incident import IncidentSpec
+from aiopslab.models.kube import KubeError
 from aiopslab.models.signal import Alert
 
 EPOCH = 1_773_133_200.0

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tools_fakes import FakeEnvironment, add_pod, deployment, template, toolbox
 
-from aiopslab.environments.protocol import ExecResult
+from aiopslab.models.kube import ExecResult
 from aiopslab.models.observation import Observation
 from aiopslab.models.task import Task
 from aiopslab.models.trial import Step

@@ -6,22 +6,15 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from aiopslab.environments.protocol import (
-    ExecResult,
-    KubeError,
-    LogRow,
-    Series,
-    SpanRow,
-    TraceSummary,
-)
+from aiopslab.environments.protocol import LogRow, Series, SpanRow, TraceSummary
 from aiopslab.models.app import App
+from aiopslab.models.kube import ExecResult, KubeError
 from aiopslab.models.signal import Alert, Change, Event
 from aiopslab.models.task import Task
 from aiopslab.seeds import Streams
 from aiopslab.telemetry.promql.values import QueryError
 from aiopslab.tools import Toolbox, ToolContext
 from aiopslab.world.kube.api import ApiServer
-from aiopslab.world.kube.errors import ApiError
 
 START = 1_773_133_200.0
 """2026-03-10T09:00:00Z."""
@@ -112,7 +105,7 @@ class FakeKube:
     def _ask(self, request: Callable[[], Any]) -> Any:
         try:
             return copy.deepcopy(request())
-        except ApiError as error:
+        except KubeError as error:
             raise KubeError(error.code, error.reason, error.message) from error
 
     async def get(self, kind: str, name: str, namespace: str | None = None) -> Any:

@@ -12,18 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiopslab.models.app import NodeSpec
+from aiopslab.models.kube import ExecResult
 from aiopslab.seeds import Streams
 from aiopslab.services.protocols import ConnectionRefused, ConnectionReset
 from aiopslab.telemetry.store import Store
 from aiopslab.world.clock import VirtualLoop, WorldFailure
-from aiopslab.world.container import (
-    Container,
-    ContainerSpec,
-    ExecResult,
-    Exit,
-    PodIdentity,
-    ProgramExit,
-)
+from aiopslab.world.container import Container, ContainerSpec, Exit, PodIdentity, ProgramExit
 from aiopslab.world.disk import Volume
 from aiopslab.world.memory import MemoryGroup, NodeMemory
 from aiopslab.world.network import Network

@@ -6,11 +6,12 @@ import asyncio
 from typing import Any
 
 from aiopslab.models.app import NodeSpec
+from aiopslab.models.kube import ExecResult
 from aiopslab.seeds import Streams
 from aiopslab.services.protocols import RequestTimeout
 from aiopslab.telemetry.store import Store
 from aiopslab.world.clock import VirtualLoop
-from aiopslab.world.container import Container, ContainerSpec, ExecResult, PodIdentity
+from aiopslab.world.container import Container, ContainerSpec, PodIdentity
 from aiopslab.world.network import Network
 from aiopslab.world.node import Node
 

@@ -31,7 +31,8 @@ from aiopslab.world.images.messages import (
 )
 
 if TYPE_CHECKING:
-    from aiopslab.world.container import Container, ExecResult
+    from aiopslab.models.kube import ExecResult
+    from aiopslab.world.container import Container
 
 _KEEP_ALIVE_S = 30.0
 """An HTTP connection older than this is replaced, so that load reaches new pods."""

@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from aiopslab.world.container import Container, ExecResult
+from aiopslab.models.kube import ExecResult
+from aiopslab.world.container import Container
 from aiopslab.world.images.shell import COMMANDS, SHELLS, shell
 
 

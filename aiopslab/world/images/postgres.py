@@ -17,9 +17,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiopslab.models.app import Store
+from aiopslab.models.kube import ExecResult
 from aiopslab.services.config import prefix
 from aiopslab.world.connection import Peer
-from aiopslab.world.container import Container, ExecResult
+from aiopslab.world.container import Container
 from aiopslab.world.disk import Volume
 from aiopslab.world.images.messages import PgError, Query, Ready, Rows, Startup
 from aiopslab.world.images.postgres_cluster import SUPERUSER, Cluster, initdb

@@ -11,9 +11,10 @@ import re
 from collections.abc import Sequence
 
 from aiopslab.models.app import Store
+from aiopslab.models.kube import ExecResult
 from aiopslab.services.protocols import ConnectTimeout, NetError, NoSuchHost
 from aiopslab.world.connection import Connection
-from aiopslab.world.container import Container, ExecResult
+from aiopslab.world.container import Container
 from aiopslab.world.images.messages import PgError, Query, Ready, Rows, Startup
 from aiopslab.world.images.postgres_cluster import SUPERUSER
 from aiopslab.world.images.postgres_expressions import SqlFailure

@@ -12,7 +12,8 @@ from typing import Protocol
 
 from aiopslab.errors import InfraError
 from aiopslab.models.app import App, Store
-from aiopslab.world.container import Container, ExecResult, Program
+from aiopslab.models.kube import ExecResult
+from aiopslab.world.container import Container, Program
 from aiopslab.world.images.app import AppProgram
 from aiopslab.world.images.busybox import Busybox
 from aiopslab.world.images.postgres import Postgres

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from aiopslab.world.container import NOT_FOUND, Container, ExecResult
+from aiopslab.models.kube import ExecResult
+from aiopslab.world.container import NOT_FOUND, Container
 from aiopslab.world.images import shell_network, shell_system, shell_text
 from aiopslab.world.images.shell_parse import Command, SyntaxProblem, parse
 

@@ -6,6 +6,7 @@ import urllib.parse
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from aiopslab.models.kube import ExecResult
 from aiopslab.services.protocols import (
     ConnectionRefused,
     ConnectTimeout,
@@ -17,7 +18,7 @@ from aiopslab.services.protocols import (
     TlsError,
 )
 from aiopslab.world.connection import Connection
-from aiopslab.world.container import Container, ExecResult
+from aiopslab.world.container import Container
 
 Run = Callable[[Container, Sequence[str], str], Awaitable[ExecResult]]
 _DNS = "198.18.0.10"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from aiopslab.world.container import Container, ExecResult
+from aiopslab.models.kube import ExecResult
+from aiopslab.world.container import Container
 from aiopslab.world.images.postgres_values import timestamp
 from aiopslab.world.images.shell_proc import command_line
 

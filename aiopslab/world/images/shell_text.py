@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-from aiopslab.world.container import Container, ExecResult
+from aiopslab.models.kube import ExecResult
+from aiopslab.world.container import Container
 from aiopslab.world.images.shell_proc import proc_file
 
 Run = Callable[[Container, Sequence[str], str], Awaitable[ExecResult]]

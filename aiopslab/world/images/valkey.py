@@ -11,10 +11,11 @@ import shlex
 from collections.abc import Sequence
 
 from aiopslab.models.app import Store
+from aiopslab.models.kube import ExecResult
 from aiopslab.services.config import as_text
 from aiopslab.services.protocols import NetError, NoSuchHost
 from aiopslab.world.connection import Connection, Peer
-from aiopslab.world.container import Container, ExecResult
+from aiopslab.world.container import Container
 from aiopslab.world.images.messages import (
     CacheAuth,
     CacheCommand,

@@ -30,7 +30,7 @@ def check_namespace(kind: Kind, new: Object, store: ObjectStore) -> None:
     """Refuse a new object in a namespace that does not exist or is being deleted.
 
     Raises:
-        ApiError: 404 or 403.
+        KubeError: 404 or 403.
     """
     if not kind.namespaced:
         return
@@ -49,7 +49,7 @@ def prepare(kind: Kind, new: Object, store: ObjectStore) -> None:
     """Complete a new pod or job before it is validated.
 
     Raises:
-        ApiError: 403, a pod outside the bounds of a LimitRange, or of an unknown priority class.
+        KubeError: 403, a pod outside the bounds of a LimitRange, or of an unknown priority class.
     """
     if kind.kind == "Pod":
         default_tolerations(new["spec"])
@@ -83,7 +83,7 @@ def set_priority(pod: Object, store: ObjectStore) -> None:
     """Resolve the pod's priority class to a number.
 
     Raises:
-        ApiError: 403, no such class.
+        KubeError: 403, no such class.
     """
     name = pod["spec"].get("priorityClassName")
     if not name:
@@ -100,7 +100,7 @@ def apply_limit_ranges(pod: Object, store: ObjectStore) -> None:
     """Fill requests and limits of containers from LimitRanges and hold them to the bounds.
 
     Raises:
-        ApiError: 403 with every bound that is broken.
+        KubeError: 403 with every bound that is broken.
     """
     problems: list[str] = []
     for limit_range in store.list("LimitRange", namespace_of(pod)):
@@ -204,7 +204,7 @@ def check_quota(kind: Kind, obj: Object, store: ObjectStore) -> None:
     """Refuse a new object that does not fit into its namespace's quotas.
 
     Raises:
-        ApiError: 403 with the amounts requested, used and limited.
+        KubeError: 403 with the amounts requested, used and limited.
     """
     for quota in store.list("ResourceQuota", namespace_of(obj)):
         hard = quota["spec"].get("hard") or {}
@@ -253,7 +253,7 @@ def allocate_service(service: Object, store: ObjectStore, stream: random.Random)
     """Give a Service its cluster IP and node ports.
 
     Raises:
-        ApiError: 422, the address asked for is taken or outside the network.
+        KubeError: 422, the address asked for is taken or outside the network.
     """
     spec = service["spec"]
     if spec["type"] == "ExternalName":

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+from aiopslab.models.kube import KubeError, PatchType
 from aiopslab.seeds import Streams
 from aiopslab.world.kube import (
     admission,
@@ -31,7 +32,6 @@ from aiopslab.world.kube import (
 from aiopslab.world.kube import metadata as metadata_rules
 from aiopslab.world.kube.authorization import Policy, authorize
 from aiopslab.world.kube.errors import (
-    ApiError,
     already_exists,
     invalid,
     no_such_kind,
@@ -49,7 +49,6 @@ from aiopslab.world.kube.objects import (
     namespace_of,
     without_nulls,
 )
-from aiopslab.world.kube.patching import PatchType
 from aiopslab.world.kube.store import ObjectStore
 from aiopslab.world.kube.watch import Watch
 
@@ -100,7 +99,7 @@ class ApiServer:
         """Return one object. ``kind`` may be any name kubectl takes.
 
         Raises:
-            ApiError: 404, unknown kind or object.
+            KubeError: 404, unknown kind or object.
         """
         served = self.kind(kind)
         obj = self.store.get(served.kind, _space(served, namespace), name)
@@ -125,7 +124,7 @@ class ApiServer:
             fields: Field selector: ``status.phase=Running``.
 
         Raises:
-            ApiError: 404 for the kind, 400 for a selector.
+            KubeError: 404 for the kind, 400 for a selector.
         """
         served = self.kind(kind)
         found = self.store.list(served.kind, namespace if served.namespaced else "")
@@ -147,7 +146,7 @@ class ApiServer:
         """Return the ``scale`` subresource (autoscaling/v1 Scale) of a workload.
 
         Raises:
-            ApiError: 404, also for kinds that cannot be scaled.
+            KubeError: 404, also for kinds that cannot be scaled.
         """
         if not self.kind(kind).scale:
             raise no_such_resource()
@@ -157,7 +156,7 @@ class ApiServer:
         """Look a kind up.
 
         Raises:
-            ApiError: 404, not served.
+            KubeError: 404, not served.
         """
         found = kinds.find(name)
         if found is None:
@@ -184,7 +183,7 @@ class ApiServer:
         """Store a new object and return it as stored.
 
         Raises:
-            ApiError: 400, 403, 404 (namespace), 409 or 422.
+            KubeError: 400, 403, 404 (namespace), 409 or 422.
         """
         kind = decoding.kind_of(obj)
         new = without_nulls(obj) if _trusted(actor) else decoding.read(kind, obj)
@@ -225,7 +224,7 @@ class ApiServer:
         """Replace an object's metadata and spec; its status stays. Returns it as stored.
 
         Raises:
-            ApiError: 400, 403, 404, 409 (stale resourceVersion) or 422.
+            KubeError: 400, 403, 404, 409 (stale resourceVersion) or 422.
         """
         kind = decoding.kind_of(obj)
         new = without_nulls(obj) if _trusted(actor) else decoding.read(kind, obj)
@@ -252,7 +251,7 @@ class ApiServer:
         """Patch an object and return it as stored; with ``subresource="scale"``, its Scale.
 
         Raises:
-            ApiError: 400, 403, 404, 409 or 422; a strategic patch that cannot be merged is 500,
+            KubeError: 400, 403, 404, 409 or 422; a strategic patch that cannot be merged is 500,
                 as on the real server.
         """
         served = self.kind(kind)
@@ -302,7 +301,7 @@ class ApiServer:
         The caller gives the dict away: it is stored as it is.
 
         Raises:
-            ApiError: 404.
+            KubeError: 404.
         """
         old = self.get(kind, name, namespace)
         if old.get("status") == status:
@@ -315,7 +314,7 @@ class ApiServer:
         """Assign a pod to a node: the scheduler's ``binding`` subresource.
 
         Raises:
-            ApiError: 404; 409 if it is assigned already or being deleted.
+            KubeError: 404; 409 if it is assigned already or being deleted.
         """
         old = self.get("Pod", name, namespace)
         if old["spec"].get("nodeName") or deleting(old):
@@ -323,7 +322,7 @@ class ApiServer:
             message = (
                 f'Operation cannot be fulfilled on pods/binding "{name}": pod {name} is {state}'
             )
-            raise ApiError(409, "Conflict", message)
+            raise KubeError(409, "Conflict", message)
         stored = self.store.put({**old, "spec": {**old["spec"], "nodeName": node}})
         self._journal.announce("MODIFIED", stored, old)
         return stored
@@ -346,7 +345,7 @@ class ApiServer:
         with finalizers are marked and go when the last one is taken off.
 
         Raises:
-            ApiError: 403 or 404.
+            KubeError: 403 or 404.
         """
         served = self.kind(kind)
         authorize(self.allowed, actor, "delete", served, _space(served, namespace), name)

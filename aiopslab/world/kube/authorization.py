@@ -21,7 +21,7 @@ def authorize(
     """Refuse a write the policy does not allow; None allows everything.
 
     Raises:
-        ApiError: 403 in the words of role-based access control.
+        KubeError: 403 in the words of role-based access control.
     """
     if policy is None or policy(actor, verb, kind.kind, namespace):
         return

@@ -158,7 +158,7 @@ def kind_of(obj: Any) -> Kind:
     """Find the kind an object says it is.
 
     Raises:
-        ApiError: 400, it does not say, or the kind is not served.
+        KubeError: 400, it does not say, or the kind is not served.
     """
     if not isinstance(obj, dict):
         raise bad_request("the body is not an object")
@@ -176,7 +176,7 @@ def read(kind: Kind, obj: Object) -> Object:
     """Decode the body of a create or replace.
 
     Raises:
-        ApiError: 400 with the decoder's words.
+        KubeError: 400 with the decoder's words.
     """
     try:
         return decode(kind, obj)
@@ -190,7 +190,7 @@ def read_patched(kind: Kind, obj: Any, patch: Any) -> Object:
     """Decode the result of a patch; its status is dropped, as it belongs to the cluster.
 
     Raises:
-        ApiError: 422 with the patch and the decoder's words.
+        KubeError: 422 with the patch and the decoder's words.
     """
     if isinstance(obj, dict):
         obj = {key: value for key, value in obj.items() if key != "status"}

@@ -29,7 +29,7 @@ def describe(kind: str, name: str, namespace: str | None, *, api: ApiServer, now
         now: Unix seconds, for ages.
 
     Raises:
-        ApiError: 404.
+        KubeError: 404.
     """
     served = api.kind(kind)
     obj = api.get(kind, name, namespace)

@@ -1,33 +1,16 @@
 """The refusals of the API server, in its own words.
 
-``ApiError`` carries the three fields of a Kubernetes ``Status`` that clients read. The
-functions build the common ones; validation adds its causes to :func:`invalid`. Not here: the
-error tree of the project (``aiopslab.errors``); these are seen by the programs and operators *in*
-the world. The environment turns them into its ``KubeError``, which has the same fields.
+The functions build the common ``models.kube.KubeError``s; validation adds its causes to
+:func:`invalid`. Not here: the error tree of the project (``aiopslab.errors``); these are seen by
+the programs and operators *in* the world.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from aiopslab.models.kube import KubeError
 from aiopslab.world.kube.kinds import Kind
-
-
-class ApiError(Exception):
-    """A request was refused.
-
-    Args:
-        code: HTTP status.
-        reason: ``NotFound``, ``AlreadyExists``, ``Conflict``, ``Invalid``, ``BadRequest``,
-            ``Forbidden``, ``MethodNotAllowed``.
-        message: The server's own words.
-    """
-
-    def __init__(self, code: int, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.reason = reason
-        self.message = message
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,29 +24,29 @@ class Cause:
         return f"{self.path}: {self.message}"
 
 
-def not_found(kind: Kind, name: str) -> ApiError:
+def not_found(kind: Kind, name: str) -> KubeError:
     """404: no object of that name, or not in that namespace."""
-    return ApiError(404, "NotFound", f'{kind.resource} "{name}" not found')
+    return KubeError(404, "NotFound", f'{kind.resource} "{name}" not found')
 
 
-def no_such_kind(name: str) -> ApiError:
+def no_such_kind(name: str) -> KubeError:
     """404: no served kind goes by this name."""
-    return ApiError(404, "NotFound", f'the server doesn\'t have a resource type "{name}"')
+    return KubeError(404, "NotFound", f'the server doesn\'t have a resource type "{name}"')
 
 
-def no_such_resource() -> ApiError:
+def no_such_resource() -> KubeError:
     """404: the kind has no such subresource."""
-    return ApiError(404, "NotFound", "the server could not find the requested resource")
+    return KubeError(404, "NotFound", "the server could not find the requested resource")
 
 
-def already_exists(kind: Kind, name: str) -> ApiError:
+def already_exists(kind: Kind, name: str) -> KubeError:
     """409: create of a name that is taken."""
-    return ApiError(409, "AlreadyExists", f'{kind.resource} "{name}" already exists')
+    return KubeError(409, "AlreadyExists", f'{kind.resource} "{name}" already exists')
 
 
-def conflict(kind: Kind, name: str) -> ApiError:
+def conflict(kind: Kind, name: str) -> KubeError:
     """409: the writer's copy is older than the stored object."""
-    return ApiError(
+    return KubeError(
         409,
         "Conflict",
         f'Operation cannot be fulfilled on {kind.resource} "{name}": the object has been '
@@ -71,23 +54,23 @@ def conflict(kind: Kind, name: str) -> ApiError:
     )
 
 
-def bad_request(message: str) -> ApiError:
+def bad_request(message: str) -> KubeError:
     """400: the request cannot be read as an object of the kind."""
-    return ApiError(400, "BadRequest", message)
+    return KubeError(400, "BadRequest", message)
 
 
-def forbidden(kind: Kind, name: str, why: str) -> ApiError:
+def forbidden(kind: Kind, name: str, why: str) -> KubeError:
     """403: refused by authorization or admission; ``why`` completes the sentence."""
     subject = f'{kind.resource} "{name}"' if name else kind.resource
-    return ApiError(403, "Forbidden", f"{subject} is forbidden: {why}")
+    return KubeError(403, "Forbidden", f"{subject} is forbidden: {why}")
 
 
-def invalid(kind: Kind, name: str, causes: list[Cause]) -> ApiError:
+def invalid(kind: Kind, name: str, causes: list[Cause]) -> KubeError:
     """422: readable, but not acceptable. Several causes are listed in brackets."""
     text = str(causes[0]) if len(causes) == 1 else f"[{', '.join(map(str, causes))}]"
-    return ApiError(422, "Invalid", f'{kind.qualified} "{name}" is invalid: {text}')
+    return KubeError(422, "Invalid", f'{kind.qualified} "{name}" is invalid: {text}')
 
 
-def invalid_patch(detail: str) -> ApiError:
+def invalid_patch(detail: str) -> KubeError:
     """422: the patched object does not decode as its kind."""
-    return ApiError(422, "Invalid", f"The request is invalid: {detail}")
+    return KubeError(422, "Invalid", f"The request is invalid: {detail}")

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 
+from aiopslab.models.kube import ExecResult, KubeError
 from aiopslab.seeds import Streams
 from aiopslab.telemetry.store import Store
 from aiopslab.world.clock import VirtualLoop
-from aiopslab.world.container import Container, ExecResult, Shell
+from aiopslab.world.container import Container, Shell
 from aiopslab.world.images.shell import shell as image_shell
 from aiopslab.world.kube.api import ApiServer
-from aiopslab.world.kube.errors import ApiError
 from aiopslab.world.kube.events import EventRecorder
 from aiopslab.world.kube.kubelet_container import ContainerWorker
 from aiopslab.world.kube.kubelet_images import ImageCache, Images
@@ -234,7 +234,7 @@ class Kubelet:
         """End a container's process as an operator on the node would; the kubelet restarts it.
 
         Raises:
-            ApiError: No such pod or container here, or it is not running.
+            KubeError: No such pod or container here, or it is not running.
         """
         worker = self._container(pod, namespace, container)
         if worker.box is None:
@@ -262,13 +262,13 @@ class Kubelet:
             since: Not before this unix time.
 
         Raises:
-            ApiError: 404, 400 if it has not started or has no life before.
+            KubeError: 404, 400 if it has not started or has no life before.
         """
         worker = self._container(pod, namespace, container)
         box = worker.previous.box if worker.previous is not None else None
         if previous and box is None:
             text = f'previous terminated container "{worker.name}" in pod "{pod}" not found'
-            raise ApiError(400, "BadRequest", text)
+            raise KubeError(400, "BadRequest", text)
         if not previous:
             box = worker.box or box
         if box is None:
@@ -276,7 +276,7 @@ class Kubelet:
             why = "trying and failing to pull image" if "Image" in reason else reason
             state = "is waiting to start"
             text = f'container "{worker.name}" in pod "{pod}" {state}: {why}'
-            raise ApiError(400, "BadRequest", text)
+            raise KubeError(400, "BadRequest", text)
         return list(box.log_lines(tail=tail, since=since))
 
     async def exec(
@@ -290,7 +290,7 @@ class Kubelet:
         """Run a command in a running container.
 
         Raises:
-            ApiError: 404, or 400 if the container is not running.
+            KubeError: 404, or 400 if the container is not running.
         """
         worker = self._container(pod, namespace, container)
         if worker.box is None:
@@ -302,14 +302,14 @@ class Kubelet:
         worker = self._workers.get(uid_of(obj))
         if worker is None:
             text = f'pod "{pod}" is not running on node "{self.name}"'
-            raise ApiError(400, "BadRequest", text)
+            raise KubeError(400, "BadRequest", text)
         name = container or worker.containers[0].name
         found = worker.worker(name)
         if found is None:
-            raise ApiError(400, "BadRequest", f"container {name} is not valid for pod {pod}")
+            raise KubeError(400, "BadRequest", f"container {name} is not valid for pod {pod}")
         return found
 
 
-def _not_running(name: str) -> ApiError:
+def _not_running(name: str) -> KubeError:
     text = f'unable to upgrade connection: container not found ("{name}")'
-    return ApiError(400, "BadRequest", text)
+    return KubeError(400, "BadRequest", text)

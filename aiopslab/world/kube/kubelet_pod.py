@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from aiopslab.models.kube import KubeError
 from aiopslab.world.disk import Volume
 from aiopslab.world.kube import kubelet_config, kubelet_status
-from aiopslab.world.kube.errors import ApiError
 from aiopslab.world.kube.kubelet_box import component_of
 from aiopslab.world.kube.kubelet_config import ConfigError, Facts, MountError, PodVolumes
 from aiopslab.world.kube.kubelet_container import ContainerWorker, PodContext
@@ -197,7 +197,7 @@ class PodWorker:
             self._runtime.api.delete(
                 "Pod", name_of(pod), namespace_of(pod), actor=self._runtime.actor, grace_s=0
             )
-        except ApiError as error:
+        except KubeError as error:
             if error.code != 404:  # somebody deleted it by force meanwhile
                 raise
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import uuid
 from typing import Literal
 
+from aiopslab.models.kube import KubeError
 from aiopslab.seeds import Streams
-from aiopslab.world.kube.errors import ApiError, bad_request, conflict
+from aiopslab.world.kube.errors import bad_request, conflict
 from aiopslab.world.kube.kinds import Kind
 from aiopslab.world.kube.objects import Object, deleting, timestamp
 
@@ -38,7 +39,7 @@ def stamp(kind: Kind, new: Object, now: float, streams: Streams) -> None:
     """Give a new object its name (if generated), uid, creation time and first generation.
 
     Raises:
-        ApiError: 422, it has no name.
+        KubeError: 422, it has no name.
     """
     metadata = new["metadata"]
     for key in _CLIENTS_MAY_NOT_SET:
@@ -49,7 +50,7 @@ def stamp(kind: Kind, new: Object, now: float, streams: Streams) -> None:
         metadata["name"] = metadata["generateName"][:58] + suffix
     if not metadata.get("name"):
         words = "metadata.name: Required value: name or generateName is required"
-        raise ApiError(422, "Invalid", f'{kind.qualified} "" is invalid: {words}')
+        raise KubeError(422, "Invalid", f'{kind.qualified} "" is invalid: {words}')
     metadata["uid"] = str(uuid.UUID(int=streams("uids").getrandbits(128), version=4))
     metadata["creationTimestamp"] = timestamp(now)
     if "spec" in new:
@@ -60,7 +61,7 @@ def carry_over(kind: Kind, old: Object, new: Object) -> None:
     """Keep what an update may not touch: server-set metadata, status, allocated addresses.
 
     Raises:
-        ApiError: 409, the update was made from a stale copy; 400, it renames the object.
+        KubeError: 409, the update was made from a stale copy; 400, it renames the object.
     """
     was, now = old["metadata"], new.setdefault("metadata", {})
     if now.get("name") != was["name"] or now.get("namespace") != was.get("namespace"):

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
-Object = dict[str, Any]
-"""A Kubernetes object, or a part of one, as decoded JSON."""
+from aiopslab.models.kube import Object as Object
+
 Objects = list[Object]
 
 

@@ -7,14 +7,13 @@ API.
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Any
 
+from aiopslab.models.kube import KubeError, PatchType
 from aiopslab.world.kube import jsonpatch, mergepatch, strategic
-from aiopslab.world.kube.errors import ApiError, bad_request, invalid_patch
+from aiopslab.world.kube.errors import bad_request, invalid_patch
 from aiopslab.world.kube.objects import Object
 from aiopslab.world.kube.schema import message
-
-PatchType = Literal["strategic", "merge", "json"]
 
 
 def apply(schema: str, current: Object, patch: Any, type_: PatchType) -> Any:
@@ -27,7 +26,7 @@ def apply(schema: str, current: Object, patch: Any, type_: PatchType) -> Any:
         type_: Which algorithm.
 
     Raises:
-        ApiError: The patch is malformed or does not apply.
+        KubeError: The patch is malformed or does not apply.
     """
     if type_ == "json":
         try:
@@ -44,7 +43,7 @@ def apply(schema: str, current: Object, patch: Any, type_: PatchType) -> Any:
     try:
         return strategic.apply(current, patch, message(schema))
     except strategic.StrategicPatchError as error:
-        raise ApiError(500, "InternalError", str(error)) from error
+        raise KubeError(500, "InternalError", str(error)) from error
 
 
 def quote(patch: Any) -> str:

@@ -34,7 +34,7 @@ def apply(kind: Kind, workload: Object, scale: Object) -> Object:
     """Return the workload with the replicas (and revision) of a patched, decoded Scale.
 
     Raises:
-        ApiError: 422 for a negative number.
+        KubeError: 422 for a negative number.
     """
     replicas = dig(scale, "spec", "replicas", default=0)
     if replicas < 0:

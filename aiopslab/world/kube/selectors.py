@@ -136,7 +136,7 @@ def parse_labels(text: str) -> Selector:
     """Parse ``app=web,tier!=db,env in (a,b),!old``.
 
     Raises:
-        ApiError: 400 with the reason.
+        KubeError: 400 with the reason.
     """
     return _Parser(text).selector()
 
@@ -229,7 +229,7 @@ def parse_fields(text: str, kind: str) -> tuple[FieldTerm, ...]:
     """Parse ``status.phase=Running,spec.nodeName!=a``.
 
     Raises:
-        ApiError: 400; the term is malformed or the kind has no such selectable field.
+        KubeError: 400; the term is malformed or the kind has no such selectable field.
     """
     terms = []
     for part in filter(None, (p.strip() for p in text.split(","))):

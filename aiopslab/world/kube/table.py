@@ -46,7 +46,7 @@ def table(
         show_namespace: Add the namespace as first column, as ``-A`` does.
 
     Raises:
-        ApiError: 404, unknown kind.
+        KubeError: 404, unknown kind.
     """
     served = find(kind)
     if served is None:

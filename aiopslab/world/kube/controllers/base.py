@@ -63,7 +63,7 @@ class Controller:
         """Make one step for one object.
 
         Raises:
-            ApiError: The API server refused a write; the key comes back after a back-off.
+            KubeError: The API server refused a write; the key comes back after a back-off.
         """
         raise NotImplementedError
 

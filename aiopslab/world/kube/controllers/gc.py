@@ -6,10 +6,10 @@ Background: when an owner is gone, what it owned is deleted. Foreground: an owne
 
 from __future__ import annotations
 
+from aiopslab.models.kube import KubeError
 from aiopslab.world.kube import kinds
 from aiopslab.world.kube.controllers.base import Controller
 from aiopslab.world.kube.controllers.queue import Key
-from aiopslab.world.kube.errors import ApiError
 from aiopslab.world.kube.objects import (
     Object,
     clone,
@@ -115,7 +115,7 @@ class GarbageCollector(Controller):
                 obj["kind"], name_of(obj), namespace_of(obj) or None, actor=self.actor,
                 propagation="Foreground" if has_own else "Background",
             )  # fmt: skip
-        except ApiError as error:
+        except KubeError as error:
             if error.code != 404:  # gone meanwhile is what was wanted
                 raise
 

@@ -12,10 +12,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from aiopslab.models.kube import KubeError
 from aiopslab.world.kube import selectors
 from aiopslab.world.kube.controllers.base import Controller, Surroundings
 from aiopslab.world.kube.controllers.queue import Key
-from aiopslab.world.kube.errors import ApiError
 from aiopslab.world.kube.objects import (
     Object,
     deleting,
@@ -152,7 +152,7 @@ class HpaController(Controller):
         reference = hpa["spec"]["scaleTargetRef"]
         try:
             scale = self.api.get_scale(reference["kind"], reference["name"], namespace)
-        except ApiError as error:
+        except KubeError as error:
             self.event(hpa, "Warning", "FailedGetScale", error.message)
             mark = ("AbleToScale", False, "FailedGetScale", error.message)
             self._report(hpa, dict(hpa.get("status") or {}), [mark])

@@ -5,9 +5,9 @@ Indexed jobs and pod failure policies are not modelled. Neighbours: ``cronjob`` 
 
 from __future__ import annotations
 
+from aiopslab.models.kube import KubeError
 from aiopslab.world.kube.controllers import pods as podlib
 from aiopslab.world.kube.controllers.base import Controller
-from aiopslab.world.kube.errors import ApiError
 from aiopslab.world.kube.objects import (
     Object,
     condition,
@@ -124,7 +124,7 @@ class JobController(Controller):
             self.event(job, "Warning", verdict["reason"], verdict["message"])
         self.write_status(job, status)
 
-    def _adjust(self, job: Object, status: Object, pods: list[Object]) -> ApiError | None:
+    def _adjust(self, job: Object, status: Object, pods: list[Object]) -> KubeError | None:
         spec = job["spec"]
         parallel = int(spec.get("parallelism", 1))
         wanted = parallel
@@ -159,7 +159,7 @@ class JobController(Controller):
             return 0.0
         return max(ends) + retry_delay(int(status.get("failed", 0))) - self.now()
 
-    def _create(self, job: Object) -> ApiError | None:
+    def _create(self, job: Object) -> KubeError | None:
         pod = podlib.from_template(job, job["spec"]["template"])
         pod["metadata"].setdefault("labels", {}).update(
             {
@@ -171,7 +171,7 @@ class JobController(Controller):
         )
         try:
             created = self.api.create(pod, actor=self.actor)
-        except ApiError as error:
+        except KubeError as error:
             self.event(job, "Warning", "FailedCreate", f"Error creating: {error.message}")
             return error
         self.event(job, "Normal", "SuccessfulCreate", f"Created pod: {name_of(created)}")

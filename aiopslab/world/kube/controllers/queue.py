@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from aiopslab.models.kube import KubeError
 from aiopslab.world.clock import Handle, VirtualLoop
-from aiopslab.world.kube.errors import ApiError
 
 Key = tuple[str, str]
 """Namespace (empty for cluster-scoped objects) and name."""
@@ -30,7 +30,7 @@ class WorkQueue:
 
     Args:
         loop: The world's loop.
-        process: Reconciles one key. ``ApiError`` means *again later*; anything else is a defect
+        process: Reconciles one key. ``KubeError`` means *again later*; anything else is a defect
             of the controller and reaches the loop's exception handler.
         latency: Draws the reaction time of the controller in seconds.
     """
@@ -43,7 +43,7 @@ class WorkQueue:
         self._latency = latency
         self._due: dict[Key, tuple[float, Handle]] = {}
         self._failures: dict[Key, int] = {}
-        self.last_error: dict[Key, ApiError] = {}
+        self.last_error: dict[Key, KubeError] = {}
         """The refusal a key is backing off from; gone once it succeeds."""
 
     def __len__(self) -> int:
@@ -68,7 +68,7 @@ class WorkQueue:
         del self._due[key]
         try:
             self._process(key)
-        except ApiError as error:
+        except KubeError as error:
             # Expected in normal life (a conflict, a quota): the reason stays readable, the key
             # comes back. Controllers that owe users an event wrote it before raising.
             self.last_error[key] = error

@@ -7,10 +7,10 @@ keeps against stale caches are not needed. Neighbours: ``pods`` (order of deleti
 
 from __future__ import annotations
 
+from aiopslab.models.kube import KubeError
 from aiopslab.world.kube import selectors
 from aiopslab.world.kube.controllers import pods as podlib
 from aiopslab.world.kube.controllers.base import Controller
-from aiopslab.world.kube.errors import ApiError
 from aiopslab.world.kube.objects import (
     Object,
     clone,
@@ -53,7 +53,7 @@ class ReplicaSetController(Controller):
         if replica_set is None:
             return
         pods = self._claim(replica_set)
-        refusal: ApiError | None = None
+        refusal: KubeError | None = None
         if not deleting(replica_set):
             refusal = self._adjust(replica_set, pods)
         self._report(replica_set, refusal)
@@ -88,7 +88,7 @@ class ReplicaSetController(Controller):
 
     # -- replicas ---------------------------------------------------------------------------------
 
-    def _adjust(self, replica_set: Object, pods: list[Object]) -> ApiError | None:
+    def _adjust(self, replica_set: Object, pods: list[Object]) -> KubeError | None:
         missing = int(replica_set["spec"].get("replicas", 1)) - len(pods)
         if missing > 0:
             return self._create(replica_set, min(missing, BURST))
@@ -97,12 +97,12 @@ class ReplicaSetController(Controller):
             self.event(replica_set, "Normal", "SuccessfulDelete", f"Deleted pod: {name_of(pod)}")
         return None
 
-    def _create(self, replica_set: Object, count: int) -> ApiError | None:
+    def _create(self, replica_set: Object, count: int) -> KubeError | None:
         for _ in range(count):
             draft = podlib.from_template(replica_set, replica_set["spec"]["template"])
             try:
                 pod = self.api.create(draft, actor=self.actor)
-            except ApiError as error:
+            except KubeError as error:
                 text = f"Error creating: {error.message}"
                 self.event(replica_set, "Warning", "FailedCreate", text)
                 return error
@@ -111,7 +111,7 @@ class ReplicaSetController(Controller):
 
     # -- status -----------------------------------------------------------------------------------
 
-    def _report(self, replica_set: Object, refusal: ApiError | None) -> None:
+    def _report(self, replica_set: Object, refusal: KubeError | None) -> None:
         now = self.now()
         current = self.find("ReplicaSet", name_of(replica_set), namespace_of(replica_set))
         if current is None:

@@ -11,8 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from aiopslab.models.kube import KubeError
 from aiopslab.world.kube.api import ApiServer
-from aiopslab.world.kube.errors import ApiError
 from aiopslab.world.kube.objects import (
     Object,
     annotations_of,
@@ -182,7 +182,7 @@ def history(api: ApiServer, name: str, namespace: str) -> list[tuple[int, str, O
     """List (revision, change cause, pod template) of a Deployment, oldest revision first.
 
     Raises:
-        ApiError: No such Deployment.
+        KubeError: No such Deployment.
     """
     deployment = api.get("Deployment", name, namespace)
     rows = [
@@ -208,11 +208,11 @@ def rollback_patch(
         to_revision: Revision to go back to; None is the one before the present.
 
     Raises:
-        ApiError: No such Deployment or revision, or it is paused.
+        KubeError: No such Deployment or revision, or it is paused.
     """
     deployment = api.get("Deployment", name, namespace)
     if deployment["spec"].get("paused"):
-        raise ApiError(
+        raise KubeError(
             400, "BadRequest", "you cannot rollback a paused deployment; resume it first with "
             f"'kubectl rollout resume deployment/{name}' and try again",
         )  # fmt: skip
@@ -229,7 +229,7 @@ def rollback_patch(
         text = (
             what if to_revision is not None else f"no rollout history found for deployment {name!r}"
         )
-        raise ApiError(404, "NotFound", text)
+        raise KubeError(404, "NotFound", text)
     return [{"op": "replace", "path": "/spec/template", "value": clone(template_of(target))}]
 
 
