@@ -2,7 +2,8 @@
 
 ``main`` builds the command tree, runs a command and turns exceptions into exit codes: 0 done,
 1 unexpected, 2 usage, 3 preflight, 4 infra above threshold, 5 budget, 6 validation failed,
-130 interrupted. Commands import what they need in their bodies, so ``--help`` stays fast.
+130 interrupted, 141 the reader of the output went away. Commands import what they need in their
+bodies, so ``--help`` stays fast.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ EXIT_INFRA = 4
 EXIT_BUDGET = 5
 EXIT_INVALID = 6
 EXIT_INTERRUPTED = 130
+EXIT_PIPE = 141
+"""128 + SIGPIPE: what a shell shows for ``aiopslab list | head -1``."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -40,10 +43,14 @@ def _run(tokens: list[str], *, debug: bool) -> int:
         result = build()(
             tokens, exit_on_error=False, print_error=False, result_action="return_value"
         )
+        sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except KeyboardInterrupt:
         output.problem("interrupted", hint="aiopslab resume RUN continues where it stopped")
         return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        output.abandon()
+        return EXIT_PIPE
     except AIOpsLabError as error:
         if debug:
             raise

@@ -7,6 +7,7 @@ a terminal and aligned plain text elsewhere; ``NO_COLOR`` is honoured by rich.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -34,6 +35,11 @@ def problem(message: str, *, hint: str = "") -> None:
     print(f"error: {message}", file=sys.stderr)
     if hint:
         print(f"  {hint}", file=sys.stderr)
+
+
+def abandon() -> None:
+    """Send what is still buffered nowhere: nobody reads standard output any more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def usage_message(error: Exception) -> str | None:

@@ -196,18 +196,29 @@ def _config(
         )
     except ValidationError as error:
         first = error.errors()[0]
-        raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"{_flag(str(first['loc'][-1]))}: {said}") from error
+
+
+def _flag(field: str) -> str:
+    """Return the flag behind a field of the configuration."""
+    flags = {flag: name for name, flag in _LIMIT_FIELDS.items()}
+    return "--" + flags.get(field, field).replace("_", "-")
+
+
+_LIMIT_FIELDS = {
+    "max_steps": "steps",
+    "time_limit": "virtual_s",
+    "wall_limit": "wall_s",
+    "token_limit": "tokens",
+    "cost_limit": "cost_usd",
+}
+"""Flags and the fields of ``Limits`` they set."""
 
 
 def _limits(limits: Limited | None) -> dict[str, Any]:
     given = limits or Limited()
-    values = {
-        "steps": given.max_steps,
-        "virtual_s": given.time_limit,
-        "wall_s": given.wall_limit,
-        "tokens": given.token_limit,
-        "cost_usd": given.cost_limit,
-    }
+    values = {field: getattr(given, flag) for flag, field in _LIMIT_FIELDS.items()}
     return {k: v for k, v in values.items() if v is not None}
 
 

@@ -28,6 +28,8 @@ def command(
             _print_manifests(name)
         elif json:
             output.envelope(f"aiopslab/{kind}@1", data)
+        elif kind == "run":
+            _print_run(Path(data["directory"]))
         else:
             _print(kind, data)
         return
@@ -55,7 +57,8 @@ def _run(name: str, runs_dir: Path) -> Found:
     for directory in (Path(name), runs_dir / name):
         if (directory / "run.json").is_file():
             record = RunDirectory(directory).record()
-            return "run", {"directory": str(directory), **record.model_dump(mode="json")}
+            dumped = record.model_dump(mode="json", by_alias=True)
+            return "run", {"directory": str(directory), **dumped}
     return None
 
 
@@ -106,7 +109,33 @@ def _print(kind: str, data: dict[str, Any]) -> None:
             "stores": {n: s["summary"] for n, s in data["stores"].items()},
             "journeys": {n: f"{j['rate']}/s" for n, j in data["journeys"].items()},
         }
-    print(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=100).rstrip())
+    shown = _stated(data)
+    print(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True, width=100).rstrip())
+
+
+def _stated(value: Any) -> Any:
+    """Leave out what nobody stated."""
+    if isinstance(value, dict):
+        return {k: _stated(v) for k, v in value.items() if v not in (None, {}, "")}
+    return [_stated(v) for v in value] if isinstance(value, list) else value
+
+
+def _print_run(directory: Path) -> None:
+    """Print what was scored and how every trial ended."""
+    from aiopslab.orchestrator.records import RunDirectory
+    from aiopslab.orchestrator.results import summarise
+    from aiopslab.report import terminal
+
+    run = RunDirectory(directory)
+    record = run.record()
+    results = summarise(run, record)
+    print(terminal.heading(results))
+    output.table(*terminal.score_rows(results))
+    print()
+    trials = [(p, run.trial(p)) for p in record.trials]
+    output.table(*terminal.trial_rows([(p, t.trial() if t.complete else None) for p, t in trials]))
+    for line in terminal.footing(results, record, directory):
+        print(line)
 
 
 def _print_manifests(name: str) -> None:

@@ -26,9 +26,9 @@ _EXAMPLES = {
         ("aiopslab play service-target-port", "you are the on-call"),
     ],
     "run": [
-        ("aiopslab run quickstart", "the statistical agent on three incidents"),
+        ("aiopslab run quickstart", "statistical agent, no key"),
         ("aiopslab run core@0.1 -a noop -n 2", "a whole suite on two cores"),
-        ("aiopslab run core -a react -m gpt-5 -l 5", "the first five problems, an LLM"),
+        ("aiopslab run core -a react -m gpt-5 -l 5", "an LLM, five problems"),
     ],
     "resume": [("aiopslab resume runs/NAME", "finish what is missing")],
     "regrade": [("aiopslab regrade runs/NAME", "after the scoring changed")],

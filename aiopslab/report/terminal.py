@@ -5,9 +5,11 @@ Pure text from ``Results``; the command line prints it. Not here: live progress 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from aiopslab.models.run import Estimate, Results, RunRecord, TaskResults
+from aiopslab.models.run import Estimate, PlannedTrial, Results, RunRecord, TaskResults
+from aiopslab.models.trial import Trial
 
 
 def heading(results: Results) -> str:
@@ -33,6 +35,22 @@ def score_rows(results: Results) -> tuple[list[str], list[list[str]]]:
         if results.attempts > 1:
             row.append(number(task.pass_hat_k.get(k)))
         rows.append([*row, number(task.brier.value), f"{task.n_infra}/{task.n_planned}"])
+    return columns, rows
+
+
+def trial_rows(
+    trials: Sequence[tuple[PlannedTrial, Trial | None]],
+) -> tuple[list[str], list[list[str | None]]]:
+    """Return columns and rows of the trials of a run; one without a record shows dashes."""
+    columns = ["trial", "outcome", "ended by", "steps", "writes", "virtual s"]
+    rows: list[list[str | None]] = []
+    for plan, trial in trials:
+        if trial is None:
+            rows.append([plan.directory, *[None] * (len(columns) - 1)])
+            continue
+        used = trial.usage
+        figures = [str(used.steps), str(used.writes), f"{used.virtual_s:.0f}"]
+        rows.append([plan.directory, trial.outcome, trial.termination, *figures])
     return columns, rows
 
 

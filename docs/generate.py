@@ -1,0 +1,215 @@
+"""Generated parts of the documentation: tables and help texts that code already knows.
+
+A document marks a part with ``<!-- generated: NAME -->`` and ``<!-- end -->``; what lies between is
+written from here. ``python docs/generate.py`` rewrites the documents, ``--check`` only says which
+are out of date and exits 1; a test runs that. Not here: prose.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from cyclopts import App
+from rich.console import Console
+
+from aiopslab.agents import loading
+from aiopslab.cli.tree import build
+from aiopslab.faults.registry import KINDS
+from aiopslab.models.base import Model
+from aiopslab.models.incident import Difficulty, IncidentSpec, SliCondition
+from aiopslab.models.observation import Brief, Observation
+from aiopslab.models.task import TASKS
+from aiopslab.problems import catalogue, distractors
+from aiopslab.tools import TOOLS, answer_schema, describe_tools
+from aiopslab.tools.schema import usage
+
+ROOT = Path(__file__).parents[1]
+WIDTH = 100
+_BLOCK = re.compile(
+    r"(?P<head><!-- generated: (?P<name>[a-z-]+) -->\n).*?(?P<tail><!-- end -->)", re.DOTALL
+)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Rewrite the documents, or check them; return the exit code."""
+    stale = []
+    for path in documents():
+        old = path.read_text(encoding="utf-8")
+        new = render(old)
+        if new == old:
+            continue
+        stale.append(path.relative_to(ROOT).as_posix())
+        if "--check" not in arguments:
+            path.write_text(new, encoding="utf-8", newline="\n")
+    if stale and "--check" in arguments:
+        sys.stderr.write(f"out of date: {', '.join(stale)}; run python docs/generate.py\n")
+        return 1
+    return 0
+
+
+def documents() -> list[Path]:
+    """List the documents that may hold generated parts."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def render(text: str) -> str:
+    """Return a document with every generated part as it should be."""
+
+    def filled(match: re.Match[str]) -> str:
+        return f"{match['head']}\n{BLOCKS[match['name']]().strip()}\n\n{match['tail']}"
+
+    return _BLOCK.sub(filled, text)
+
+
+def tools_table() -> str:
+    """Return all tools in short."""
+    rows = [
+        [f"[`{t.name}`](tools.md#{t.name})", t.effect, _cost(t.cost), _first(t.description)]
+        for t in TOOLS.values()
+    ]
+    return _table(["Tool", "Effect", "Cost", "What it does"], rows)
+
+
+def tools_reference() -> str:
+    """Return every tool with its arguments."""
+    parts = []
+    for tool in describe_tools("mitigation"):
+        if tool.effect == "submit":
+            continue
+        cost = _cost(TOOLS[tool.name].cost)
+        parts.append(f"### {tool.name}\n\n{tool.effect}, {cost}. {tool.description}\n")
+        parts.append(_fenced(usage(tool.name, tool.parameters), "python"))
+        rows = [
+            [f"`{key}`", _cell(prop.get("description", ""))]
+            for key, prop in tool.parameters["properties"].items()
+        ]
+        if rows:
+            parts.append(_table(["Argument", "Meaning"], rows) + "\n")
+    return "\n".join(parts)
+
+
+def answers() -> str:
+    """Return the form of ``submit`` for each task."""
+    lines = [f"# {task}\n{usage('submit', answer_schema(task))}" for task in TASKS]
+    return _fenced("\n\n".join(lines), "python")
+
+
+def faults() -> str:
+    """Return every fault kind with its labels and parameters."""
+    rows = [
+        [
+            f"`{kind}`",
+            _first(cls.__doc__ or ""),
+            f"`{cls.cause}`",
+            cls.system_level,
+            cls.fault_type,
+            ", ".join(f"`{n}`={f.default!r}" for n, f in cls.Params.model_fields.items()) or "none",
+        ]
+        for kind, cls in sorted(KINDS.items())
+    ]
+    columns = ["Kind", "What happens", "Cause", "System level", "Fault type", "Parameters"]
+    return _table(columns, rows)
+
+
+def distractor_kinds() -> str:
+    """Return the distractor kinds."""
+    rows = [[f"`{k}`", _first(c.__doc__ or "")] for k, c in sorted(distractors.KINDS.items())]
+    return _table(["Kind", "What happens"], rows)
+
+
+def incidents() -> str:
+    """Return the catalogue of incidents."""
+    rows = [
+        [f"`{s.name}`", s.title, ", ".join(f.kind for f in s.faults) or "none", s.difficulty.hops]
+        for s in catalogue.incidents().values()
+    ]
+    return _table(["Incident", "What happens", "Fault", "Hops"], rows)
+
+
+def agents() -> str:
+    """Return the agents that come along."""
+    return _table(["Agent", "What it is"], [[f"`{s.name}`", s.summary] for s in loading.known()])
+
+
+def command_line() -> str:
+    """Return the help text of every command."""
+    app = build()
+    parts = []
+    for name in ["", *(n for n in app if not n.startswith("-"))]:
+        title = f"aiopslab {name}".strip()
+        parts.append(f"## {title}\n\n{_fenced(_help(app, name), 'text')}")
+    return "\n".join(parts)
+
+
+def _help(app: App, command: str) -> str:
+    console = Console(file=io.StringIO(), width=WIDTH, color_system=None, force_terminal=False)
+    app.help_print([command] if command else [], console=console)
+    assert isinstance(console.file, io.StringIO)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()).strip()
+
+
+def _fields(model: type[Model]) -> Callable[[], str]:
+    """Return a block with the fields of a model and their documentation."""
+
+    def block() -> str:
+        rows = []
+        for name, field in model.model_fields.items():
+            optional = "" if field.is_required() else _default(field.get_default())
+            if field.default_factory is not None:
+                optional = _default(field.get_default(call_default_factory=True, validated_data={}))
+            rows.append([f"`{field.alias or name}`", optional, _cell(field.description or "")])
+        return _table(["Key", "Default", "Meaning"], rows)
+
+    return block
+
+
+def _default(value: object) -> str:
+    shown = {None: "none", "": "empty"}.get(value) if isinstance(value, str | None) else None
+    return shown or f"`{value}`"
+
+
+def _cost(cost: float | str) -> str:
+    return f"{cost:g} s" if isinstance(cost, float) else f"`{cost}`"
+
+
+def _first(text: str) -> str:
+    """Return the first sentence of a text."""
+    return _cell(re.split(r"(?<=[.])\s", text.strip().replace("``", "`"), maxsplit=1)[0])
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("``", "`").replace("|", "\\|").split())
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def _fenced(text: str, language: str) -> str:
+    return f"```{language}\n{text}\n```\n"
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "agents": agents,
+    "answers": answers,
+    "brief": _fields(Brief),
+    "command-line": command_line,
+    "difficulty": _fields(Difficulty),
+    "distractors": distractor_kinds,
+    "faults": faults,
+    "incident-keys": _fields(IncidentSpec),
+    "incidents": incidents,
+    "observation": _fields(Observation),
+    "sli-condition": _fields(SliCondition),
+    "tools-reference": tools_reference,
+    "tools-table": tools_table,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
