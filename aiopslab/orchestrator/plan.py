@@ -21,7 +21,7 @@ def plan_trials(lab: Lab, config: RunConfig) -> tuple[str, list[PlannedTrial]]:
     kept = [p for p in problems if not any(fnmatch.fnmatch(p.id, x) for x in config.exclude)]
     kept = kept[: config.limit]
     if not kept:
-        raise UsageError(f"nothing is left of {label!r}", hint="check --exclude and --task")
+        raise UsageError(f"nothing is left of {label!r}", hint="check --exclude and --task-type")
     trials = [
         PlannedTrial(problem=p.id, incident=p.incident, task=p.task, attempt=k)
         for p in kept
