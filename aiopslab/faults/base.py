@@ -19,8 +19,8 @@ from aiopslab.models.base import Model
 from aiopslab.models.cause import FaultType, SystemLevel
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import KubeError, Object
-from aiopslab.models.timestamps import rfc3339
 from aiopslab.models.truth import FixStep, RootCause
+from aiopslab.world.kube.revisions import restart_patch
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +147,7 @@ async def rolled_out(env: Environment, kind: str, name: str) -> CheckResult:
 
 async def restart(env: Environment, kind: str, name: str, *, actor: str) -> None:
     """Do what ``kubectl rollout restart`` does."""
-    meta = {"annotations": {"kubectl.kubernetes.io/restartedAt": rfc3339(env.now())}}
-    await edit(env, kind, name, {"spec": {"template": {"metadata": meta}}}, actor=actor)
+    await edit(env, kind, name, restart_patch(env.now()), actor=actor)
 
 
 async def ask(env: Environment, store: str, command: str) -> str:

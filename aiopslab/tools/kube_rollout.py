@@ -6,22 +6,17 @@ ControllerRevision for StatefulSets) and patches it back. Not here: other writes
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from aiopslab.models.kube import Object, PatchType
+from aiopslab.models.kube import Object
 from aiopslab.models.observation import Effect
-from aiopslab.models.timestamps import rfc3339
 from aiopslab.tools.context import Paged, Result, ToolContext, ToolRefused, tool
 from aiopslab.tools.kube_write import patched, workload
 from aiopslab.tools.tables import table
-
-_REVISION = "deployment.kubernetes.io/revision"
-_CAUSE = "kubernetes.io/change-cause"
-_RESTARTED = "kubectl.kubernetes.io/restartedAt"
+from aiopslab.world.kube import revisions
+from aiopslab.world.kube.revisions import Revision
 
 
 class RolloutArgs(Paged):
@@ -56,25 +51,14 @@ async def k8s_rollout(context: ToolContext, args: RolloutArgs) -> Result:
         case "undo":
             return await _undo(context, kind.kind, obj, args.revision)
         case "restart":
-            stamp = {_RESTARTED: rfc3339(context.env.now())}
-            patch = {"spec": {"template": {"metadata": {"annotations": stamp}}}}
+            patch = revisions.restart_patch(context.env.now())
             return await patched(context, kind.kind, args.name, patch, verb="restarted")
         case "pause" | "resume":
+            if kind.kind != "Deployment":
+                raise ToolRefused(f"only a Deployment can be paused, not a {kind.kind}")
             paused = {"spec": {"paused": args.action == "pause"}}
             verb: Literal["paused", "resumed"] = "paused" if args.action == "pause" else "resumed"
             return await patched(context, kind.kind, args.name, paused, verb=verb)
-
-
-@dataclass(frozen=True, slots=True)
-class _Revision:
-    """One entry of the history; ``patch`` brings its template back."""
-
-    number: int
-    images: str
-    cause: str
-    template: Object
-    patch: Any
-    type: PatchType
 
 
 def _status(kind: str, obj: Object) -> Result:
@@ -106,9 +90,9 @@ def _status(kind: str, obj: Object) -> Result:
     return Result(f"{text}\nwanted {want}, updated {updated}, ready {ready}", data)
 
 
-def _history(revisions: list[_Revision]) -> Result:
-    rows = [[r.number, r.images, r.cause] for r in revisions]
-    data = [{"revision": r.number, "images": r.images, "cause": r.cause} for r in revisions]
+def _history(found: list[Revision]) -> Result:
+    rows = [[r.number, r.images, r.cause] for r in found]
+    data = [{"revision": r.number, "images": r.images, "cause": r.cause} for r in found]
     return Result(table(["revision", "images", "change-cause"], rows), data, len(rows))
 
 
@@ -117,9 +101,9 @@ async def _undo(context: ToolContext, kind: str, obj: Object, number: int) -> Re
     name = obj["metadata"]["name"]
     if obj["spec"].get("paused"):
         raise ToolRefused(f'cannot undo the paused {kind.lower()} "{name}"; resume it first')
-    revisions = await _revisions(context, kind, obj)
-    known = ", ".join(str(r.number) for r in revisions)
-    older = [r for r in revisions if r.number == number] if number else revisions[:-1][-1:]
+    found = await _revisions(context, kind, obj)
+    known = ", ".join(str(r.number) for r in found)
+    older = [r for r in found if r.number == number] if number else found[:-1][-1:]
     if not older:
         raise ToolRefused(
             f"no rollout history found for revision {number} of {name!r}; revisions: {known}"
@@ -127,46 +111,19 @@ async def _undo(context: ToolContext, kind: str, obj: Object, number: int) -> Re
             else f"{name!r} has no revision before the current one; revisions: {known}"
         )
     target = older[0]
-    result = await patched(context, kind, name, target.patch, target.type, verb="rolled back")
+    result = await patched(
+        context, kind, name, revisions.undo_patch(target), "json", verb="rolled back"
+    )
     return Result(
         f"{result.text}\nto revision {target.number}: {target.images}",
         before=result.before, after=result.after,
     )  # fmt: skip
 
 
-async def _revisions(context: ToolContext, kind: str, obj: Object) -> list[_Revision]:
+async def _revisions(context: ToolContext, kind: str, obj: Object) -> list[Revision]:
     """Return the history, oldest first."""
-    source = "ReplicaSet" if kind == "Deployment" else "ControllerRevision"
-    uid = obj["metadata"].get("uid")
-    owned = [
-        o
-        for o in await context.env.kube.list(source, context.namespace)
-        if any(r.get("uid") == uid for r in o["metadata"].get("ownerReferences", []))
-    ]
-    made = [_from_replicaset(o) if source == "ReplicaSet" else _from_revision(o) for o in owned]
-    return sorted(made, key=lambda r: r.number)
-
-
-def _from_replicaset(obj: Object) -> _Revision:
-    notes = obj["metadata"].get("annotations", {})
-    template = copy.deepcopy(obj["spec"]["template"])
-    template["metadata"].get("labels", {}).pop("pod-template-hash", None)
-    patch = [{"op": "replace", "path": "/spec/template", "value": template}]
-    number = int(notes.get(_REVISION, "0"))
-    return _Revision(number, _images(template), notes.get(_CAUSE, ""), template, patch, "json")
-
-
-def _from_revision(obj: Object) -> _Revision:
-    notes = obj["metadata"].get("annotations", {})
-    template = copy.deepcopy(obj["data"]["spec"]["template"])
-    template.pop("$patch", None)
-    patch = [{"op": "replace", "path": "/spec/template", "value": template}]
-    number = int(obj["revision"])
-    return _Revision(number, _images(template), notes.get(_CAUSE, ""), template, patch, "json")
-
-
-def _images(template: Object) -> str:
-    return ", ".join(c.get("image", "") for c in template["spec"]["containers"])
+    sources = await context.env.kube.list(revisions.SOURCES[kind], context.namespace)
+    return revisions.history(obj, sources)
 
 
 TOOLS = (k8s_rollout,)

@@ -16,6 +16,7 @@ from aiopslab.models.signal import Change
 from aiopslab.world.kube.difference import difference
 from aiopslab.world.kube.journal import AuditEntry
 from aiopslab.world.kube.objects import Object
+from aiopslab.world.kube.revisions import RESTARTED_AT
 
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
 _NETWORK = ("Service", "NetworkPolicy", "Ingress")
@@ -78,7 +79,7 @@ class ChangeLog:
         if all(line.startswith("spec.replicas:") for line in lines):
             n, m = before["spec"].get("replicas"), after["spec"].get("replicas")
             return _build(entry, "scale", component, f"scale {entry.name}: {n} -> {m}", [])
-        if all("restartedAt" in line for line in lines):
+        if all(RESTARTED_AT in line for line in lines):
             return _build(entry, "rollout", component, f"rollout restart {entry.name}", [])
         summary = f"rollout {entry.name}: pod template changed"
         return _build(entry, "rollout", component, summary, lines)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from controllers_cluster import Cluster, container, deployment
 
-from aiopslab.models.kube import KubeError
-from aiopslab.world.kube.controllers import rollouts
+from aiopslab.world.kube import revisions
 from aiopslab.world.kube.objects import Object, condition, is_true, name_of
+from aiopslab.world.kube.revisions import Revision
 
 
 def set_image(image: str) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def test_pods_become_ready_and_the_conditions_say_so(web: Cluster) -> None:
     found = web.get("Deployment", "web")
     assert is_true(found, "Available")
     assert progressing(web)["reason"] == "NewReplicaSetAvailable"
-    assert rollouts.revision(found) == 1
+    assert revisions.revision(found) == 1
     assert web.events("ScalingReplicaSet")[0].endswith("from 0 to 3")
     assert len({pod["spec"]["nodeName"] for pod in web.pods()}) == 3
 
@@ -53,7 +53,7 @@ def test_a_rollout_keeps_availability_and_surge_within_bounds(web: Cluster) -> N
         assert status.get("availableReplicas", 0) >= 3
         assert status["replicas"] <= 4
         web.wait(0.1)
-    assert rollouts.revision(web.get("Deployment", "web")) == 2
+    assert revisions.revision(web.get("Deployment", "web")) == 2
 
 
 def test_a_rollout_to_a_missing_image_leaves_the_old_pods_serving(web: Cluster) -> None:
@@ -77,26 +77,23 @@ def test_a_stuck_rollout_exceeds_its_deadline(web: Cluster) -> None:
     assert progressing(web)["reason"] == "ProgressDeadlineExceeded"
 
 
+def history(web: Cluster) -> list[Revision]:
+    return revisions.history(web.get("Deployment", "web"), web.api.list("ReplicaSet", "shop"))
+
+
 def test_undo_goes_back_and_renumbers_the_revision(web: Cluster) -> None:
     web.patch("Deployment", "web", set_image("web:2"))
     web.wait_for(lambda: images(web) == {"web:2"} and settled(web, 3))
-    patch = rollouts.rollback_patch(web.api, "web", "shop")
+    patch = revisions.undo_patch(history(web)[-2])
     web.patch("Deployment", "web", patch, type="json")
     web.wait_for(lambda: images(web) == {"web:1"} and settled(web, 3))
-    assert [row[0] for row in rollouts.history(web.api, "web", "shop")] == [2, 3]
+    assert [entry.number for entry in history(web)] == [2, 3]
     assert len(web.api.list("ReplicaSet", "shop")) == 2
-
-
-def test_undo_to_an_unknown_revision_is_refused(web: Cluster) -> None:
-    with pytest.raises(KubeError, match="unable to find specified revision 9"):
-        rollouts.rollback_patch(web.api, "web", "shop", 9)
-    with pytest.raises(KubeError, match="no rollout history"):
-        rollouts.rollback_patch(web.api, "web", "shop")
 
 
 def test_restart_replaces_every_pod(web: Cluster) -> None:
     before = {name_of(pod) for pod in web.pods()}
-    web.patch("Deployment", "web", rollouts.restart_patch(web.loop.time()))
+    web.patch("Deployment", "web", revisions.restart_patch(web.loop.time()))
     web.wait_for(lambda: not before & {name_of(p) for p in web.pods()} and settled(web, 3))
 
 
@@ -139,7 +136,7 @@ def test_resizing_in_the_middle_of_a_rollout_ends_with_the_new_size(web: Cluster
 def test_scale_down_takes_the_pod_that_is_not_ready(web: Cluster) -> None:
     web.patch("Deployment", "web", set_image("web:gone"))
     web.wait(5)
-    patch = rollouts.rollback_patch(web.api, "web", "shop")
+    patch = revisions.undo_patch(history(web)[-2])
     before = {name_of(p) for p in web.pods() if p["spec"]["containers"][0]["image"] == "web:1"}
     web.patch("Deployment", "web", patch, type="json")
     web.wait_for(lambda: {name_of(pod) for pod in web.pods()} == before)

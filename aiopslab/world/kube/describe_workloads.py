@@ -19,10 +19,9 @@ from aiopslab.world.kube.objects import (
     namespace_of,
     uid_of,
 )
+from aiopslab.world.kube.revisions import REVISION
 from aiopslab.world.kube.selectors import format_selector, from_object, matches
 from aiopslab.world.kube.table_cells import NONE, autoscaler_targets, job_duration
-
-REVISION = "deployment.kubernetes.io/revision"
 
 
 def deployment(page: Page, obj: Object, api: ApiServer, _now: float) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from aiopslab.world.kube import kinds
 from aiopslab.world.kube.objects import Object, Objects, clone, controller_of
+from aiopslab.world.kube.revisions import REVISION
 from aiopslab.world.kube.store import ObjectStore
 
 _LEFT_OUT = (
@@ -29,7 +30,7 @@ _SERVER_SET = (
     "deletionGracePeriodSeconds",
     "managedFields",
 )
-_CONTROLLER_ANNOTATIONS = ("deployment.kubernetes.io/revision",)
+_CONTROLLER_ANNOTATIONS = (REVISION,)
 
 
 def take(store: ObjectStore, namespace: str) -> Objects:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from aiopslab.world.kube import revisions
 from aiopslab.world.kube.controllers import deployment_status, rollouts
 from aiopslab.world.kube.controllers.base import Controller
 from aiopslab.world.kube.controllers.rollouts import Size
@@ -201,7 +202,7 @@ class DeploymentController(Controller):
     # -- ReplicaSets ------------------------------------------------------------------------------
 
     def _next_revision(self, rollout: Rollout) -> int:
-        return max((rollouts.revision(rs) for rs in rollout.old), default=0) + 1
+        return max((revisions.revision(rs) for rs in rollout.old), default=0) + 1
 
     def _create_new(self, rollout: Rollout) -> Rollout:
         deployment = rollout.deployment
@@ -219,10 +220,13 @@ class DeploymentController(Controller):
         deployment = rollout.deployment
         template = clone(deployment["spec"]["template"])
         hashed = rollouts.template_hash(template)
-        labels = {**(template.get("metadata", {}).get("labels") or {}), rollouts.HASH_LABEL: hashed}
+        labels = {
+            **(template.get("metadata", {}).get("labels") or {}),
+            revisions.HASH_LABEL: hashed,
+        }
         template["metadata"] = {**(template.get("metadata") or {}), "labels": labels}
         selector = clone(deployment["spec"]["selector"])
-        selector.setdefault("matchLabels", {})[rollouts.HASH_LABEL] = hashed
+        selector.setdefault("matchLabels", {})[revisions.HASH_LABEL] = hashed
         surge, _ = rollout.limits()
         old_total = sum(wanted(rs) for rs in rollout.old)
         annotations = rollouts.annotations_for(deployment, None, self._next_revision(rollout))
@@ -253,13 +257,13 @@ class DeploymentController(Controller):
         new, deployment = rollout.new, rollout.deployment
         if new is None:
             return rollout
-        number = max(self._next_revision(rollout), rollouts.revision(new))
+        number = max(self._next_revision(rollout), revisions.revision(new))
         annotations = rollouts.annotations_for(deployment, new, number)
         if annotations != annotations_of(new):
             new = self._annotate(new, annotations)
-        if rollouts.revision(deployment) != number:
+        if revisions.revision(deployment) != number:
             own = {**annotations_of(deployment)}
-            deployment = self._annotate(deployment, {**own, rollouts.REVISION: str(number)})
+            deployment = self._annotate(deployment, {**own, revisions.REVISION: str(number)})
         if deployment_status.progressing(deployment) is None:
             text = f'Found new replica set "{name_of(new)}"'
             self._note_progress(Rollout(deployment, new, rollout.old), "FoundNewReplicaSet", text)
@@ -303,7 +307,7 @@ class DeploymentController(Controller):
         limit = int(rollout.deployment["spec"].get("revisionHistoryLimit", 10))
         idle = [
             rs
-            for rs in sorted(rollout.old, key=rollouts.revision)
+            for rs in sorted(rollout.old, key=revisions.revision)
             if wanted(rs) == 0 and not (rs.get("status") or {}).get("replicas")
         ]
         for rs in idle[: max(0, len(rollout.old) - limit)]:

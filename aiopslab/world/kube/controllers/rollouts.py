@@ -1,8 +1,7 @@
-"""Rollout arithmetic and revision history of Deployments: pure functions.
+"""Rollout arithmetic of Deployments, and which ReplicaSets are theirs.
 
-Formulas are those of kubernetes/pkg/controller/deployment/util. Not here: reads and writes of the
-API (``deployment``). The patches of ``kubectl rollout undo`` and ``restart`` are built here
-because they are arithmetic over the same annotations.
+Formulas are those of kubernetes/pkg/controller/deployment/util. Not here: writes to the API
+(``deployment``), revisions and the patches that go back to one (``world.kube.revisions``).
 """
 
 from __future__ import annotations
@@ -11,24 +10,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aiopslab.models.kube import KubeError
 from aiopslab.world.kube.api import ApiServer
 from aiopslab.world.kube.objects import (
     Object,
     annotations_of,
-    clone,
     controller_of,
     name_of,
-    timestamp,
 )
 from aiopslab.world.kube.podspec import content_hash, created, whole
+from aiopslab.world.kube.revisions import REVISION, template_of
 
-HASH_LABEL = "pod-template-hash"
-REVISION = "deployment.kubernetes.io/revision"
 DESIRED = "deployment.kubernetes.io/desired-replicas"
 MAXIMUM = "deployment.kubernetes.io/max-replicas"
-CHANGE_CAUSE = "kubernetes.io/change-cause"
-RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -130,20 +123,12 @@ def proportional(sizes: Sequence[int], target: int, *, previous_max: int) -> lis
     return result
 
 
-# -- revisions ------------------------------------------------------------------------------------
+# -- ReplicaSets ----------------------------------------------------------------------------------
 
 
 def template_hash(template: Object) -> str:
     """Hash a pod template for the ``pod-template-hash`` label."""
     return content_hash(template)
-
-
-def template_of(replica_set: Object) -> Object:
-    """Return the pod template as the Deployment had it: without the hash label."""
-    template = replica_set["spec"]["template"]
-    metadata = dict(template.get("metadata") or {})
-    labels = {k: v for k, v in (metadata.get("labels") or {}).items() if k != HASH_LABEL}
-    return {**template, "metadata": {**metadata, "labels": labels}}
 
 
 def same_template(deployment: Object, replica_set: Object) -> bool:
@@ -154,11 +139,6 @@ def same_template(deployment: Object, replica_set: Object) -> bool:
         return {**template, "metadata": metadata}
 
     return plain(deployment["spec"]["template"]) == plain(template_of(replica_set))
-
-
-def revision(obj: Object) -> int:
-    """Revision number of a ReplicaSet or Deployment, 0 if it has none yet."""
-    return whole(annotations_of(obj).get(REVISION), 0)
 
 
 def oldest_first(replica_sets: Sequence[Object]) -> list[Object]:
@@ -176,67 +156,6 @@ def owned_replica_sets(api: ApiServer, deployment: Object) -> list[Object]:
             if obj["kind"] == "ReplicaSet" and (controller_of(obj) or {}).get("uid") == uid
         ]
     )
-
-
-def history(api: ApiServer, name: str, namespace: str) -> list[tuple[int, str, Object]]:
-    """List (revision, change cause, pod template) of a Deployment, oldest revision first.
-
-    Raises:
-        KubeError: No such Deployment.
-    """
-    deployment = api.get("Deployment", name, namespace)
-    rows = [
-        (
-            revision(rs),
-            annotations_of(rs).get(CHANGE_CAUSE, "<none>"),
-            template_of(rs),
-        )
-        for rs in owned_replica_sets(api, deployment)
-    ]
-    return sorted((row for row in rows if row[0] > 0), key=lambda row: row[0])
-
-
-def rollback_patch(
-    api: ApiServer, name: str, namespace: str, to_revision: int | None = None
-) -> list[Object]:
-    """Build the JSON patch (RFC 6902) of ``kubectl rollout undo deployment/<name>``.
-
-    Args:
-        api: The API server.
-        name: Deployment.
-        namespace: Its namespace.
-        to_revision: Revision to go back to; None is the one before the present.
-
-    Raises:
-        KubeError: No such Deployment or revision, or it is paused.
-    """
-    deployment = api.get("Deployment", name, namespace)
-    if deployment["spec"].get("paused"):
-        raise KubeError(
-            400, "BadRequest", "you cannot rollback a paused deployment; resume it first with "
-            f"'kubectl rollout resume deployment/{name}' and try again",
-        )  # fmt: skip
-    present = revision(deployment)
-    candidates = {
-        revision(rs): rs
-        for rs in owned_replica_sets(api, deployment)
-        if revision(rs) > 0 and revision(rs) != present
-    }
-    wanted = to_revision if to_revision is not None else max(candidates, default=0)
-    target = candidates.get(wanted)
-    if target is None:
-        what = f"unable to find specified revision {to_revision} in history"
-        text = (
-            what if to_revision is not None else f"no rollout history found for deployment {name!r}"
-        )
-        raise KubeError(404, "NotFound", text)
-    return [{"op": "replace", "path": "/spec/template", "value": clone(template_of(target))}]
-
-
-def restart_patch(now: float) -> Object:
-    """Build the strategic merge patch of ``kubectl rollout restart`` at unix time ``now``."""
-    annotations = {RESTARTED_AT: timestamp(now)}
-    return {"spec": {"template": {"metadata": {"annotations": annotations}}}}
 
 
 def annotations_for(deployment: Object, replica_set: Object | None, number: int) -> dict[str, str]:
