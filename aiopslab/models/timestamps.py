@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 
+@lru_cache(maxsize=4096)
 def rfc3339(seconds: float) -> str:
-    """Format unix seconds as RFC 3339 in UTC with whole seconds.
+    """Format unix seconds as RFC 3339 in UTC with whole seconds, rounded down.
 
-    >>> rfc3339(0)
+    >>> rfc3339(0.9)
     '1970-01-01T00:00:00Z'
     """
-    return datetime.fromtimestamp(int(seconds), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(seconds // 1, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+@lru_cache(maxsize=4096)
 def unix(text: str) -> float:
     """Parse RFC 3339 to unix seconds.
 
     Raises:
-        ValueError: Not a timestamp.
+        ValueError: Not a timestamp, or one without an offset from UTC.
 
-    >>> unix("1970-01-01T00:01:00Z")
-    60.0
+    >>> unix("1970-01-01T00:01:00Z"), unix("1970-01-01T01:00:00.5+01:00")
+    (60.0, 0.5)
     """
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"timestamp {text!r} has no offset from UTC")
+    return moment.timestamp()

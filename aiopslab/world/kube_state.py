@@ -9,17 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
+from aiopslab.models.timestamps import unix
 from aiopslab.telemetry.instruments import Labels
 from aiopslab.telemetry.samples import Target
-from aiopslab.world.kube.objects import (
-    Object,
-    controller_of,
-    dig,
-    name_of,
-    namespace_of,
-    parse_time,
-    uid_of,
-)
+from aiopslab.world.kube.objects import Object, controller_of, dig, name_of, namespace_of, uid_of
 from aiopslab.world.kube.quantity import parse_quantity
 
 Sample = tuple[str, dict[str, str], float]
@@ -93,7 +86,7 @@ def _pod(pod: Object) -> Iterator[Sample]:
     }
     yield "kube_pod_info", base | info, 1.0
     if created := pod["metadata"].get("creationTimestamp"):
-        yield "kube_pod_created", base, parse_time(created)
+        yield "kube_pod_created", base, unix(created)
     for phase in ("Pending", "Running", "Succeeded", "Failed", "Unknown"):
         yield "kube_pod_status_phase", base | {"phase": phase}, float(status.get("phase") == phase)
     for item in status.get("conditions") or ():

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiopslab.models.kube import KubeError
+from aiopslab.models.timestamps import rfc3339
 from aiopslab.world.clock import VirtualLoop, WorldFailure
 from aiopslab.world.kube import kubelet_config, kubelet_status, podspec
 from aiopslab.world.kube.controllers import pods
@@ -17,7 +18,7 @@ from aiopslab.world.kube.controllers.queue import Key, WorkQueue
 from aiopslab.world.kube.kubelet_config import ConfigError, Facts
 from aiopslab.world.kube.kubelet_images import image_id
 from aiopslab.world.kube.kubelet_status import ContainerView
-from aiopslab.world.kube.objects import Object, name_of, timestamp
+from aiopslab.world.kube.objects import Object, name_of
 
 FACTS = Facts("198.19.1.2", "node-1", "198.18.240.1")
 NAMES = st.text("ABC", min_size=1, max_size=2)
@@ -125,8 +126,8 @@ def test_init_containers_raise_what_a_pod_requests() -> None:
 
 def member(name: str, *, node: str = "n", ready: bool = True, age: float = 100.0) -> Object:
     found = pod(name, nodeName=node) if node else pod(name)
-    found["metadata"]["creationTimestamp"] = timestamp(START - age)
-    mark = {"type": "Ready", "status": str(ready), "lastTransitionTime": timestamp(START - age)}
+    found["metadata"]["creationTimestamp"] = rfc3339(START - age)
+    mark = {"type": "Ready", "status": str(ready), "lastTransitionTime": rfc3339(START - age)}
     found["status"] = {"phase": "Running" if node else "Pending", "conditions": [mark]}
     return found
 

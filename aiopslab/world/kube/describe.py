@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from aiopslab.models.timestamps import unix
 from aiopslab.world.kube import describe_config, describe_pods, describe_workloads
 from aiopslab.world.kube.api import ApiServer
 from aiopslab.world.kube.describe_page import Page, head
-from aiopslab.world.kube.objects import Object, Objects, name_of, namespace_of, parse_time, uid_of
+from aiopslab.world.kube.objects import Object, Objects, name_of, namespace_of, uid_of
 from aiopslab.world.kube.table_cells import since
 
 _WITHOUT_EVENTS = ("Secret", "ResourceQuota", "LimitRange", "NetworkPolicy")
@@ -73,7 +74,7 @@ def _events(page: Page, events: Objects, now: float) -> None:
 def _when(event: Object, now: float) -> str:
     """Print ``5m`` or, for repeats, ``5m (x4 over 10m)``."""
     last, first, count = event["lastTimestamp"], event["firstTimestamp"], event.get("count", 1)
-    if count > 1 and parse_time(last) >= parse_time(first):
+    if count > 1 and unix(last) >= unix(first):
         return f"{since(last, now)} (x{count} over {since(first, now)})"
     return since(first, now)
 

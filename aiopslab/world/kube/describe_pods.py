@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from aiopslab.models.timestamps import unix
 from aiopslab.world.kube.describe_page import Page
-from aiopslab.world.kube.objects import Object, controller_of, deleting, dig, parse_time
+from aiopslab.world.kube.objects import Object, controller_of, deleting, dig
 from aiopslab.world.kube.table_cells import NONE, duration, join, labels
 
 
@@ -14,7 +15,7 @@ def when(text: str | None) -> str:
     """Print an API timestamp as ``Mon, 02 Jan 2006 15:04:05 +0000``."""
     if not text:
         return NONE
-    return time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(parse_time(text)))
+    return time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(unix(text)))
 
 
 def pod(page: Page, obj: Object, now: float) -> None:
@@ -31,7 +32,7 @@ def pod(page: Page, obj: Object, now: float) -> None:
     page.mapping(0, "Labels", metadata.get("labels"))
     page.annotations(0, metadata.get("annotations"))
     if deleting(obj):
-        ago = duration(now - parse_time(metadata["deletionTimestamp"]))
+        ago = duration(now - unix(metadata["deletionTimestamp"]))
         page.field(0, "Status", f"Terminating (lasts {ago})")
         grace = metadata.get("deletionGracePeriodSeconds")
         page.field(0, "Termination Grace Period", f"{grace}s")

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from typing import Literal
 
 from aiopslab.models.signal import Event
+from aiopslab.models.timestamps import rfc3339
 from aiopslab.world.kube.api import ApiServer
-from aiopslab.world.kube.objects import Object, dig, name_of, namespace_of, timestamp, uid_of
+from aiopslab.world.kube.objects import Object, dig, name_of, namespace_of, uid_of
 
 TTL_S = 3600.0
 """How long an event is kept after its last occurrence."""
@@ -59,7 +60,7 @@ class EventRecorder:
         known = self._known.pop(same, None)
         old = self._api.find("Event", known[1], known[0]) if known else None
         if old is not None:
-            event = {**old, "count": old["count"] + 1, "lastTimestamp": timestamp(now)}
+            event = {**old, "count": old["count"] + 1, "lastTimestamp": rfc3339(now)}
         else:
             event = self._new(involved, now, field_path)
             event |= {"type": type, "reason": reason, "message": message}
@@ -89,8 +90,8 @@ class EventRecorder:
             "kind": "Event",
             "metadata": {"name": f"{name_of(involved)}.{suffix:x}", "namespace": namespace},
             "involvedObject": {k: v for k, v in reference.items() if v},
-            "firstTimestamp": timestamp(now),
-            "lastTimestamp": timestamp(now),
+            "firstTimestamp": rfc3339(now),
+            "lastTimestamp": rfc3339(now),
             "count": 1,
         }
 

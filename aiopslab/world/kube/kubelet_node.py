@@ -8,8 +8,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
+from aiopslab.models.timestamps import rfc3339
 from aiopslab.world.kube.kubelet_runtime import Runtime
-from aiopslab.world.kube.objects import Object, clone, set_condition, timestamp
+from aiopslab.world.kube.objects import Object, clone, set_condition
 
 LEASE_NAMESPACE = "kube-node-lease"
 RENEW_S = 10.0
@@ -80,7 +81,7 @@ class NodeReporter:
     def _renew(self) -> None:
         runtime, name = self._runtime, self._runtime.node.name
         lease = runtime.api.find("Lease", name, LEASE_NAMESPACE)
-        renewed = timestamp(runtime.now()).replace("Z", ".000000Z")
+        renewed = rfc3339(runtime.now()).replace("Z", ".000000Z")
         spec = {"holderIdentity": name, "leaseDurationSeconds": 40, "renewTime": renewed}
         if lease is None:
             created = {
@@ -140,7 +141,7 @@ class NodeReporter:
         }
 
     def _status(self, node: Object) -> Object:
-        now = timestamp(self._runtime.now())
+        now = rfc3339(self._runtime.now())
         status = {**clone(node.get("status") or {}), **self._fixed()}
         disk = self._runtime.node.disk
         full = disk.capacity > 0 and disk.used / disk.capacity > 0.9

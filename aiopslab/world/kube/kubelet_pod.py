@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable
 
 from aiopslab.models.kube import KubeError
+from aiopslab.models.timestamps import rfc3339
 from aiopslab.world.disk import Volume
 from aiopslab.world.kube import kubelet_config, kubelet_status
 from aiopslab.world.kube.kubelet_box import component_of
@@ -26,7 +27,6 @@ from aiopslab.world.kube.objects import (
     name_of,
     namespace_of,
     set_condition,
-    timestamp,
     uid_of,
 )
 from aiopslab.world.kube.podspec import port_names, qos_class
@@ -236,14 +236,14 @@ class PodWorker:
         conditions = old.get("conditions") or []
         if condition(pod, "PodScheduled") is None:
             scheduled = {"type": "PodScheduled", "status": "True"}
-            conditions = set_condition(conditions, scheduled, timestamp(now))
+            conditions = set_condition(conditions, scheduled, rfc3339(now))
         old.pop("nominatedNodeName", None)
         status = {
             **old,
             "phase": phase,
             "qosClass": old.get("qosClass") or qos_class(pod["spec"]),
             "hostIP": self._runtime.node.ip,
-            "startTime": timestamp(self._started_at),
+            "startTime": rfc3339(self._started_at),
             "conditions": kubelet_status.conditions(
                 conditions, phase, init, containers, sandbox=self._sandbox, now=now
             ),

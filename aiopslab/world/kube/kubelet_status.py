@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from aiopslab.world.kube.objects import Object, dig, set_condition, timestamp
+from aiopslab.models.timestamps import rfc3339
+from aiopslab.world.kube.objects import Object, dig, set_condition
 
 
 @dataclass(slots=True)
@@ -58,8 +59,8 @@ def terminated(
     inner: Object = {
         "exitCode": code,
         "reason": reason,
-        "startedAt": timestamp(started),
-        "finishedAt": timestamp(finished),
+        "startedAt": rfc3339(started),
+        "finishedAt": rfc3339(finished),
         "containerID": container_id,
     }
     if message:
@@ -74,7 +75,7 @@ def waiting(reason: str, message: str = "") -> Object:
 
 def running(started: float) -> Object:
     """Build a running state."""
-    return {"running": {"startedAt": timestamp(started)}}
+    return {"running": {"startedAt": rfc3339(started)}}
 
 
 def phase(spec: Object, init: Sequence[ContainerView], containers: Sequence[ContainerView]) -> str:
@@ -134,5 +135,5 @@ def conditions(
             item["reason"] = "PodCompleted" if done else "PodFailed"
         elif not holds and reason:
             item |= {"reason": reason, "message": words}
-        result = set_condition(result, item, timestamp(now))
+        result = set_condition(result, item, rfc3339(now))
     return result

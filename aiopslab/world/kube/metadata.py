@@ -9,10 +9,11 @@ import uuid
 from typing import Literal
 
 from aiopslab.models.kube import KubeError
+from aiopslab.models.timestamps import rfc3339
 from aiopslab.seeds import Streams
 from aiopslab.world.kube.errors import bad_request, conflict
 from aiopslab.world.kube.kinds import Kind
-from aiopslab.world.kube.objects import Object, deleting, timestamp
+from aiopslab.world.kube.objects import Object, deleting
 
 Propagation = Literal["Background", "Foreground", "Orphan"]
 
@@ -52,7 +53,7 @@ def stamp(kind: Kind, new: Object, now: float, streams: Streams) -> None:
         words = "metadata.name: Required value: name or generateName is required"
         raise KubeError(422, "Invalid", f'{kind.qualified} "" is invalid: {words}')
     metadata["uid"] = str(uuid.UUID(int=streams("uids").getrandbits(128), version=4))
-    metadata["creationTimestamp"] = timestamp(now)
+    metadata["creationTimestamp"] = rfc3339(now)
     if "spec" in new:
         metadata["generation"] = 1
 
@@ -103,7 +104,7 @@ def mark_deleted(
     first = not deleting(obj)
     grace = _grace(obj, grace_s) if kind.kind == "Pod" else 0
     if first or grace < metadata["deletionGracePeriodSeconds"]:
-        metadata["deletionTimestamp"] = timestamp(now + grace)
+        metadata["deletionTimestamp"] = rfc3339(now + grace)
         metadata["deletionGracePeriodSeconds"] = grace
     if not first:
         return

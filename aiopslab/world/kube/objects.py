@@ -7,10 +7,7 @@ module of its own.
 
 from __future__ import annotations
 
-import calendar
-import time
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any
 
 from aiopslab.models.kube import Object as Object
@@ -134,21 +131,3 @@ def set_condition(conditions: Iterable[Object], new: Object, now: str) -> list[O
     if not placed:
         result.append({**new, "lastTransitionTime": now})
     return result
-
-
-@lru_cache(maxsize=4096)
-def timestamp(unix: float) -> str:
-    """Format unix seconds as the API does: RFC 3339 in UTC, whole seconds (rounded down)."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(unix // 1))
-
-
-@lru_cache(maxsize=4096)
-def parse_time(text: str) -> float:
-    """Return the unix seconds of an API timestamp, with or without a fraction.
-
-    Raises:
-        ValueError: Not of the form ``2026-01-02T03:04:05[.ffffff]Z``.
-    """
-    whole, _, fraction = text.removesuffix("Z").partition(".")
-    seconds = calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S"))
-    return float(seconds) + (float(f"0.{fraction}") if fraction else 0.0)

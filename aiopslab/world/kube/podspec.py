@@ -12,8 +12,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from aiopslab.models.timestamps import unix
 from aiopslab.world.kube import quantity
-from aiopslab.world.kube.objects import Object, condition, deleting, dig, is_true, parse_time
+from aiopslab.world.kube.objects import Object, condition, deleting, dig, is_true
 
 _SAFE_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """Letters of generated names: no vowels, so no words (k8s.io/apimachinery/pkg/util/rand)."""
@@ -46,7 +47,7 @@ def whole(text: object, default: int) -> int:
 
 def created(obj: Object) -> float:
     """Creation time in unix seconds."""
-    return parse_time(obj["metadata"]["creationTimestamp"])
+    return unix(obj["metadata"]["creationTimestamp"])
 
 
 # -- pods -----------------------------------------------------------------------------------------
@@ -77,7 +78,7 @@ def ready_since(pod: Object) -> float | None:
     ready = condition(pod, "Ready")
     if ready is None or ready.get("status") != "True":
         return None
-    return parse_time(ready["lastTransitionTime"])
+    return unix(ready["lastTransitionTime"])
 
 
 def is_available(pod: Object, min_ready_s: float, now: float) -> bool:

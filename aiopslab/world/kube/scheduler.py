@@ -7,6 +7,7 @@ after five minutes in any case, as the kube-scheduler does.
 
 from __future__ import annotations
 
+from aiopslab.models.timestamps import rfc3339
 from aiopslab.world.kube import placement
 from aiopslab.world.kube.controllers.base import Controller, Surroundings
 from aiopslab.world.kube.controllers.queue import Key
@@ -18,7 +19,6 @@ from aiopslab.world.kube.objects import (
     name_of,
     namespace_of,
     set_condition,
-    timestamp,
 )
 from aiopslab.world.kube.placement import NodeState, Refusal
 from aiopslab.world.kube.podspec import is_finished
@@ -133,7 +133,7 @@ class Scheduler(Controller):
             return
         status = dict(pod.get("status") or {})
         status["conditions"] = set_condition(
-            status.get("conditions") or (), mark, timestamp(self.now())
+            status.get("conditions") or (), mark, rfc3339(self.now())
         )
         status.setdefault("phase", "Pending")
         self.write_status(pod, status)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiopslab.world.kube.objects import Object, condition, deleting, dig, parse_time
+from aiopslab.models.timestamps import unix
+from aiopslab.world.kube.objects import Object, condition, deleting, dig
 
 NONE = "<none>"
 
@@ -35,7 +36,7 @@ def duration(seconds: float) -> str:
 
 def since(text: str | None, now: float) -> str:
     """Print how long ago an API timestamp was; ``<unknown>`` if there is none."""
-    return duration(now - parse_time(text)) if text else "<unknown>"
+    return duration(now - unix(text)) if text else "<unknown>"
 
 
 def age(obj: Object, now: float) -> str:
@@ -73,7 +74,7 @@ def pod_restarts(pod: Object, now: float) -> str:
     statuses = dig(pod, "status", "containerStatuses", default=())
     count = sum(status.get("restartCount", 0) for status in statuses)
     ends = [dig(s, "lastState", "terminated", "finishedAt") for s in statuses]
-    last = max((parse_time(end) for end in ends if end), default=None)
+    last = max((unix(end) for end in ends if end), default=None)
     if not count or last is None:
         return str(count)
     return f"{count} ({duration(now - last)} ago)"
@@ -217,7 +218,7 @@ def job_duration(job: Object, now: float) -> str:
     if started is None:
         return ""
     ended = dig(job, "status", "completionTime")
-    return duration((parse_time(ended) if ended else now) - parse_time(started))
+    return duration((unix(ended) if ended else now) - unix(started))
 
 
 def autoscaler_targets(autoscaler: Object) -> str:

@@ -5,6 +5,7 @@ Not here: the schedule's grammar (``cron``), running Jobs (``job``).
 
 from __future__ import annotations
 
+from aiopslab.models.timestamps import rfc3339, unix
 from aiopslab.world.kube.controllers import cron
 from aiopslab.world.kube.controllers.base import Controller
 from aiopslab.world.kube.controllers.job import finished
@@ -17,8 +18,6 @@ from aiopslab.world.kube.objects import (
     name_of,
     namespace_of,
     owner_reference,
-    parse_time,
-    timestamp,
     uid_of,
 )
 from aiopslab.world.kube.podspec import created
@@ -108,7 +107,7 @@ class CronJobController(Controller):
             return status
         patience = owner["spec"].get("startingDeadlineSeconds")
         if patience is not None and due + float(patience) < self.now():
-            text = f"Missed scheduled time to start a job: {timestamp(due)}"
+            text = f"Missed scheduled time to start a job: {rfc3339(due)}"
             self.event(owner, "Warning", "MissSchedule", text)
             return status
         running = [job for job in jobs if not finished(job)]
@@ -125,12 +124,12 @@ class CronJobController(Controller):
                 self.api.delete("Job", name_of(job), namespace_of(job), actor=self.actor)
             running = []
         job = self._create(owner, due)
-        return self._with_active({**status, "lastScheduleTime": timestamp(due)}, [*running, job])
+        return self._with_active({**status, "lastScheduleTime": rfc3339(due)}, [*running, job])
 
     def _latest_missed(self, owner: Object, schedule: cron.Schedule) -> float | None:
         """Return the latest scheduled time since the last start that is not in the future."""
         last = dig(owner, "status", "lastScheduleTime")
-        since = parse_time(last) if last else created(owner)
+        since = unix(last) if last else created(owner)
         found, count = None, 0
         moment = schedule.after(since)
         while moment is not None and moment <= self.now():
@@ -154,7 +153,7 @@ class CronJobController(Controller):
                 "labels": dict(labels_of({"metadata": metadata})),
                 "annotations": {
                     **(metadata.get("annotations") or {}),
-                    "batch.kubernetes.io/cronjob-scheduled-timestamp": timestamp(due),
+                    "batch.kubernetes.io/cronjob-scheduled-timestamp": rfc3339(due),
                 },
                 "ownerReferences": [owner_reference(owner)],
             },

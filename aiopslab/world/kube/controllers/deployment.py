@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from aiopslab.models.timestamps import rfc3339
 from aiopslab.world.kube import revisions
 from aiopslab.world.kube.controllers import deployment_status, rollouts
 from aiopslab.world.kube.controllers.base import Controller
@@ -23,7 +24,6 @@ from aiopslab.world.kube.objects import (
     namespace_of,
     owner_reference,
     set_condition,
-    timestamp,
 )
 from aiopslab.world.kube.podspec import is_finished, whole
 
@@ -135,7 +135,7 @@ class DeploymentController(Controller):
         )
         status = dict(deployment.get("status") or {})
         status["conditions"] = set_condition(
-            status.get("conditions") or (), mark, timestamp(self.now())
+            status.get("conditions") or (), mark, rfc3339(self.now())
         )
         self.write_status(deployment, status)
         return self.api.get("Deployment", name_of(deployment), namespace_of(deployment))
@@ -321,7 +321,7 @@ class DeploymentController(Controller):
         mark = deployment_status.progress("True", reason, message, self.now())
         status = dict(deployment.get("status") or {})
         status["conditions"] = set_condition(
-            status.get("conditions") or (), mark, timestamp(self.now())
+            status.get("conditions") or (), mark, rfc3339(self.now())
         )
         self.write_status(deployment, status)
 

@@ -8,15 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aiopslab.world.kube.objects import (
-    Object,
-    condition,
-    dig,
-    name_of,
-    parse_time,
-    set_condition,
-    timestamp,
-)
+from aiopslab.models.timestamps import rfc3339, unix
+from aiopslab.world.kube.objects import Object, condition, dig, name_of, set_condition
 
 
 def progressing(deployment: Object) -> Object | None:
@@ -29,7 +22,7 @@ def progress(status: str, reason: str, message: str, now: float) -> Object:
     return {
         "type": "Progressing",
         "status": status,
-        "lastUpdateTime": timestamp(now),
+        "lastUpdateTime": rfc3339(now),
         "reason": reason,
         "message": message,
     }
@@ -100,7 +93,7 @@ def _available(enough: bool, now: float) -> Object:
     return {
         "type": "Available",
         "status": "True" if enough else "False",
-        "lastUpdateTime": timestamp(now),
+        "lastUpdateTime": rfc3339(now),
         "reason": "MinimumReplicasAvailable" if enough else "MinimumReplicasUnavailable",
         "message": f"Deployment {'has' if enough else 'does not have'} minimum availability.",
     }
@@ -118,7 +111,7 @@ def _set(conditions: list[Object], new: Object, now: float) -> list[Object]:
     for item in conditions:
         if item["type"] == new["type"] and all(item[k] == new[k] for k in ("status", "reason")):
             return conditions
-    return set_condition(conditions, new, timestamp(now))
+    return set_condition(conditions, new, rfc3339(now))
 
 
 def _judge_progress(
@@ -141,7 +134,7 @@ def _judge_progress(
         return _set(conditions, progress("True", "NewReplicaSetAvailable", text, now), now)
     if _advanced(before, status):
         mark = progress("True", "ReplicaSetUpdated", f"{subject} is progressing.", now)
-        return set_condition(conditions, mark, timestamp(now))
+        return set_condition(conditions, mark, rfc3339(now))
     if _overdue(deployment, present, now):
         text = f"{subject} has timed out progressing."
         return _set(conditions, progress("False", "ProgressDeadlineExceeded", text, now), now)
@@ -162,7 +155,7 @@ def _overdue(deployment: Object, present: Object | None, now: float) -> bool:
     if present is None or present["reason"] == "NewReplicaSetAvailable":
         return False
     deadline = float(deployment["spec"].get("progressDeadlineSeconds", 600))
-    return parse_time(present["lastUpdateTime"]) + deadline <= now
+    return unix(present["lastUpdateTime"]) + deadline <= now
 
 
 def deadline_in(deployment: Object, status: Object, now: float) -> float | None:
@@ -175,4 +168,4 @@ def deadline_in(deployment: Object, status: Object, now: float) -> float | None:
     if present["reason"] == "ProgressDeadlineExceeded":
         return None
     deadline = float(deployment["spec"].get("progressDeadlineSeconds", 600))
-    return max(0.0, parse_time(present["lastUpdateTime"]) + deadline - now) + 1.0
+    return max(0.0, unix(present["lastUpdateTime"]) + deadline - now) + 1.0

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from aiopslab.models.kube import KubeError
+from aiopslab.models.timestamps import rfc3339
 from aiopslab.world.kube import selectors
 from aiopslab.world.kube.controllers.base import Controller, Surroundings
 from aiopslab.world.kube.controllers.queue import Key
@@ -24,7 +25,6 @@ from aiopslab.world.kube.objects import (
     name_of,
     namespace_of,
     set_condition,
-    timestamp,
 )
 from aiopslab.world.kube.podspec import is_active, is_ready, resource_requests
 
@@ -190,7 +190,7 @@ class HpaController(Controller):
         status["currentMetrics"] = [_metric(samples, mean)]
         if replicas != current:
             self._rescale(hpa, replicas, above=mean > target)
-            status["lastScaleTime"] = timestamp(self.now())
+            status["lastScaleTime"] = rfc3339(self.now())
         valid = (
             "the HPA was able to successfully calculate a replica count from cpu resource "
             "utilization (percentage of request)"
@@ -251,7 +251,7 @@ class HpaController(Controller):
         self.event(hpa, "Normal", "SuccessfulRescale", f"New size: {replicas}; reason: {why}")
 
     def _report(self, hpa: Object, status: Object, marks: list[Mark]) -> None:
-        now = timestamp(self.now())
+        now = rfc3339(self.now())
         conditions = status.get("conditions") or []
         for kind, holds, reason, message in marks:
             item = {"type": kind, "status": str(holds), "reason": reason, "message": message}

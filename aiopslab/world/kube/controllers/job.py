@@ -6,6 +6,7 @@ Indexed jobs and pod failure policies are not modelled. Neighbours: ``cronjob`` 
 from __future__ import annotations
 
 from aiopslab.models.kube import KubeError
+from aiopslab.models.timestamps import rfc3339, unix
 from aiopslab.world.kube.controllers import pods as podlib
 from aiopslab.world.kube.controllers.base import Controller
 from aiopslab.world.kube.objects import (
@@ -15,9 +16,7 @@ from aiopslab.world.kube.objects import (
     dig,
     name_of,
     namespace_of,
-    parse_time,
     set_condition,
-    timestamp,
     uid_of,
 )
 from aiopslab.world.kube.podspec import is_active, is_ready, phase, restarts
@@ -72,7 +71,7 @@ class JobController(Controller):
 
     def _count(self, job: Object, pods: list[Object]) -> Object:
         old = dict(job.get("status") or {})
-        old.setdefault("startTime", timestamp(self.now()))
+        old.setdefault("startTime", rfc3339(self.now()))
         # Finished pods that were deleted stay counted: the real controller tracks them by
         # finalizers; here their number never falls.
         succeeded = sum(phase(pod) == "Succeeded" for pod in pods)
@@ -101,7 +100,7 @@ class JobController(Controller):
             return {"type": "Failed", "reason": "BackoffLimitExceeded", "message": text}
         deadline = spec.get("activeDeadlineSeconds")
         if deadline is not None:
-            left = parse_time(status["startTime"]) + float(deadline) - self.now()
+            left = unix(status["startTime"]) + float(deadline) - self.now()
             if left <= 0.0:
                 text = "Job was active longer than specified deadline"
                 return {"type": "Failed", "reason": "DeadlineExceeded", "message": text}
@@ -112,7 +111,7 @@ class JobController(Controller):
         for pod in pods:
             if is_active(pod):
                 self.api.delete("Pod", name_of(pod), namespace_of(pod), actor=self.actor)
-        now = timestamp(self.now())
+        now = rfc3339(self.now())
         conditions = dig(job, "status", "conditions", default=[])
         mark = {**verdict, "status": "True", "lastProbeTime": now}
         status = {key: value for key, value in status.items() if key not in ("active", "ready")}
@@ -149,7 +148,7 @@ class JobController(Controller):
     def _wait(self, status: Object, pods: list[Object]) -> float:
         """Seconds left of the back-off after the latest failed pod."""
         ends = [
-            parse_time(item["state"]["terminated"]["finishedAt"])
+            unix(item["state"]["terminated"]["finishedAt"])
             for pod in pods
             if phase(pod) == "Failed"
             for item in dig(pod, "status", "containerStatuses", default=())
@@ -183,7 +182,7 @@ class JobController(Controller):
         if ttl is None:
             return
         mark = condition(job, finished(job)) or {}
-        left = parse_time(mark["lastTransitionTime"]) + float(ttl) - self.now()
+        left = unix(mark["lastTransitionTime"]) + float(ttl) - self.now()
         if left > 0.0:
             self.queue.add_after((namespace_of(job), name_of(job)), left)
         else:

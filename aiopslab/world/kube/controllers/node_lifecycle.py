@@ -7,6 +7,7 @@ A lease older than 40 s makes the node NotReady and tainted and its pods unready
 
 from __future__ import annotations
 
+from aiopslab.models.timestamps import rfc3339, unix
 from aiopslab.world.kube.controllers.base import Controller
 from aiopslab.world.kube.controllers.queue import Key
 from aiopslab.world.kube.objects import (
@@ -17,9 +18,7 @@ from aiopslab.world.kube.objects import (
     dig,
     name_of,
     namespace_of,
-    parse_time,
     set_condition,
-    timestamp,
 )
 from aiopslab.world.kube.podspec import created, is_finished, is_ready, tolerates
 
@@ -67,13 +66,13 @@ class NodeLifecycleController(Controller):
     def _last_heard(self, node: Object) -> float:
         lease = self.find("Lease", name_of(node), LEASE_NAMESPACE)
         renewed = dig(lease, "spec", "renewTime")
-        return parse_time(renewed) if renewed else created(node)
+        return unix(renewed) if renewed else created(node)
 
     def _silent(self, node: Object) -> Object:
         """Mark every condition unknown, once, and the pods of the node unready."""
         ready = condition(node, "Ready") or {}
         if ready.get("status") != "Unknown":
-            now = timestamp(self.now())
+            now = rfc3339(self.now())
             status = dict(node.get("status") or {})
             conditions = status.get("conditions") or []
             for kind in _KINDS:
@@ -98,7 +97,7 @@ class NodeLifecycleController(Controller):
     def _unready(self, pod: Object) -> None:
         status = dict(pod["status"])
         mark = {"type": "Ready", "status": "False"}
-        status["conditions"] = set_condition(status["conditions"], mark, timestamp(self.now()))
+        status["conditions"] = set_condition(status["conditions"], mark, rfc3339(self.now()))
         self.write_status(pod, status)
         self.event(pod, "Warning", "NodeNotReady", "Node is not ready")
 
@@ -123,7 +122,7 @@ class NodeLifecycleController(Controller):
         kept = [t for t in present if t["key"] not in mine or (t["key"], t["effect"]) in wanted]
         known = {(taint["key"], taint["effect"]) for taint in kept}
         added = [
-            {"key": key, "effect": effect, "timeAdded": timestamp(self.now())}
+            {"key": key, "effect": effect, "timeAdded": rfc3339(self.now())}
             for key, effect in wanted
             if (key, effect) not in known
         ]
@@ -164,5 +163,5 @@ class NodeLifecycleController(Controller):
         limits = [item["tolerationSeconds"] for item in matching if "tolerationSeconds" in item]
         if not limits:
             return float("inf")
-        since = parse_time(taint["timeAdded"]) if "timeAdded" in taint else self.now()
+        since = unix(taint["timeAdded"]) if "timeAdded" in taint else self.now()
         return since + float(min(limits)) - self.now()

@@ -8,6 +8,7 @@ keeps against stale caches are not needed. Neighbours: ``pods`` (order of deleti
 from __future__ import annotations
 
 from aiopslab.models.kube import KubeError
+from aiopslab.models.timestamps import rfc3339
 from aiopslab.world.kube import selectors
 from aiopslab.world.kube.controllers import pods as podlib
 from aiopslab.world.kube.controllers.base import Controller
@@ -22,7 +23,6 @@ from aiopslab.world.kube.objects import (
     namespace_of,
     owner_reference,
     set_condition,
-    timestamp,
 )
 from aiopslab.world.kube.podspec import is_active, is_available, ready_since
 
@@ -133,7 +133,7 @@ class ReplicaSetController(Controller):
                 "reason": "FailedCreate",
                 "message": refusal.message,
             }
-            status["conditions"] = set_condition(conditions, failure, timestamp(now))
+            status["conditions"] = set_condition(conditions, failure, rfc3339(now))
         self.write_status(current, status)
         waits = [since + patience - now for pod in pods if (since := ready_since(pod)) is not None]
         if patience and (ahead := [wait for wait in waits if wait > 0]):
