@@ -1,8 +1,9 @@
 """Signals as pandas DataFrames and as Parquet files.
 
 Strings stay dictionary-encoded (pandas categories, Parquet dictionaries), so a trial's million
-samples take a fraction of a second. pandas and DuckDB are imported on first use: the command line
-must start without them.
+samples take a fraction of a second. Files hold ids as the same hex text as frames, but DuckDB
+formats those of spans: a Python string for each would cost more than all the rest. pandas and
+DuckDB are imported on first use: the command line must start without them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
     from aiopslab.telemetry.columns import Array
     from aiopslab.telemetry.store import Store
 
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+"""Odd multiplier (2^64 over the golden ratio) that spreads one half of a trace id."""
+_SPAN_IDS = ("span_id", "parent_id")
+_AS_HEX = ", ".join(
+    f"CASE {name} WHEN 0 THEN '' ELSE format('{{:016x}}', {name}) END AS {name}"
+    for name in _SPAN_IDS
+)
 SIGNALS = ("spans", "logs", "samples", "events", "changes", "alerts")
 
 
@@ -34,7 +42,7 @@ def frame(store: Store, signal: str) -> pd.DataFrame:
         ValueError: Unknown signal.
     """
     builders = {
-        "spans": _spans, "logs": _logs, "samples": _samples,
+        "spans": _hex_spans, "logs": _logs, "samples": _samples,
         "events": _events, "changes": _changes, "alerts": _alerts,
     }  # fmt: skip
     if signal not in builders:
@@ -60,9 +68,11 @@ def write_parquet(store: Store, directory: Path) -> list[Path]:
     with duckdb.connect(":memory:", config={"threads": 1}) as connection:
         for signal in SIGNALS:
             path = directory / f"{signal}.parquet"
-            connection.register("signal", frame(store, signal))
+            spans = signal == "spans"
+            connection.register("signal", _spans(store) if spans else frame(store, signal))
+            columns = f"* REPLACE ({_AS_HEX})" if spans else "*"
             connection.execute(
-                "COPY (SELECT * FROM signal) TO $path"
+                f"COPY (SELECT {columns} FROM signal) TO $path"
                 " (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 122880)",
                 {"path": str(path)},
             )
@@ -71,16 +81,26 @@ def write_parquet(store: Store, directory: Path) -> list[Path]:
     return written
 
 
+def _hex_spans(store: Store) -> pd.DataFrame:
+    spans = _spans(store)
+    return spans.assign(**{name: _hex(spans[name].to_numpy()) for name in _SPAN_IDS})
+
+
 def _spans(store: Store) -> pd.DataFrame:
+    """Build the frame of spans, span ids still numbers."""
     table = store.spans
     c, names = table.columns(), table.strings.decoded()
     attributes = [json.dumps(dict(a), sort_keys=True) for a in table.attributes.decoded()]
     coded = {n: _category(c[n], names) for n in ("service", "pod", "name", "kind", "error")}
+    # One text a trace, not one a span. Ids are random: so are their mixtures.
+    mixed = c["trace_high"] * _MIX + c["trace_low"]
+    _, first, trace = np.unique(mixed, return_index=True, return_inverse=True)
+    ids = _hex(c["trace_high"][first], c["trace_low"][first]).tolist()
     return _frame(
         {
-            "trace_id": _hex(c["trace_high"], c["trace_low"]),
-            "span_id": _hex(c["span"]),
-            "parent_id": _hex(c["parent"]),
+            "trace_id": _category(trace, ids),
+            "span_id": c["span"].copy(),
+            "parent_id": c["parent"].copy(),
             **coded,
             "start": c["start"].copy(),
             "duration_ms": (c["end"] - c["start"]) * 1000.0,
