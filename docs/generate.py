@@ -67,8 +67,14 @@ def render(text: str) -> str:
 
 def tools_table() -> str:
     """Return all tools in short."""
+    homes = {"submit": "agents.md#answers"}
     rows = [
-        [f"[`{t.name}`](tools.md#{t.name})", t.effect, _cost(t.cost), _first(t.description)]
+        [
+            f"[`{t.name}`]({homes.get(t.name, f'tools.md#{t.name}')})",
+            t.effect,
+            _cost(t.cost),
+            _first(t.description),
+        ]
         for t in TOOLS.values()
     ]
     return _table(["Tool", "Effect", "Cost", "What it does"], rows)

@@ -63,7 +63,11 @@ class Where:
     """Which environment."""
 
     env: Annotated[str, Parameter(alias="-e")] = "sim"
-    """Environment: sim."""
+    """Environment: sim, or module:Class of your own lab."""
+    env_option: Annotated[list[str], Parameter(alias="-E", negative="")] = field(
+        default_factory=list
+    )
+    """Option of the environment, KEY=VALUE; repeatable."""
     clock: str = "stepped"
     """stepped: calls and thinking cost declared virtual seconds; wall:F: real time times F."""
 
@@ -171,6 +175,7 @@ def _config(
 
     if not targets:
         raise UsageError("nothing to run", hint="aiopslab run quickstart, or aiopslab list suites")
+    options = {key: str(value) for key, value in map(_pair, where.env_option)}
     try:
         return RunConfig.model_validate(
             {
@@ -184,7 +189,7 @@ def _config(
                 "limit": what.limit,
                 "attempts": what.attempts,
                 "seed": what.seed,
-                "environment": {"kind": where.env},
+                "environment": {"kind": where.env, "options": options},
                 "clock": where.clock,
                 "limits": _limits(limits),
                 "concurrency": how.concurrency or cores(),

@@ -1,0 +1,142 @@
+"""Running, resuming, regrading and showing runs from the command line, on an in-memory lab."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import LAB
+
+RUN = ("run", "one", *LAB, "-n", "1", "--name", "r")
+
+
+def test_a_run_prints_scores_to_stdout_and_progress_to_stderr(aiopslab):
+    ended = aiopslab(*RUN, "-a", "orchestrator_fakes:Repairer")
+    assert ended.code == 0, ended.err
+    lines = ended.out.splitlines()
+    assert lines[0].startswith("one · ")
+    assert [line.split()[0] for line in lines[2:7]] == [
+        "detection", "localization", "diagnosis", "mitigation", "all",
+    ]  # fmt: skip
+    assert "coverage 4/4" in ended.out
+    assert "records runs/r" in ended.out
+    assert "[4/4]" in ended.err
+    assert "\x1b" not in ended.out + ended.err
+
+
+def test_bad_scores_are_no_failure_of_the_command(aiopslab):
+    assert aiopslab(*RUN, "-a", "noop").code == 0
+
+
+def test_a_lab_that_fails_too_often_exits_4(aiopslab):
+    ended = aiopslab(*RUN, "-a", "noop", "-E", "fail=boot", "--retry-infra", "0")
+    assert ended.code == 4
+    assert "infra_error" in ended.out
+    assert "no headline" in ended.out
+    assert "aiopslab resume" in ended.out
+
+
+def test_the_share_of_failures_that_is_tolerated_can_be_set(aiopslab):
+    ended = aiopslab(
+        *RUN, "-a", "noop", "-E", "fail=boot", "--retry-infra", "0", "--fail-on-infra", "1"
+    )
+    assert ended.code == 0
+
+
+def test_results_as_json_are_one_document_whatever_the_display(aiopslab):
+    ended = aiopslab(*RUN, "-a", "noop", "--json", "--display", "json")
+    assert ended.document["schema"] == "aiopslab/results@1"
+    assert ended.document["data"]["directory"] == "runs/r"
+    assert {json.loads(line)["kind"] for line in ended.err.splitlines()} >= {
+        "run_started",
+        "trial_finished",
+        "run_finished",
+    }
+
+
+def test_quiet_says_nothing_on_the_way(aiopslab):
+    assert aiopslab(*RUN, "-a", "noop", "-q").err == ""
+
+
+def test_a_dry_run_lists_the_trials_and_writes_nothing(aiopslab):
+    ended = aiopslab("run", "quickstart", "--dry-run", "-k", "2", "--task-type", "diagnosis")
+    assert ended.code == 0
+    assert "6 trials by statistical; nothing was run" in ended.out
+    assert not Path("runs").exists()
+    planned = aiopslab("run", "quickstart", "--dry-run", "--json", "-l", "5").document
+    assert planned["schema"] == "aiopslab/plan@1"
+    assert len(planned["data"]) == 5
+
+
+def test_excluding_everything_is_a_mistake(aiopslab):
+    ended = aiopslab("run", "quickstart", "--dry-run", "-x", "*")
+    assert ended.code == 2
+    assert "--exclude" in ended.err
+
+
+def test_a_run_that_exists_is_not_overwritten(aiopslab, finished):
+    ended = aiopslab("run", "one", *LAB, "-a", "noop", "--name", "done")
+    assert ended.code == 2
+    assert f"aiopslab resume {finished}" in ended.err
+
+
+def test_a_run_is_shown_with_scores_and_every_trial(aiopslab, finished):
+    ended = aiopslab("show", finished)
+    assert ended.code == 0
+    assert "one-mitigation__1" in ended.out
+    assert "submitted" in ended.out
+    assert aiopslab("show", "done").out.splitlines()[0] == ended.out.splitlines()[0]
+    document = aiopslab("show", finished, "--json").document
+    assert document["schema"] == "aiopslab/run@1"
+    assert document["data"]["schema"] == "aiopslab/run-record@1"
+
+
+def test_runs_are_listed(aiopslab, finished):
+    rows = aiopslab("list", "runs", "--json").document["data"]
+    assert rows == [
+        {
+            "run": "done",
+            "status": "success",
+            "trials": "4/4",
+            "agent": "orchestrator_fakes:Repairer",
+        }
+    ]
+
+
+def test_a_finished_run_resumes_to_the_same_results(aiopslab, finished):
+    before = Path(finished, "results.json").read_bytes()
+    ended = aiopslab("resume", finished, "--force", "--display", "none")
+    assert ended.code == 0
+    assert Path(finished, "results.json").read_bytes() == before
+
+
+def test_regrading_changes_nothing_and_says_so(aiopslab, finished):
+    ended = aiopslab("regrade", finished)
+    assert ended.code == 0
+    assert "4 graded, 0 changed (0 up, 0 down)" in ended.out
+    assert aiopslab("regrade", finished, "--json").document["data"]["up"] == []
+
+
+def test_regrading_tells_which_trials_moved(aiopslab, finished):
+    path = Path(finished, "trials/one-localization__1/answer.json")
+    path.write_text(path.read_text(encoding="utf-8").replace("web", "db"), encoding="utf-8")
+    ended = aiopslab("regrade", finished)
+    assert "1 changed (0 up, 1 down)" in ended.out
+    assert "down  one-localization__1" in ended.out
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_check_exits_6_unless_every_incident_is_sound(aiopslab, monkeypatch, sound):
+    from aiopslab.orchestrator import soundness
+
+    async def check(targets, **_):
+        proof = soundness.Proof(id="idle", holds=sound, detail="it passed")
+        return [soundness.Verdict(incident=t, proofs=[proof]) for t in targets]
+
+    monkeypatch.setattr(soundness, "check", check)
+    ended = aiopslab("check", "release-errors")
+    assert ended.code == (0 if sound else 6)
+    assert ("NOT SOUND" in ended.out) is not sound
+    assert ("release-errors: idle: it passed" in ended.out) is not sound
+    assert aiopslab("check", "release-errors", "--json").document["schema"] == "aiopslab/check@1"
