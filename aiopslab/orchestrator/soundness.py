@@ -147,8 +147,8 @@ def _verdict(spec: IncidentSpec, first: RunDirectory, second: RunDirectory) -> V
 
 def _judge(proof: str, directory: TrialDirectory) -> list[Proof]:
     trial = directory.trial()
-    if trial.outcome == "infra_error":
-        return [Proof(id=proof, holds=False, detail=trial.error or "the lab failed")]
+    if error := _lab_failure(directory):
+        return [Proof(id=proof, holds=False, detail=error)]
     if proof == "twin":
         return [_healthy(proof, directory, trial), _quiet(directory)]
     if proof == "leak":
@@ -168,7 +168,9 @@ def _healthy(proof: str, directory: TrialDirectory, trial: Trial) -> Proof:
 def _fails(proof: str, directory: TrialDirectory, trial: Trial) -> Proof:
     """The trial does not pass."""
     held = trial.outcome == "failed"
-    detail = _reasons(directory, passed=False) if held else f"it {trial.outcome}: {trial.error}"
+    detail = _reasons(directory, passed=False)
+    if not held:
+        detail = f"outcome {trial.outcome}: {trial.error or detail}"
     return Proof(id=proof, holds=held, detail=detail)
 
 
@@ -190,11 +192,20 @@ def _quiet(directory: TrialDirectory) -> Proof:
 
 
 def _same(first: TrialDirectory, second: TrialDirectory) -> Proof:
-    """Two processes wrote the same record."""
+    """Two processes wrote the same record; two equal failures of the lab prove nothing."""
+    if not (first.complete and second.complete):
+        return Proof(id="repeat", holds=False, detail="a record is missing")
+    if error := next((e for d in (first, second) if (e := _lab_failure(d))), None):
+        return Proof(id="repeat", holds=False, detail=error)
     different = differing(first.path, second.path)
     detail = f"differ: {', '.join(different)}" if different else "identical"
-    complete = first.complete and second.complete
-    return Proof(id="repeat", holds=complete and not different, detail=detail)
+    return Proof(id="repeat", holds=not different, detail=detail)
+
+
+def _lab_failure(directory: TrialDirectory) -> str | None:
+    """Return why the lab could not bring a trial to its end; None if it did."""
+    trial = directory.trial()
+    return trial.error or "the lab failed" if trial.outcome == "infra_error" else None
 
 
 def differing(first: Path, second: Path) -> list[str]:
