@@ -76,7 +76,7 @@ class MemoryGroup:
     def _grow(self, size: int) -> None:
         self.working_set += size
         if self._node is not None:
-            self._node._grow(size)
+            self._node.used += size
         if size > 0:
             if self.limit is not None and self.working_set > self.limit:
                 self.kill()
@@ -127,9 +127,6 @@ class NodeMemory:
             if not victims:
                 return
             max(victims, key=lambda group: group.working_set - group.request).kill()
-
-    def _grow(self, size: int) -> None:
-        self.used += size
 
     def _leave(self, group: MemoryGroup) -> None:
         if self._groups.pop(group, self) is None:

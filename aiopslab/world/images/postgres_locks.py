@@ -36,6 +36,7 @@ _CONFLICTS = (
     {0, 1, 2, 3, 4, 5, 6, 7},
 )
 """Table 13.2 of the PostgreSQL documentation, "Conflicting Lock Modes"."""
+_CONFLICT_BITS = tuple(sum(1 << mode for mode in modes) for modes in _CONFLICTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,15 +207,11 @@ class Locks:
 
 def _blockers(entry: _Entry, owner: Hashable, mode: int, before: int) -> list[Hashable]:
     """Return who keeps an owner from a mode: holders, then waiters ahead of it in the queue."""
-    conflicts = _CONFLICTS[mode]
-    found = [
-        other
-        for other, bits in entry.holders.items()
-        if other != owner and any(bits >> held & 1 for held in conflicts)
-    ]
+    conflicts = _CONFLICT_BITS[mode]
+    found = [other for other, bits in entry.holders.items() if bits & conflicts and other != owner]
     if owner in entry.holders:
         return found  # PostgreSQL lets a holder's upgrade jump the queue
-    return found + [w.owner for w in entry.queue[:before] if w.mode in conflicts]
+    return found + [w.owner for w in entry.queue[:before] if conflicts >> w.mode & 1]
 
 
 def _give_up(waiter: _Waiter) -> None:
