@@ -7,6 +7,7 @@ are out of date and exits 1; a test runs that. Not here: prose.
 
 from __future__ import annotations
 
+import inspect
 import io
 import re
 import sys
@@ -21,7 +22,7 @@ from aiopslab.cli.tree import build
 from aiopslab.faults.registry import KINDS
 from aiopslab.models.base import Model
 from aiopslab.models.incident import Difficulty, IncidentSpec, SliCondition
-from aiopslab.models.observation import Brief, Observation
+from aiopslab.models.observation import Brief, Budget, Observation
 from aiopslab.models.task import TASKS
 from aiopslab.problems import catalogue, distractors
 from aiopslab.tools import TOOLS, answer_schema, describe_tools
@@ -32,6 +33,8 @@ WIDTH = 100
 _BLOCK = re.compile(
     r"(?P<head><!-- generated: (?P<name>[a-z-]+) -->\n).*?(?P<tail><!-- end -->)", re.DOTALL
 )
+
+_QUALIFIED = re.compile(r"\b(?:\w+\.)+(?=\w)")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -88,7 +91,7 @@ def tools_reference() -> str:
             continue
         cost = _cost(TOOLS[tool.name].cost)
         parts.append(f"### {tool.name}\n\n{tool.effect}, {cost}. {tool.description}\n")
-        parts.append(_fenced(usage(tool.name, tool.parameters), "python"))
+        parts.append(_fenced(usage(tool.name, tool.parameters), "text"))
         rows = [
             [f"`{key}`", _cell(prop.get("description", ""))]
             for key, prop in tool.parameters["properties"].items()
@@ -101,7 +104,7 @@ def tools_reference() -> str:
 def answers() -> str:
     """Return the form of ``submit`` for each task."""
     lines = [f"# {task}\n{usage('submit', answer_schema(task))}" for task in TASKS]
-    return _fenced("\n\n".join(lines), "python")
+    return _fenced("\n\n".join(lines), "text")
 
 
 def faults() -> str:
@@ -164,18 +167,22 @@ def _fields(model: type[Model]) -> Callable[[], str]:
     def block() -> str:
         rows = []
         for name, field in model.model_fields.items():
-            optional = "" if field.is_required() else _default(field.get_default())
-            if field.default_factory is not None:
-                optional = _default(field.get_default(call_default_factory=True, validated_data={}))
-            rows.append([f"`{field.alias or name}`", optional, _cell(field.description or "")])
-        return _table(["Key", "Default", "Meaning"], rows)
+            given = field.get_default(call_default_factory=True, validated_data={})
+            optional = "" if field.is_required() else _default(given)
+            kind = _QUALIFIED.sub("", inspect.formatannotation(field.annotation))
+            key = f"`{field.alias or name}`"
+            rows.append([key, f"`{_cell(kind)}`", optional, _cell(field.description or "")])
+        return _table(["Key", "Type", "Default", "Meaning"], rows)
 
     return block
 
 
 def _default(value: object) -> str:
-    shown = {None: "none", "": "empty"}.get(value) if isinstance(value, str | None) else None
-    return shown or f"`{value}`"
+    if isinstance(value, Model):
+        return "unlimited" if value == Budget() else "empty"
+    if isinstance(value, str | None):
+        return f"`{value}`" if value else "none"
+    return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 
 def _cost(cost: float | str) -> str:

@@ -39,7 +39,8 @@ def usage(name: str, schema: Schema) -> str:
     parts = []
     for key, prop in schema["properties"].items():
         kind = "|".join(map(str, prop["enum"])) if "enum" in prop else prop.get("type", "any")
-        default = "" if key in schema["required"] else f" = {json.dumps(prop.get('default'))}"
+        unset = prop.get("default", [] if kind == "array" else None)
+        default = "" if key in schema["required"] else f" = {json.dumps(unset)}"
         parts.append(f"{key}: {kind}{default}")
     return f"{name}({', '.join(parts)})"
 
