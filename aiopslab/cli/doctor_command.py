@@ -67,17 +67,21 @@ def _content() -> Finding:
 
 
 def _packages() -> list[Finding]:
-    from importlib.util import find_spec
-
     wanted = {
         "duckdb": ("everything", "pip install duckdb"),
-        "promql_parser": ("everything", "pip install promql-parser"),
-        "langchain_openai": ("agent react", "pip install 'aiopslab[react]'"),
+        "promql-parser": ("everything", "pip install promql-parser"),
+        "langchain-openai": ("agent react", "pip install 'aiopslab[react]'"),
     }
-    return [
-        Finding(name, find_spec(name) is not None, "package", needed_for, fix)
-        for name, (needed_for, fix) in wanted.items()
-    ]
+    return [_package(name, needed_for, fix) for name, (needed_for, fix) in wanted.items()]
+
+
+def _package(name: str, needed_for: str, fix: str) -> Finding:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return Finding(name, True, version(name), needed_for, fix)
+    except PackageNotFoundError:
+        return Finding(name, False, "not installed", needed_for, fix)
 
 
 def _key() -> Finding:
