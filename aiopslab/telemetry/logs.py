@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 from aiopslab.telemetry.columns import Columns, Dictionary
 from aiopslab.telemetry.patterns import generalise, template
+from aiopslab.telemetry.promql.values import QueryError
+from aiopslab.telemetry.regex import compile_bounded
 from aiopslab.telemetry.rows import LogRow
 
 SEVERITIES = ("DEBUG", "INFO", "WARN", "ERROR", "FATAL")
@@ -62,7 +64,7 @@ class LogTable:
         ``contains`` is case-sensitive; ``regex`` is searched for anywhere in the line.
 
         Raises:
-            ValueError: The severity is unknown or the regex is malformed.
+            QueryError: The severity is unknown, or the regex is malformed or refused.
         """
         rows = self._window(service, pod, severity, start, end)
         lines = self.lines
@@ -70,9 +72,9 @@ class LogTable:
             rows = [i for i in rows if contains in lines[i]]
         if regex:
             try:
-                found = re.compile(regex).search
+                found = compile_bounded(regex).search
             except re.error as error:
-                raise ValueError(f"regex {regex!r} is malformed: {error}") from error
+                raise QueryError(f"regex {regex!r} is malformed: {error}") from error
             rows = [i for i in rows if found(lines[i])]
         chosen = rows[::-1][:limit] if newest_first else rows[:limit]
         return [self._row(i) for i in chosen], len(rows)
@@ -112,6 +114,9 @@ class LogTable:
         if pod is not None:
             hit &= c["pod"] == self.strings.get(pod, -1)
         if severity:
+            if severity not in SEVERITIES:
+                known = ", ".join(SEVERITIES)
+                raise QueryError(f"severity {severity!r} is unknown; one of {known}")
             hit &= c["severity"] >= _rank(severity)
         rows: list[int] = np.flatnonzero(hit).tolist()
         return rows
@@ -153,8 +158,4 @@ class LogTable:
 
 
 def _rank(severity: str) -> int:
-    try:
-        return SEVERITIES.index(severity)
-    except ValueError:
-        known = ", ".join(SEVERITIES)
-        raise ValueError(f"severity {severity!r} is unknown; one of {known}") from None
+    return SEVERITIES.index(severity)

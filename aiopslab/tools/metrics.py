@@ -9,9 +9,12 @@ import math
 import re
 from collections.abc import Sequence
 
+from pydantic import Field
+
 from aiopslab.content import near
 from aiopslab.environments.protocol import Series
 from aiopslab.models.timestamps import rfc3339
+from aiopslab.telemetry.regex import compile_bounded
 from aiopslab.tools.context import Paged, Result, ToolContext, ToolRefused, tool
 from aiopslab.tools.tables import selector, show, table
 from aiopslab.tools.times import clock_time, parse_time, parse_window, range_line
@@ -53,7 +56,7 @@ class RangeArgs(Paged):
     """Begin: RFC 3339, 'now-15m', negative seconds or unix seconds."""
     end: str = "now"
     """End, in the same forms."""
-    step: float = 0.0
+    step: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
     """Seconds between points; 0 chooses about 30 points."""
 
 
@@ -66,7 +69,7 @@ async def metrics_range(context: ToolContext, args: RangeArgs) -> Result:
     """
     start, end = parse_window(args.start, args.end, context.env.now())
     step = args.step or max(5.0, 5.0 * round((end - start) / 150))
-    if step < 0 or (end - start) / step > _MAX_POINTS:
+    if not step > 0 or (end - start) / step > _MAX_POINTS:
         raise ToolRefused(f"step={step:g} gives too many points; use step >= {(end - start) / 1e4}")
     series = await context.env.telemetry.range(args.query, start, end, step)
     head = f"{range_line(start, end)} step {step:g}s"
@@ -93,7 +96,7 @@ async def metrics_names(context: ToolContext, args: NamesArgs) -> Result:
     """List the names of metrics that a regular expression finds."""
     some = await context.env.telemetry.metric_names()
     try:
-        names = [name for name in some if re.search(args.match, name)]
+        names = [name for name in some if compile_bounded(args.match).search(name)]
     except re.error as error:
         raise ToolRefused(f"match={args.match!r} is no regular expression: {error}") from error
     if not names:

@@ -16,6 +16,8 @@ _RELATIVE = re.compile(r"(?:now)?\s*(?P<sign>[+-])\s*(?P<span>[0-9][0-9a-z.]*)")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _EPOCH_AFTER = 1e8
 """Bare positive numbers below this cannot be meant as unix seconds."""
+_END = 253402300800.0
+"""Unix seconds of the year 10000, which RFC 3339 cannot write."""
 
 
 class TimeError(ValueError):
@@ -34,22 +36,14 @@ def parse_time(text: str, now: float) -> float:
     plain = text.strip()
     if plain in ("", "now"):
         return now
-    relative = _RELATIVE.fullmatch(plain)
-    if relative is not None:
-        try:
-            span = _span(relative["span"])
-        except ValueError as error:
-            raise TimeError(_message(text)) from error
-        return now - span if relative["sign"] == "-" else now + span
-    if _NUMBER.fullmatch(plain):
-        if float(plain) < _EPOCH_AFTER:
-            raise TimeError(_message(text))
-        return float(plain)
     try:
-        stamp = datetime.fromisoformat(plain)
-    except ValueError as error:
+        seconds = _seconds(plain, now)
+    except (ValueError, OverflowError) as error:
         raise TimeError(_message(text)) from error
-    return (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).timestamp()
+    # What no date can print is no time either.
+    if not 0.0 <= seconds < _END:
+        raise TimeError(f"{text!r} lies outside the years 1970 to 9999")
+    return seconds
 
 
 def parse_window(start: str, end: str, now: float) -> tuple[float, float]:
@@ -75,6 +69,20 @@ def clock_time(seconds: float) -> str:
 def range_line(start: float, end: float) -> str:
     """Return the first line of every answer about a window: the range that was evaluated."""
     return f"range: {rfc3339(start)} .. {rfc3339(end)}"
+
+
+def _seconds(text: str, now: float) -> float:
+    """Read one of the forms but ``now``; ValueError or OverflowError if it is none of them."""
+    relative = _RELATIVE.fullmatch(text)
+    if relative is not None:
+        span = _span(relative["span"])
+        return now - span if relative["sign"] == "-" else now + span
+    if _NUMBER.fullmatch(text):
+        if float(text) < _EPOCH_AFTER:
+            raise ValueError(text)
+        return float(text)
+    stamp = datetime.fromisoformat(text)
+    return (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).timestamp()
 
 
 def _span(text: str) -> float:

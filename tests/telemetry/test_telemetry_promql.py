@@ -330,12 +330,24 @@ def test_labels_are_copied_from_the_series_that_is_there_at_each_step() -> None:
         ("hits * on (zone) hits", "many-to-many"),
         ("hits * on (zone) zone_cap", "group_left"),
         ('"text"', "instant vector or a number"),
+        ("avg_over_time(m[1d:1ms])", "points in a subquery"),
+        ("m @ 1e300", "out of range"),
+        ("-" * 3000 + "m", "too deeply"),
+        ("(" * 3000 + "m" + ")" * 3000, "longer than"),
+        ('m{a=~"(x+)+"}', "malformed"),
+        ('label_replace(m, "x", "$1", "a", "(x*)*")', "malformed"),
     ],
 )
 def test_what_cannot_be_answered_says_so(query: str, message: str) -> None:
     engine = Engine(table_of(TWO))
     with pytest.raises(QueryError, match=message):
         engine.instant(query, 0)
+
+
+def test_unknown_groups_of_label_replace_are_empty() -> None:
+    engine = Engine(table_of({'m{a="left-right"}': [1.0]}))
+    query = 'label_replace(m, "b", "$2/${1}/$9$name\\\\1", "a", "(.*)-(.*)")'
+    assert engine.instant(query, 0)[0].labels["b"] == "right/left/\\1"
 
 
 def test_duplicate_label_sets_in_a_result_are_refused() -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from aiopslab.models.signal import Change, Event
 from aiopslab.telemetry.patterns import template
+from aiopslab.telemetry.promql.values import QueryError
 from aiopslab.telemetry.store import Store
 
 FRONTEND, RATE = "frontend", "rate"
@@ -150,7 +151,7 @@ def test_a_bad_log_query_says_what_is_wrong(
     logs: Store, condition: dict[str, object], message: str
 ) -> None:
     arguments: dict[str, object] = {"start": 0, "end": 100, "limit": 5, **condition}
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(QueryError, match=message):
         logs.logs.search(**arguments)  # type: ignore[arg-type]
 
 

@@ -224,3 +224,15 @@ def test_runbooks_are_listed_and_read_from_the_content(
     assert "Look." in call(tools, "runbooks", name="high-latency.md").text
     assert "did you mean 'high-latency'" in call(tools, "runbooks", name="latency-high").text
     assert call(tools, "docs").text == "the app has no docs"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "9" * 400, "9" * 15, "now-99999999999d", "now+99999999999d", "-" + "9" * 30,
+        "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1970-01-01T00:00:00+01:00",
+    ],
+)  # fmt: skip
+def test_times_that_no_date_can_print_are_refused(text: str) -> None:
+    with pytest.raises(TimeError):
+        parse_time(text, 1.8e9)

@@ -29,6 +29,8 @@ from aiopslab.telemetry.samples import SampleTable
 
 MAX_POINTS = 11_000
 """Steps of a range query; Prometheus' own limit."""
+MAX_LENGTH = 4_000
+"""Characters of a query; the parser's recursion is native code and has no other bound."""
 _SUBQUERY_STEP_S = 30.0
 _ALL = Grouping(by=True)
 
@@ -72,7 +74,12 @@ class Engine:
         return sorted(found, key=lambda s: tuple(sorted(s.labels.items())))
 
     def _evaluate(self, query: str, steps: Floats) -> Value:
-        return _Evaluation(self._selectors, steps, steps).value(parse(query))
+        try:
+            # To divide by zero or take logarithms of nothing is a legitimate question: NaN.
+            with np.errstate(all="ignore"):
+                return _Evaluation(self._selectors, steps, steps).value(parse(query))
+        except RecursionError as error:
+            raise QueryError("the query is nested too deeply") from error
 
 
 @lru_cache(maxsize=512)
@@ -80,8 +87,10 @@ def parse(query: str) -> ast.Expr:
     """Parse a query.
 
     Raises:
-        QueryError: With the parser's words.
+        QueryError: With the parser's words, or longer than :data:`MAX_LENGTH`.
     """
+    if len(query) > MAX_LENGTH:
+        raise QueryError(f"the query is longer than {MAX_LENGTH} characters")
     try:
         return ast.parse(query)
     except ValueError as error:
@@ -130,8 +139,8 @@ class _Evaluation:
         """Return the evaluation times of a selector after ``@`` and ``offset``."""
         ends = self._steps
         if node.at is not None:
-            if node.at.at is not None:
-                fixed = node.at.at.timestamp()
+            if node.at.type == ast.AtModifierType.At:
+                fixed = _timestamp(node.at)
             else:
                 at_start = node.at.type == ast.AtModifierType.Start
                 fixed = float(self._outer[0 if at_start else -1])
@@ -144,8 +153,10 @@ class _Evaluation:
         ends, window = self._ends(node), node.range.total_seconds()
         step = node.step.total_seconds() if node.step else _SUBQUERY_STEP_S
         # Steps of a subquery lie on multiples of its step, whatever the query's own are.
-        first = np.floor((ends.min() - window) / step) + 1
-        grid = step * np.arange(first, np.floor(ends.max() / step) + 1)
+        first, last = np.floor((ends.min() - window) / step) + 1, np.floor(ends.max() / step)
+        if last - first >= MAX_POINTS:
+            raise QueryError(f"more than {MAX_POINTS} points in a subquery; use a longer step")
+        grid = step * np.arange(first, last + 1)
         inner = _Evaluation(self._selectors, grid, self._outer).value(node.expr)
         vector = inner if isinstance(inner, Vector) else _as_vector(inner)
         samples = np.where(vector.present, vector.values, np.nan).T
@@ -176,6 +187,17 @@ class _Evaluation:
             grouping = Grouping(by=by, names=tuple(node.modifier.labels))
         parameter = None if node.param is None else self.value(node.param)
         return aggregates.aggregate(str(node.op), vector, grouping, parameter)
+
+
+def _timestamp(at: ast.AtModifier) -> float:
+    """Return the time of an ``@``; the parser hands on times that no date can hold."""
+    try:
+        moment = at.at
+        if moment is None:
+            raise ValueError("it has no time")
+        return moment.timestamp()
+    except (ValueError, OverflowError) as error:
+        raise QueryError(f"the time of @ is out of range: {error}") from error
 
 
 def _operation(node: ast.BinaryExpr) -> binary.Operation:

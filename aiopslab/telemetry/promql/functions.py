@@ -23,6 +23,7 @@ from aiopslab.telemetry.promql.values import (
     Value,
     Vector,
 )
+from aiopslab.telemetry.regex import compile_bounded
 
 _ELEMENTWISE: dict[str, Callable[[Floats], Floats]] = {
     "abs": np.abs, "ceil": np.ceil, "floor": np.floor, "exp": np.exp, "ln": np.log,
@@ -128,22 +129,36 @@ def _relabel(v: Vector, key: tuple[str, ...], change: Callable[[dict[str, str]],
     return Vector(v.labels.derive(key, make), v.values, v.present)
 
 
+_REFERENCE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+
+
 def _label_replace(a: Sequence[Value], steps: Floats) -> Value:
     target, template, source, regex = map(_text, a[1:5])
     try:
-        pattern = re.compile(regex)
+        pattern = compile_bounded(regex)
     except re.error as error:
         raise QueryError(f"regex {regex!r} of label_replace is malformed: {error}") from error
-    replacement = re.sub(
-        r"\$(?:(\w+)|\{(\w+)\})", lambda m: f"\\g<{m[1] or m[2]}>", template.replace("\\", "\\\\")
-    )
 
     def change(labels: dict[str, str]) -> None:
         match = pattern.fullmatch(labels.get(source, ""))
         if match:
-            labels[target] = match.expand(replacement)
+            labels[target] = _expanded(template, match)
 
     return _relabel(_vector(a[0]), ("label_replace", target, template, source, regex), change)
+
+
+def _expanded(template: str, match: re.Match[str]) -> str:
+    """Fill ``$1`` and ``${name}`` in, as Go's ``Regexp.Expand``: an unknown group is empty."""
+    numbered = [match[0], *match.groups()]
+    named = match.groupdict()
+
+    def group(reference: re.Match[str]) -> str:
+        name = reference[1] or reference[2]
+        if name.isdecimal():
+            return (numbered[int(name)] or "") if int(name) < len(numbered) else ""
+        return named.get(name) or ""
+
+    return _REFERENCE.sub(group, template)
 
 
 def _label_join(a: Sequence[Value], steps: Floats) -> Value:

@@ -22,9 +22,12 @@ from aiopslab.telemetry.promql.values import (
     RangeVector,
     Vector,
 )
+from aiopslab.telemetry.regex import compile_bounded
 from aiopslab.telemetry.samples import NAME, SampleTable
 
 LOOKBACK_S = 300.0
+MAX_SAMPLES = 10_000_000
+"""Values one selector may bring into memory at once; Prometheus allows 50 million."""
 _OPERATORS = {
     "MatchOp.Equal": "=", "MatchOp.NotEqual": "!=", "MatchOp.Re": "=~", "MatchOp.NotRe": "!~",
 }  # fmt: skip
@@ -59,6 +62,7 @@ class Selectors:
         if not len(times):
             return Vector.empty(len(ends)), ends
         known &= times[rows] > ends - LOOKBACK_S
+        limit_samples(len(found.columns) * len(ends))
         # A series without sample in the newest round is stale, so one row answers for all.
         values = self._table.values()[rows[:, None], found.columns].T
         return Vector(found.labels, values, ~np.isnan(values) & known), times[rows]
@@ -69,6 +73,7 @@ class Selectors:
         times = self._table.times()
         first = int(np.searchsorted(times, ends.min() - window, side="right"))
         last = int(np.searchsorted(times, ends.max(), side="right"))
+        limit_samples(len(found.columns) * max(last - first, len(ends)))
         values = self._table.values()[first:last, found.columns]
         return RangeVector.over(found.labels, times[first:last], values, ends, window)
 
@@ -94,6 +99,19 @@ class Selectors:
         return found
 
 
+def limit_samples(count: int) -> None:
+    """Refuse what would take the memory of the machine.
+
+    Raises:
+        QueryError: More than :data:`MAX_SAMPLES`.
+    """
+    if count > MAX_SAMPLES:
+        raise QueryError(
+            f"the query would load {count} samples, more than {MAX_SAMPLES}; select fewer series,"
+            " a shorter range or a longer step"
+        )
+
+
 def _matchers(selector: ast.VectorSelector) -> tuple[tuple[Matcher, ...], str]:
     """Return the matchers and the metric name, where an equality fixes it."""
     if selector.matchers.or_matchers:
@@ -110,7 +128,7 @@ def _predicate(matchers: tuple[Matcher, ...]) -> Callable[[dict[str, str]], bool
             tests.append((name, value.__eq__, operator == "="))
             continue
         try:
-            tests.append((name, re.compile(value).fullmatch, operator == "=~"))
+            tests.append((name, compile_bounded(value).fullmatch, operator == "=~"))
         except re.error as error:
             raise QueryError(f"regex {value!r} of label {name!r} is malformed: {error}") from error
     return lambda labels: all(

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
+from aiopslab.telemetry.regex import compile_bounded
 from aiopslab.world.images.messages import PgError
 from aiopslab.world.images.postgres_expressions import Expr, SqlFailure, Value
 
@@ -90,7 +91,7 @@ def _binary(op: str, args: Sequence[Expr], run: Callable[[Expr], Value]) -> Valu
     if op.lstrip("!").rstrip("*") == "~":
         flags = re.IGNORECASE if op.endswith("*") else 0
         try:
-            matched = re.search(str(right), text(left) or "", flags) is not None
+            matched = compile_bounded(str(right), flags).search(text(left) or "") is not None
         except re.error as error:
             raise SqlFailure(PgError("2201B", f"invalid regular expression: {error}")) from error
         return matched != op.startswith("!")
@@ -191,8 +192,13 @@ def _case(args: Sequence[Expr], run: Callable[[Expr], Value]) -> Value:
 
 @lru_cache(maxsize=64)
 def _like(pattern: str, fold: bool) -> re.Pattern[str]:
-    parts = [".*" if c == "%" else "." if c == "_" else re.escape(c) for c in pattern]
-    return re.compile("".join(parts), re.DOTALL | (re.IGNORECASE if fold else 0))
+    first, *rest = [
+        "".join("." if c == "_" else re.escape(c) for c in p) for p in pattern.split("%")
+    ]
+    # The first place where a part between two % fits is as good as any: no need to come back.
+    parts = [f"(?>.*?{part})" for part in rest[:-1]]
+    last = f".*{rest[-1]}" if rest else ""
+    return re.compile("".join([first, *parts, last]), re.DOTALL | (re.IGNORECASE if fold else 0))
 
 
 def type_name(value: Value) -> str:

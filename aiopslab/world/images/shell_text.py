@@ -6,6 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from aiopslab.models.kube import ExecResult
+from aiopslab.telemetry.regex import compile_bounded
 from aiopslab.world.container import Container
 from aiopslab.world.images.shell_proc import proc_file
 
@@ -120,7 +121,7 @@ async def _grep(box: Container, args: Sequence[str], stdin: str) -> ExecResult:
     if "E" not in flags:
         source = source.replace("\\|", "|")
     try:
-        pattern = re.compile(source, re.IGNORECASE if "i" in flags else 0)
+        pattern = compile_bounded(source, re.IGNORECASE if "i" in flags else 0)
     except re.error as error:
         return ExecResult("", f"grep: bad regex '{words[0]}': {error}\n", 2)
     text, err = _read(box, "grep", words[1:] or ["-"], stdin)

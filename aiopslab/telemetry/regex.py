@@ -1,0 +1,108 @@
+"""Regular expressions from outside, compiled so that matching cannot run away.
+
+Prometheus and Loki use RE2 and GNU grep a DFA: linear time whatever the pattern. Python's ``re``
+backtracks, so patterns whose matching may take exponential time are refused, and so is what RE2
+does not have (backreferences, conditionals). Not here: where patterns come from.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from functools import lru_cache
+
+MAX_LENGTH = 1000
+MAX_COUNT = 1000
+"""Largest ``{n}``, as in RE2."""
+MAX_UNBOUNDED = 10
+"""Repeats without an upper bound in one pattern."""
+_SMALL_COUNT = 4
+"""Up to this many rounds, a repeated choice stays affordable: ``(\\d+\\.){3}\\d+``."""
+_POSIX = {
+    "alpha": "a-zA-Z", "digit": "0-9", "alnum": "a-zA-Z0-9", "upper": "A-Z", "lower": "a-z",
+    "space": r"\s", "blank": r" \t", "xdigit": "0-9A-Fa-f", "word": r"\w",
+    "punct": r"!-/:-@\[-`{-~",
+}  # fmt: skip
+_POSIX_CLASS = re.compile(rf"\[:({'|'.join(_POSIX)}):\]")
+_TOKEN = re.compile(
+    r"(?P<refused>\\[1-9]|\(\?P=|\(\?\(|\(\?[a-zA-Z-]*x[a-zA-Z-]*[:)])"
+    r"|(?P<atom>\\.|\[\^?\]?(?:\\.|[^\]\\])*\])"
+    r"|(?P<flags>\(\?[a-zA-Z]+\)|\(\?#[^)]*\))"
+    r"|(?P<open>\((?:\?(?:P<\w+>|<[=!]|[:=!>]|[a-zA-Z-]+:))?)"
+    r"|(?P<close>\))"
+    r"|(?P<or>\|)"
+    r"|(?P<repeat>(?:[*+?]|\{(?:(?P<low>\d+)(?P<comma>,)?|(?P<upto>,))(?P<high>\d*)\})[?+]?)"
+    r"|(?P<other>.)",
+    re.DOTALL,
+)
+
+
+@lru_cache(maxsize=512)
+def compile_bounded(pattern: str, flags: int = 0) -> re.Pattern[str]:
+    """Compile a pattern; POSIX classes such as ``[[:space:]]`` are understood.
+
+    Raises:
+        re.error: Malformed, too long, or matching it could take exponential time.
+    """
+    if len(pattern) > MAX_LENGTH:
+        raise re.error(f"longer than {MAX_LENGTH} characters")
+    translated = _POSIX_CLASS.sub(lambda m: _POSIX[m[1]], pattern)
+    try:
+        with warnings.catch_warnings():
+            # "[[" may mean something else in a later Python; here it means what it does now.
+            warnings.simplefilter("ignore", FutureWarning)
+            compiled = re.compile(translated, flags)
+    except (RecursionError, OverflowError) as error:
+        raise re.error(f"too complex: {error}") from error
+    _check(translated)
+    return compiled
+
+
+def _check(pattern: str) -> None:
+    """Refuse repeated groups that hold a choice: there backtracking multiplies."""
+    choices = [False]
+    """For every open group whether it holds a choice: a variable repeat or an alternation."""
+    closed, unbounded = False, 0
+    """Whether the group that just ended holds a choice; it matters if a repeat follows."""
+    for token in _TOKEN.finditer(pattern):
+        kind = token.lastgroup
+        if token["repeat"] is not None:
+            low, high = _bounds(token)
+            if closed and (high is None or high > _SMALL_COUNT):
+                raise re.error(
+                    f"{token[0]!r} repeats a group that holds a repeat or an alternation;"
+                    " write it without, for instance with a character class"
+                )
+            if (high or low) > MAX_COUNT:
+                raise re.error(f"a repeat of more than {MAX_COUNT}")
+            unbounded += high is None
+            choices[-1] |= low != high
+            closed = False
+            continue
+        closed = False
+        if kind == "refused":
+            raise re.error("backreferences, conditionals and verbose patterns are not supported")
+        if kind == "open":
+            choices.append(False)
+        elif kind == "or":
+            choices[-1] = True
+        elif kind == "close" and len(choices) > 1:
+            closed = choices.pop()
+            choices[-1] |= closed
+    if unbounded > MAX_UNBOUNDED:
+        raise re.error(f"more than {MAX_UNBOUNDED} repeats without an upper bound")
+
+
+def _bounds(token: re.Match[str]) -> tuple[int, int | None]:
+    """Return the least and greatest number of rounds of a repeat; None is unbounded."""
+    match token["repeat"][0]:
+        case "*":
+            return 0, None
+        case "+":
+            return 1, None
+        case "?":
+            return 0, 1
+    low = int(token["low"] or 0)
+    if token["comma"] or token["upto"]:
+        return low, int(token["high"]) if token["high"] else None
+    return low, low
