@@ -299,4 +299,4 @@ def _wake(future: asyncio.Future[None]) -> None:
 
 def _is_address(host: str) -> bool:
     parts = host.split(".")
-    return len(parts) == 4 and all(part.isdigit() for part in parts)
+    return len(parts) == 4 and all(part.isdecimal() for part in parts)

@@ -46,6 +46,10 @@ def value(sql: str) -> Any:
         ("a BETWEEN 0 AND 2", True),
         ("'rate' LIKE 'r%'", True),
         ("'rate' NOT LIKE 'r_te'", False),
+        ("'rate-postgres' LIKE '%-%gr_s%'", True),
+        ("'aab' LIKE '%a%b'", True),
+        ("'aba' LIKE 'a%a%a'", False),
+        ("'" + "a" * 300 + "' LIKE '" + "%a" * 40 + "%b'", False),
         ("'Rate' ~* '^r'", True),
         ("CASE WHEN a > 1 THEN 'x' ELSE 'y' END", "y"),
         ("'12'::int + a", 13),
@@ -59,7 +63,16 @@ def test_expressions_have_the_values_of_sql(sql: str, expected: object) -> None:
 
 @pytest.mark.parametrize(
     ("sql", "sqlstate"),
-    [("1 / 0", "22012"), ("'x'::int", "22P02"), ("'x' ~ '['", "2201B"), ("a::shoe", "42704")],
+    [
+        ("1 / 0", "22012"),
+        ("'x'::int", "22P02"),
+        ("'x' ~ '['", "2201B"),
+        ("a::shoe", "42704"),
+        ("'x' ~ '(x+)+'", "2201B"),
+        ("- 'a'", "42883"),
+        ("+".join(["1"] * 3000), "54001"),
+        ("'2026-01-01'::timestamp - '9999999 days'::interval", "22003"),
+    ],
 )
 def test_bad_values_have_their_sqlstate(sql: str, sqlstate: str) -> None:
     with pytest.raises(SqlFailure) as failure:

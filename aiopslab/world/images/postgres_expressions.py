@@ -13,6 +13,8 @@ from aiopslab.world.images.messages import PgError
 
 Value = Any
 """None, bool, int, float, str, datetime, timedelta or a list of them: a cell."""
+_DEPTH = 200
+"""Levels of an expression."""
 
 
 class SqlFailure(Exception):
@@ -49,6 +51,13 @@ class Expr:
     args: list[Expr] = field(default_factory=list)
     qualifier: str = ""
     negated: bool = False
+    depth: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Long chains of operators lean to the left; reading them nests no deeper, running does.
+        self.depth = 1 + max((arg.depth for arg in self.args), default=0)
+        if self.depth > _DEPTH:
+            raise SqlFailure(PgError("54001", "stack depth limit exceeded"))
 
     def output_name(self) -> str:
         """Return the column name PostgreSQL gives to it."""
@@ -208,7 +217,7 @@ class ExprParser:
     def integer(self) -> int:
         """Read an integer, with a sign."""
         sign = -1 if self.take("-") else 1
-        if self.token.kind != "number" or not self.token.value.isdigit():
+        if self.token.kind != "number" or not self.token.value.isdecimal():
             raise self.error()
         return sign * int(self.next().value)
 

@@ -29,10 +29,8 @@ def aggregate(name: str, values: Sequence[Value]) -> Value:
             return len({text(value) for value in present})
         case _ if not present:
             return None
-        case "sum":
-            return sum(present[1:], present[0])
-        case "avg":
-            return sum(present[1:], present[0]) / len(present)
+        case "sum" | "avg":
+            return _added(name, present)
         case "min":
             return min(present)
         case "max":
@@ -43,6 +41,15 @@ def aggregate(name: str, values: Sequence[Value]) -> Value:
             return ",".join(str(text(value)) for value in present)
         case _:
             return list(present)
+
+
+def _added(name: str, values: Sequence[Value]) -> Value:
+    try:
+        total = sum(values[1:], values[0])
+        return total / len(values) if name == "avg" else total
+    except TypeError as error:
+        kind = type_name(values[0])
+        raise SqlFailure(PgError("42883", f"function {name}({kind}) does not exist")) from error
 
 
 def call_function(

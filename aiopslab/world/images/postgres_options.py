@@ -96,7 +96,7 @@ def _set(options: Options, name: str, value: str) -> None:
         case "command":
             options.commands.append(value)
         case "port":
-            if value.isdigit():
+            if value.isdecimal():
                 options.port = int(value)
             else:
                 options.error = f'invalid port number: "{value}"'
@@ -112,9 +112,13 @@ def _set(options: Options, name: str, value: str) -> None:
 
 def _conninfo(options: Options, text: str) -> None:
     if "://" in text:
-        url = urllib.parse.urlsplit(text)
+        try:
+            url = urllib.parse.urlsplit(text)
+            options.port = url.port or options.port
+        except ValueError:
+            options.error = f'invalid connection URI: "{text}"'
+            return
         options.host = url.hostname or options.host
-        options.port = url.port or options.port
         options.user = urllib.parse.unquote(url.username or "") or options.user
         options.password = urllib.parse.unquote(url.password or "") or options.password
         options.database = url.path.lstrip("/") or options.database

@@ -60,7 +60,7 @@ def _special(node: Expr, run: Callable[[Expr], Value]) -> Value:
         case "cast":
             return cast(values[0], str(node.value))
         case "unary" if node.value == "-":
-            return None if values[0] is None else -values[0]
+            return _negative(values[0])
         case "unary":
             return None if values[0] is None else not values[0]
         case "in":
@@ -118,15 +118,28 @@ def _arithmetic(op: str, left: Value, right: Value) -> Value:
             case _:
                 return left % right
     except TypeError as error:
-        kinds = f"{type_name(left)} {op} {type_name(right)}"
-        raise SqlFailure(
-            PgError(
-                "42883",
-                f"operator does not exist: {kinds}",
-                hint="No operator matches the given name and argument types. "
-                "You might need to add explicit type casts.",
-            )
-        ) from error
+        raise _no_operator(f"{type_name(left)} {op} {type_name(right)}") from error
+    except OverflowError as error:
+        raise SqlFailure(PgError("22003", "value out of range")) from error
+
+
+def _negative(value: Value) -> Value:
+    if value is None:
+        return None
+    if isinstance(value, int | float | dt.timedelta) and not isinstance(value, bool):
+        return -value
+    raise _no_operator(f"- {type_name(value)}")
+
+
+def _no_operator(form: str) -> SqlFailure:
+    return SqlFailure(
+        PgError(
+            "42883",
+            f"operator does not exist: {form}",
+            hint="No operator matches the given name and argument types. "
+            "You might need to add explicit type casts.",
+        )
+    )
 
 
 def compare(op: str, left: Value, right: Value) -> bool | None:

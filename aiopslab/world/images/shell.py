@@ -80,7 +80,7 @@ async def _simple(box: Container, command: Command, stdin: str) -> ExecResult:
     name = command.argv[0]
     if name == "exit":
         text = command.argv[1] if len(command.argv) > 1 else "0"
-        return ExecResult("", "", int(text) & 255 if text.isdigit() else 2)
+        return ExecResult("", "", int(text) & 255 if text.isdecimal() else 2)
     if name in ("cd", "set", "export", "ulimit"):
         return ExecResult("", "", 0)
     if name.rpartition("/")[2] in (*COMMANDS, *SHELLS):

@@ -150,15 +150,19 @@ async def _curl(box: Container, args: Sequence[str], _stdin: str) -> ExecResult:
     return ExecResult(out, err, code)
 
 
+def _with_scheme(url: str) -> str:
+    return url if "://" in url else f"http://{url}"
+
+
 async def _fetch(box: Container, method: str, options: _Curl) -> _Fetched:
-    url = urllib.parse.urlsplit(options.url if "://" in options.url else f"http://{options.url}")
-    host = url.hostname or ""
-    if url.scheme not in ("http", "https"):
-        return _Fetched(None, 1, f'Protocol "{url.scheme}" not supported')
     try:
+        url = urllib.parse.urlsplit(_with_scheme(options.url))
         port = url.port or (443 if url.scheme == "https" else 80)
     except ValueError:
         return _Fetched(None, 3, "URL using bad/illegal format or missing URL")
+    host = url.hostname or ""
+    if url.scheme not in ("http", "https"):
+        return _Fetched(None, 1, f'Protocol "{url.scheme}" not supported')
     loop, started = box.loop, box.loop.time()
     limit = options.max_time_s or _ANSWER_S
     patience = options.connect_s or min(options.max_time_s or _CONNECT_S, _CONNECT_S)
@@ -267,7 +271,7 @@ def _wget_options(words: Sequence[str]) -> tuple[_Curl, bool, bool]:
                 value = value or "".join(names) or (rest.pop(0) if rest else "")
                 names = []
                 stdout |= name == "O" and value == "-"
-                if name == "T" and value.replace(".", "").isdigit():
+                if name == "T" and value.replace(".", "").isdecimal():
                     options.max_time_s = float(value)
     return options, quiet, stdout
 
@@ -277,8 +281,7 @@ async def _wget(box: Container, args: Sequence[str], _stdin: str) -> ExecResult:
     if not options.url:
         return ExecResult("", "wget: missing URL\n", 1)
     fetched = await _fetch(box, "GET", options)
-    url = options.url if "://" in options.url else f"http://{options.url}"
-    host = urllib.parse.urlsplit(url).netloc
+    host = _with_scheme(options.url).split("/")[2]
     if fetched.response is None:
         reason = {
             6: f"bad address '{host}'",
@@ -337,10 +340,10 @@ async def _nc(box: Container, args: Sequence[str], _stdin: str) -> ExecResult:
         word = rest.pop(0)
         if word == "-w" and rest:
             value = rest.pop(0)
-            patience = float(value) if value.isdigit() else patience
+            patience = float(value) if value.isdecimal() else patience
         elif not word.startswith("-"):
             words.append(word)
-    if len(words) != 2 or not words[1].isdigit():
+    if len(words) != 2 or not words[1].isdecimal():
         return ExecResult("", "usage: nc [-vz] [-w SECONDS] HOST PORT\n", 1)
     host, port = words[0], int(words[1])
     try:

@@ -177,7 +177,7 @@ async def _cli(box: Container, words: Sequence[str], stdin: str) -> ExecResult:
         match flag:
             case "-h":
                 host = value
-            case "-p" if value.isdigit():
+            case "-p" if value.isdecimal():
                 port = int(value)
             case "-a" | "--pass":
                 password = value

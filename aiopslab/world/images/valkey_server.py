@@ -100,7 +100,7 @@ class CacheServer:
                 raise CommandError(failed + "argument(s) must be one of the following: "
                                    + ", ".join(POLICIES))  # fmt: skip
             self.keys.policy = value
-        elif name in ("maxclients", "timeout") and not value.isdigit():
+        elif name in ("maxclients", "timeout") and not value.isdecimal():
             raise CommandError(failed + "argument couldn't be parsed into an integer")
         self.config[name] = value
 
@@ -223,9 +223,9 @@ def _set(server: CacheServer, _client: Client, args: list[str]) -> str:
     match [word.upper() for word in args[2:]]:
         case []:
             pass
-        case ["EX", count] if count.isdigit() and int(count) > 0:
+        case ["EX", count] if count.isdecimal() and int(count) > 0:
             ttl = float(count)
-        case ["PX", count] if count.isdigit() and int(count) > 0:
+        case ["PX", count] if count.isdecimal() and int(count) > 0:
             ttl = int(count) / 1000.0
         case _:
             raise CommandError("ERR syntax error")
@@ -256,7 +256,7 @@ def _ttl(server: CacheServer, _client: Client, args: list[str]) -> str:
 
 
 def _expire(server: CacheServer, _client: Client, args: list[str]) -> str:
-    if not args[1].lstrip("-").isdigit():
+    if not args[1].lstrip("-").isdecimal():
         raise CommandError("ERR value is not an integer or out of range")
     return _integer(server.keys.expire(args[0], float(args[1]), server.loop.time()))
 
@@ -306,11 +306,11 @@ def _client(server: CacheServer, client: Client, args: list[str]) -> str:
 
 
 def _scan(server: CacheServer, _client: Client, args: list[str]) -> str:
-    if not args[0].isdigit():
+    if not args[0].isdecimal():
         raise CommandError("ERR invalid cursor")
     options = dict(zip([word.upper() for word in args[1::2]], args[2::2], strict=False))
     count = options.get("COUNT", "10")
-    if not count.isdigit() or int(count) < 1:
+    if not count.isdecimal() or int(count) < 1:
         raise CommandError("ERR value is not an integer or out of range")
     names = [key for key, _ in server.keys.scan(server.loop.time())]
     start, stop = int(args[0]), int(args[0]) + int(count)

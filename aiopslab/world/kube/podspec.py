@@ -145,7 +145,7 @@ def named_port(spec: Object, port: int | str) -> int | None:
     """Resolve a port number or the name of a container port; None if no container has it."""
     if isinstance(port, int):
         return port
-    return int(port) if port.isdigit() else port_names(spec).get(port)
+    return int(port) if port.isdecimal() else port_names(spec).get(port)
 
 
 # -- taints ---------------------------------------------------------------------------------------

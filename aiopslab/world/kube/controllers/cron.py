@@ -116,7 +116,7 @@ def _field(text: str, low: int, high: int, names: dict[str, int] | None = None) 
 
 
 def _number(text: str, names: dict[str, int] | None) -> int:
-    if text.isdigit():
+    if text.isdecimal():
         return int(text)
     if names is None or text not in names:
         raise CronError(f"failed to parse int from {text}")
