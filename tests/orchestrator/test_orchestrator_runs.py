@@ -179,6 +179,8 @@ def start_gated(tmp_path: Path, gate: Path) -> subprocess.Popen[bytes]:
     os.mkfifo(gate)
     asked = config(tmp_path, "Gated", seed=7, agent_args={"gate": str(gate)}, concurrency=1)
     script = (
+        # A shell's background job, and so its children, would ignore interrupts.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "import sys; from aiopslab.models.run import RunConfig;"
         "from aiopslab.orchestrator.run import run_sync;"
         "run_sync(RunConfig.model_validate_json(sys.argv[1]))"
