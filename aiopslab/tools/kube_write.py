@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field
 
 from aiopslab.models.kube import KubeError, Object, PatchType
+from aiopslab.tools import manifests
 from aiopslab.tools.context import Args, Result, ToolContext, ToolRefused, tool
 from aiopslab.tools.differences import differences
 from aiopslab.tools.objects import (
@@ -48,9 +48,9 @@ async def k8s_patch(context: ToolContext, args: PatchArgs) -> Result:
     Pods read ConfigMaps and Secrets at start: restart their workload (k8s_rollout action=restart)
     for a changed value to be used.
     """
-    patch = _parsed(args.patch, "patch")
+    patch, *more = _documents(args.patch, "patch") or [None]
     wanted = list if args.type == "json" else dict
-    if not isinstance(patch, wanted):
+    if more or not isinstance(patch, wanted):
         raise ToolRefused(
             f"a {args.type} patch is a JSON {'array' if wanted is list else 'object'}"
         )
@@ -67,10 +67,7 @@ class ApplyArgs(Args):
 @tool(ApplyArgs, effect="write", cost=5.0)
 async def k8s_apply(context: ToolContext, args: ApplyArgs) -> Result:
     """Create objects from a manifest, or replace existing ones of the same kind and name."""
-    try:
-        objects = [o for o in yaml.safe_load_all(args.manifest) if o]
-    except yaml.YAMLError as error:
-        raise ToolRefused(f"the manifest is not YAML: {error}") from error
+    objects = _documents(args.manifest, "manifest")
     if not objects:
         raise ToolRefused("the manifest holds no object")
     before: list[Object | None] = []
@@ -87,7 +84,8 @@ async def k8s_apply(context: ToolContext, args: ApplyArgs) -> Result:
 
 async def _apply(context: ToolContext, obj: Any) -> tuple[Object | None, Object]:
     """Create or replace one object; return it before (None if new) and after."""
-    if not isinstance(obj, dict) or not {"apiVersion", "kind", "metadata"} <= obj.keys():
+    wanted = {"apiVersion", "kind", "metadata"}
+    if not (isinstance(obj, dict) and obj.keys() >= wanted and isinstance(obj["metadata"], dict)):
         raise ToolRefused("each object of a manifest needs apiVersion, kind and metadata.name")
     kind, meta = find_kind(str(obj["kind"])), dict(obj["metadata"])
     namespace = writable(context, "create", kind, str(meta.get("namespace", "")))
@@ -286,12 +284,11 @@ def _report(kind: Kind, verb: str, before: Object | None, after: Object) -> str:
     return "\n".join([head, *changed]) if changed else f"{head} (no change)"
 
 
-def _parsed(text: str, what: str) -> Any:
-    """Read JSON or YAML text."""
+def _documents(text: str, what: str) -> list[Any]:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ToolRefused(f"the {what} is neither JSON nor YAML: {error}") from error
+        return manifests.read(text)
+    except manifests.ManifestError as error:
+        raise ToolRefused(f"the {what} cannot be read: {error}") from error
 
 
 TOOLS = (

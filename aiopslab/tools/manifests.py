@@ -1,0 +1,82 @@
+"""Reading manifests and patches that an agent wrote: JSON, or YAML that stands for JSON.
+
+What YAML has beyond JSON is read the way Kubernetes reads it: keys are text, dates stay text.
+Text that would unfold into something huge (aliases of aliases) or that contains itself is refused.
+Not here: whether the API accepts the objects.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import yaml
+
+_DEPTH = 100
+_NODES = 50_000
+"""Values of one document, aliases unfolded; a cluster's largest object has a few thousand."""
+
+
+class ManifestError(ValueError):
+    """The text is no manifest; says why."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without dates."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, rx) for tag, rx in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def read(text: str) -> list[Any]:
+    """Return the documents of a text as JSON values, empty documents left out.
+
+    Raises:
+        ManifestError: It is neither JSON nor YAML, or does not stand for JSON.
+    """
+    try:
+        loaded = _loaded(text)
+    except RecursionError as error:
+        raise ManifestError("it is nested too deeply") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise ManifestError(f"it is neither JSON nor YAML: {error}") from error
+    return [_json(document, count(), 0) for document in loaded if document is not None]
+
+
+def _loaded(text: str) -> list[Any]:
+    try:
+        return [json.loads(text)]
+    except json.JSONDecodeError:
+        # The loader is a SafeLoader: it builds plain values only.
+        return list(yaml.load_all(text, Loader=_Loader))
+
+
+def _json(value: Any, nodes: Iterator[int], depth: int) -> Any:
+    """Copy a value, keys as text."""
+    if next(nodes) >= _NODES or depth > _DEPTH:
+        raise ManifestError("it is too large or contains itself")
+    match value:
+        case dict():
+            return {_key(k): _json(v, nodes, depth + 1) for k, v in value.items()}
+        case list():
+            return [_json(v, nodes, depth + 1) for v in value]
+        case None | bool() | int() | str():
+            return value
+        case float() if math.isfinite(value):
+            return value
+        case _:
+            raise ManifestError(f"{value!r:.80} does not exist in JSON")
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, str):
+        return key
+    if isinstance(key, bool | int | float):
+        return json.dumps(key)
+    raise ManifestError(f"{key!r:.80} cannot be a key in JSON")
