@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Hashable, Iterable
+import itertools
+from collections.abc import Hashable, Iterable, Sequence
 
 from aiopslab.errors import UsageError
 from aiopslab.models.run import PlannedTrial, RunConfig
@@ -44,3 +45,25 @@ def plan_jobs(
         )
         for (incident, attempt), group in groups.items()
     ]
+
+
+def spread(jobs: Sequence[tuple[Hashable, Job]], hosts: int) -> list[tuple[Hashable, Job]]:
+    """Split the jobs that would leave hosts idle at the end, so that all end at about one time.
+
+    With n jobs and h hosts the last ``n mod h`` jobs are divided among all h. The parts of a
+    divided job stage their incident each for themselves, which gives the same records.
+    """
+    left = len(jobs) % hosts
+    if not left:
+        return list(jobs)
+    parts = -(-hosts // left)
+    whole, last = jobs[: len(jobs) - left], jobs[len(jobs) - left :]
+    return [*whole, *((key, part) for key, job in last for part in _split(job, parts))]
+
+
+def _split(job: Job, parts: int) -> list[Job]:
+    """Divide a job's trials, in order, into parts that differ by one trial at most."""
+    n = len(job.trials)
+    parts = min(parts, n)
+    cuts = [i * n // parts for i in range(parts + 1)]
+    return [job.model_copy(update={"trials": job.trials[a:b]}) for a, b in itertools.pairwise(cuts)]

@@ -22,7 +22,7 @@ from aiopslab.models.run import PlannedTrial, Results, RunConfig, RunRecord, Run
 from aiopslab.orchestrator import lock, wallclock
 from aiopslab.orchestrator.bench import Bench
 from aiopslab.orchestrator.lab import Lab, find_lab
-from aiopslab.orchestrator.plan import plan_jobs, plan_trials
+from aiopslab.orchestrator.plan import plan_jobs, plan_trials, spread
 from aiopslab.orchestrator.players import of_object, preflight
 from aiopslab.orchestrator.pool import Pool
 from aiopslab.orchestrator.records import RunDirectory
@@ -204,7 +204,8 @@ class _Course:
         jobs = plan_jobs(self._lab, config, trials)
         if self._agent is None:
             hosts = config.concurrency or _cores()
-            await Pool(self._directory, config, self._heard).work(jobs, hosts)
+            pool = Pool(self._directory, config, self._heard)
+            await pool.work(spread(jobs, hosts), hosts)
             return
         bench = Bench(self._lab, config, self._directory, of_object(self._agent))
         for _, job in jobs:

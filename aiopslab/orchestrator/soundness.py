@@ -21,7 +21,7 @@ from aiopslab.models.run import PlannedTrial, RunConfig
 from aiopslab.models.trial import Trial
 from aiopslab.orchestrator import proofs
 from aiopslab.orchestrator.lab import find_lab
-from aiopslab.orchestrator.plan import plan_jobs
+from aiopslab.orchestrator.plan import plan_jobs, spread
 from aiopslab.orchestrator.pool import Pool
 from aiopslab.orchestrator.records import RunDirectory, TrialDirectory
 from aiopslab.orchestrator.run import OnProgress, Progress
@@ -130,7 +130,7 @@ async def _carry_out(
     config = RunConfig(targets=["check"], agent=proofs.AGENT, seed=seed, concurrency=hosts)
     run.open()
     jobs = plan_jobs(find_lab(config.environment), config, trials)
-    await Pool(run, config, told.hear).work(jobs, hosts)
+    await Pool(run, config, told.hear).work(spread(jobs, hosts), hosts)
 
 
 # -- reading the records --------------------------------------------------------------------------
