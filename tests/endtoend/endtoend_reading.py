@@ -104,9 +104,13 @@ async def _inside(env: Environment) -> AsyncIterator[Call]:
                 yield "cache_command", {"store": store, "command": command}
 
 
+async def _free(_: float) -> None:
+    """Cost nothing: hundreds of calls would otherwise let an hour of traffic pass."""
+
+
 async def read_everything(env: Environment) -> list[Observation]:
     """Call them all; refusals count too, for they are read as well."""
-    toolbox = Toolbox(ToolContext(env, "mitigation"), limit=NO_BOUND)
+    toolbox = Toolbox(ToolContext(env, "mitigation"), spend=_free, limit=NO_BOUND)
     seen = [await toolbox.call(name, arguments) async for name, arguments in calls(env)]
     for document in ("runbooks", "docs"):
         listed = next(o for o in seen if o.tool == document)
