@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
+from collections.abc import Iterator
 
 from aiopslab.models.observation import Effect
 from aiopslab.tools.context import ToolRefused
@@ -21,10 +22,27 @@ _LOOKERS = frozenset(
         "test", "top", "true", "uname", "uptime", "wc", "which", "whoami",
     }
 )  # fmt: skip
-_SEPARATORS = re.compile(r"\|\||&&|[|;\n]")
+_SEPARATORS = re.compile(r"\|\||&&|[|;\n]|(?<!>)&(?!>)")
+_CURL_FLAGS = frozenset(
+    {
+        *"sSvkifLgI46", "silent", "show-error", "verbose", "insecure", "include", "fail",
+        "location", "globoff", "head", "compressed", "http1.1", "no-progress-meter",
+    }
+)  # fmt: skip
+_CURL_VALUES = frozenset(
+    {
+        *"mHwAXo", "max-time", "connect-timeout", "header", "write-out", "user-agent",
+        "request", "output", "url", "retry", "resolve",
+    }
+)  # fmt: skip
 _SQL_READS = frozenset({"SELECT", "SHOW", "EXPLAIN", "TABLE", "VALUES"})
-_SQL_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
-_SQL_STRING = re.compile(r"'(?:[^']|'')*'")
+_SQL_OPAQUE = re.compile(
+    r"(?P<comment>--[^\n]*|/\*.*?\*/)|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$"
+    r"|(?<!\w)[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"",
+    re.DOTALL,
+)
+"""What no keyword can stand in; found in one pass, because each may hold the signs of others."""
+_PSQL_LOOKS = re.compile(r"\\(?:d\S*|l\+?|z|x|conninfo|timing|pset|echo|\?)(?:[ \t][^\n\\]*)?")
 _SQL_ACTS = re.compile(
     r"\b(pg_terminate_backend|pg_cancel_backend|pg_reload_conf|set_config|into|for\s+update"
     r"|delete\s+from|insert|update|analyze)\b",
@@ -80,10 +98,13 @@ def shell_effect(command: str) -> Effect:
 
 def sql_effect(sql: str) -> Effect:
     """Say whether every statement (or ``psql`` command) only looks."""
-    plain = _SQL_COMMENT.sub(" ", sql)
-    for statement in _SQL_STRING.sub("''", plain).split(";"):
+    opaque = list(_SQL_OPAQUE.finditer(sql))
+    if any(m["comment"] and "/*" in m["comment"][2:] for m in opaque):
+        # PostgreSQL nests comments; where this one ends is not worth finding out.
+        return "write"
+    for statement in _SQL_OPAQUE.sub(lambda m: " " if m["comment"] else "''", sql).split(";"):
         words = statement.split()
-        if not words or words[0].startswith("\\"):
+        if not words or _PSQL_LOOKS.fullmatch(statement.strip()):
             continue
         if words[0].upper() not in _SQL_READS or _SQL_ACTS.search(statement):
             return "write"
@@ -112,12 +133,9 @@ def _looks(words: list[str]) -> bool:
     """Say whether one simple command only looks."""
     match words[0]:
         case "curl":
-            acts = ("-X", "--request", "-d", "--data", "-F", "--form", "-T", "-o", "-O")
-            given = [w for w in words if w.startswith(acts)]
-            where = words[words.index("-o") + 1 :][:1] if "-o" in words else []
-            return not given or (given == ["-o"] and where == ["/dev/null"])
+            return all(_curl_looks(name, value) for name, value in _curl_options(words[1:]))
         case "wget":
-            return not any(w.startswith("--post") for w in words)
+            return not any(w.startswith(("--post", "--method", "--body")) for w in words)
         case "psql":
             return _psql_effect(words) == "read"
         case "valkey-cli" | "redis-cli":
@@ -126,6 +144,35 @@ def _looks(words: list[str]) -> bool:
             return "-w" not in words and "-delete" not in words and "-exec" not in words
         case name:
             return name.rsplit("/", 1)[-1] in _LOOKERS
+
+
+def _curl_options(words: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield (name, value) of every option; short ones may be joined (``-sSo /dev/null``)."""
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            if name in _CURL_VALUES and not equals:
+                value = rest.pop(0) if rest else ""
+            yield name, value
+            continue
+        joined = word[1:] if word.startswith("-") else ""
+        while joined:
+            name, joined = joined[0], joined[1:]
+            value = ""
+            if name in _CURL_VALUES:
+                value, joined = joined or (rest.pop(0) if rest else ""), ""
+            yield name, value
+
+
+def _curl_looks(name: str, value: str) -> bool:
+    """Say whether an option of curl leaves the request a look; unknown ones do not."""
+    if name in ("X", "request"):
+        return value.upper() in ("GET", "HEAD", "OPTIONS")
+    if name in ("o", "output"):
+        return value in ("/dev/null", "-")
+    return name in _CURL_FLAGS or name in _CURL_VALUES
 
 
 def _psql_effect(words: list[str]) -> Effect:

@@ -79,6 +79,8 @@ def test_commands_that_only_look_are_reads(command: str) -> None:
         "curl -d a=b http://web", "wget --post-data x http://web", "psql -c 'DROP TABLE t'",
         "psql -f x.sql", "valkey-cli FLUSHALL", "env; kill 1", "cat $(rm x)", "sh -c 'kill 1'",
         "echo `kill 1`", "bash", "curl -o /etc/x http://web",
+        "curl -sXPOST http://web", "curl -sd a=b http://web", "curl --json {} http://web",
+        "curl -K x", "curl --output=/x http://web", "env & kill 1", "wget --method=PUT http://web",
     ],
 )  # fmt: skip
 def test_commands_that_may_change_something_are_writes(command: str) -> None:
@@ -94,6 +96,11 @@ def test_commands_that_may_change_something_are_writes(command: str) -> None:
         ("UPDATE t SET a = 1", "write"), ("SELECT 1; DROP TABLE t", "write"),
         ("SELECT pg_terminate_backend(7)", "write"), ("EXPLAIN ANALYZE DELETE FROM t", "write"),
         ("SELECT * INTO x FROM t", "write"), ("GRANT SELECT ON t TO r", "write"),
+        ("SELECT '--'; DROP TABLE t", "write"), ("SELECT $$'$$; DROP TABLE t; --'", "write"),
+        ("SELECT E'\\''; DROP TABLE t; --'", "write"), ("\\dt\nDROP TABLE t", "write"),
+        ("SELECT 1 AS \"'\"; DROP TABLE t; --'", "write"), ("\\copy t from x", "write"),
+        ("SELECT /* /* */ '*/ 1; DROP TABLE t; --'", "write"), ("\\d+ t", "read"),
+        ("SELECT $a$ drop; $a$, 'it''s; x'", "read"),
         ("WITH d AS (DELETE FROM t RETURNING 1) SELECT 1", "write"),
     ],
 )  # fmt: skip
