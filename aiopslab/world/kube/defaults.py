@@ -71,8 +71,13 @@ def pull_policy(image: str) -> str:
     return "Always" if tag in ("", "latest") else "IfNotPresent"
 
 
+_PROBE = {"timeoutSeconds": 1, "periodSeconds": 10, "successThreshold": 1, "failureThreshold": 3}
+
+
 def _probe(probe: Object) -> None:
-    _set(probe, timeoutSeconds=1, periodSeconds=10, successThreshold=1, failureThreshold=3)
+    # To the API a zero here is a number left out (SetDefaults_Probe).
+    for name, value in _PROBE.items():
+        probe[name] = probe.get(name) or value
     if probe.get("httpGet"):
         _set(probe["httpGet"], scheme="HTTP", path="/")
 
