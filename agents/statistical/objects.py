@@ -62,17 +62,6 @@ def template_change(deployment: Row, replica_sets: list[Row]) -> dict[str, tuple
     }
 
 
-def changed_at(deployment: Row, replica_sets: list[Row]) -> str:
-    """Return when the current template was first rolled out (RFC 3339), or an empty string."""
-    uid = deployment["metadata"].get("uid")
-    times = [
-        rs["metadata"].get("creationTimestamp", "")
-        for rs in replica_sets
-        if any(o.get("uid") == uid for o in rs["metadata"].get("ownerReferences", []))
-    ]
-    return max(times, default="")
-
-
 def quantity(text: Any) -> float:
     """Read a Kubernetes quantity: ``100m``, ``64Mi``, ``2``; NaN for anything else."""
     scale = {"m": 1e-3, "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "k": 1e3, "M": 1e6, "G": 1e9}

@@ -63,7 +63,6 @@ class PodIdentity:
     labels: Mapping[str, str]
     component: str
     """Service or store of the app; what telemetry calls the service."""
-    service_account: str = "default"
     node_name: str = ""
 
 

@@ -13,7 +13,7 @@ from aiopslab.models.timestamps import unix
 from aiopslab.telemetry.instruments import Labels
 from aiopslab.telemetry.samples import Target
 from aiopslab.world.kube.objects import Object, controller_of, dig, name_of, namespace_of, uid_of
-from aiopslab.world.kube.quantity import parse_quantity
+from aiopslab.world.kube.quantity import amount
 
 Sample = tuple[str, dict[str, str], float]
 """Metric, labels, value."""
@@ -114,11 +114,11 @@ def _resources(spec: Object, base: dict[str, str]) -> Iterator[Sample]:
     for container in spec.get("containers") or ():
         labels = base | {"container": container["name"]}
         for kind in ("requests", "limits"):
-            for resource, amount in (dig(container, "resources", kind) or {}).items():
+            for resource, value in (dig(container, "resources", kind) or {}).items():
                 unit = {"cpu": "core"}.get(resource, "byte")
                 extra = {"resource": resource, "unit": unit}
                 metric_name = f"kube_pod_container_resource_{kind}"
-                yield metric_name, labels | extra, parse_quantity(amount)
+                yield metric_name, labels | extra, amount(value)
 
 
 def _container(status: Object, labels: dict[str, str]) -> Iterator[Sample]:
@@ -226,18 +226,18 @@ def _node(node: Object) -> Iterator[Sample]:
             labels = base | {"condition": item["type"], "status": state}
             yield "kube_node_status_condition", labels, float(item["status"].lower() == state)
     for kind in ("allocatable", "capacity"):
-        for resource, amount in (dig(node, "status", kind) or {}).items():
+        for resource, value in (dig(node, "status", kind) or {}).items():
             unit = {"cpu": "core", "pods": "integer"}.get(resource, "byte")
             labels = base | {"resource": resource, "unit": unit}
-            yield f"kube_node_status_{kind}", labels, parse_quantity(amount)
+            yield f"kube_node_status_{kind}", labels, amount(value)
 
 
 def _quota(quota: Object) -> Iterator[Sample]:
     base = {"namespace": namespace_of(quota), "resourcequota": name_of(quota)}
     for kind in ("hard", "used"):
-        for resource, amount in (dig(quota, "status", kind) or {}).items():
+        for resource, value in (dig(quota, "status", kind) or {}).items():
             labels = base | {"resource": resource, "type": kind}
-            yield "kube_resourcequota", labels, parse_quantity(amount)
+            yield "kube_resourcequota", labels, amount(value)
 
 
 _KINDS: dict[str, Callable[[Object], Iterator[Sample]]] = {

@@ -59,8 +59,6 @@ class Rows:
     """Rows in text format; None is NULL."""
     tag: str = ""
     """Command tag, for instance ``UPDATE 1``."""
-    notices: Sequence[str] = ()
-    """``WARNING:  ...`` and ``NOTICE:  ...`` lines."""
 
 
 @dataclass(slots=True)

@@ -42,7 +42,6 @@ _RECOVERY_S = 4.0
 """Crash recovery: replaying WAL since the last checkpoint."""
 _INITDB_S = 2.5
 STARTING_UP = PgError("57P03", "the database system is starting up", "FATAL")
-SHUTTING_DOWN = PgError("57P03", "the database system is shutting down", "FATAL")
 
 
 class Postgres:

@@ -12,7 +12,8 @@ from aiopslab.world.kube import kubelet_config
 from aiopslab.world.kube.kubelet_config import Mounts
 from aiopslab.world.kube.kubelet_runtime import Runtime
 from aiopslab.world.kube.objects import Object, dig, labels_of, name_of, namespace_of, uid_of
-from aiopslab.world.kube.podspec import amount, requests_of
+from aiopslab.world.kube.podspec import requests_of
+from aiopslab.world.kube.quantity import amount
 from aiopslab.world.netns import Netns
 
 _NAMESPACE_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
@@ -34,7 +35,6 @@ def identity(pod: Object, ip: str) -> PodIdentity:
         ip=ip,
         labels=dict(labels_of(pod)),
         component=component_of(pod),
-        service_account=str(pod["spec"].get("serviceAccountName") or "default"),
         node_name=str(pod["spec"].get("nodeName") or ""),
     )
 

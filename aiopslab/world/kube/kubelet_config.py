@@ -21,7 +21,7 @@ from aiopslab.world.kube.objects import (
     name_of,
     namespace_of,
 )
-from aiopslab.world.kube.podspec import amount
+from aiopslab.world.kube.quantity import amount
 
 Lookup = Callable[[str, str, str], Object | None]
 """Kind, name, namespace to the object, None if there is none."""

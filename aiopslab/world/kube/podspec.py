@@ -6,24 +6,17 @@ Pure functions of wire-form dicts, which are never changed here. Not here: acces
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aiopslab.models.timestamps import unix
-from aiopslab.world.kube import quantity
 from aiopslab.world.kube.objects import Object, condition, deleting, dig, is_true
+from aiopslab.world.kube.quantity import amount
 
 _SAFE_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """Letters of generated names: no vowels, so no words (k8s.io/apimachinery/pkg/util/rand)."""
-
-
-@functools.lru_cache(maxsize=4096)
-def amount(text: str | float) -> float:
-    """Parse a resource quantity into cores, bytes or a count."""
-    return float(quantity.parse(str(text)))
 
 
 def safe_encode(text: str) -> str:

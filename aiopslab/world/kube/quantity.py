@@ -1,7 +1,7 @@
 """Resource quantities: ``100m``, ``1.5Gi``, ``2e3``.
 
 Grammar and suffixes follow the API's ``resource.Quantity``. Values are exact (``Decimal``);
-:func:`cores` and :func:`count_bytes` give the numbers the rest of the world computes with.
+:func:`amount` gives the numbers the rest of the world computes with.
 """
 
 from __future__ import annotations
@@ -57,19 +57,10 @@ def parse(value: str | int | float) -> Decimal:
         return number.scaleb(exponent)
 
 
-def parse_quantity(value: str | int | float) -> float:
-    """Return the value as a float, for arithmetic that need not be exact."""
+@lru_cache(maxsize=4096)
+def amount(value: str | int | float) -> float:
+    """Return the value as a float (cores, bytes or a count), for what need not be exact."""
     return float(parse(value))
-
-
-def cores(value: str | int | float) -> float:
-    """Return CPU cores, rounded up to whole millicores as the API does."""
-    return float((parse(value) * 1000).to_integral_value(ROUND_CEILING)) / 1000
-
-
-def count_bytes(value: str | int | float) -> int:
-    """Return whole bytes (or other units), rounded up."""
-    return int(parse(value).to_integral_value(ROUND_CEILING))
 
 
 def format_cpu(value: Decimal | float) -> str:
