@@ -46,9 +46,13 @@ def files(room: Room, pattern: str) -> Iterator[Path]:
                 yield path
 
 
+_NAME_LENGTH = 100
+
+
 def near(name: str, names: list[str]) -> str:
     """Return a hint ``did you mean 'x'?`` for an unknown name, or an empty string."""
-    close = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
+    # Matching takes the product of the lengths, and a name may be anything a client sends.
+    close = difflib.get_close_matches(name[:_NAME_LENGTH], names, n=2, cutoff=0.5)
     return f"did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
