@@ -96,14 +96,17 @@ def _results(task: str, trials: Sequence[Counted]) -> TaskResults:
 
 
 def _share(trials: Sequence[Counted], hit: Callable[[Counted], bool]) -> Estimate:
-    """Estimate a share: Wilson where each incident has one trial, else bootstrap by incident."""
+    """Estimate a share: Wilson where each incident has one trial, else bootstrap by incident.
+
+    Where all trials agree a bootstrap has no width; then the incidents count as one trial each.
+    """
     values = [(t.plan.incident, float(hit(t))) for t in trials]
     if not values:
         return Estimate()
-    if len({incident for incident, _ in values}) == len(values):
-        bounds = wilson(int(sum(v for _, v in values)), len(values))
-        low, high = bounds if bounds else (None, None)
-        value = mean([v for _, v in values])
+    incidents = len({incident for incident, _ in values})
+    value = sum(v for _, v in values) / len(values)
+    if value in (0.0, 1.0) or incidents == len(values):
+        low, high = wilson(round(value * incidents), incidents) or (None, None)
         return Estimate(value=value, low=low, high=high, n=len(values), method="wilson")
     return _bootstrapped(values)
 
