@@ -74,6 +74,9 @@ async def k8s_apply(context: ToolContext, args: ApplyArgs) -> Result:
     after: list[Object] = []
     lines = []
     for obj in objects:
+        # What is refused at the end must not leave a half applied manifest behind.
+        await _apply(context, obj, dry_run=True)
+    for obj in objects:
         old, new = await _apply(context, obj)
         before.append(old)
         after.append(new)
@@ -82,7 +85,9 @@ async def k8s_apply(context: ToolContext, args: ApplyArgs) -> Result:
     return Result("\n".join(lines), before=before, after=after)
 
 
-async def _apply(context: ToolContext, obj: Any) -> tuple[Object | None, Object]:
+async def _apply(
+    context: ToolContext, obj: Any, *, dry_run: bool = False
+) -> tuple[Object | None, Object]:
     """Create or replace one object; return it before (None if new) and after."""
     wanted = {"apiVersion", "kind", "metadata"}
     if not (isinstance(obj, dict) and obj.keys() >= wanted and isinstance(obj["metadata"], dict)):
@@ -96,9 +101,9 @@ async def _apply(context: ToolContext, obj: Any) -> tuple[Object | None, Object]
     except KubeError as error:
         if error.reason != "NotFound":
             raise
-        return None, await kube.create(obj, actor=context.actor)
+        return None, await kube.create(obj, actor=context.actor, dry_run=dry_run)
     obj["metadata"].pop("resourceVersion", None)
-    return old, await kube.replace(obj, actor=context.actor)
+    return old, await kube.replace(obj, actor=context.actor, dry_run=dry_run)
 
 
 class ScaleArgs(Args):

@@ -10,6 +10,8 @@ from collections import OrderedDict
 
 _KEPT = 16
 """Answers whose further pages can be asked for."""
+_DIGITS = 12
+"""Longest offset of a cursor; Python refuses to read numbers of thousands of digits."""
 
 
 class Pages:
@@ -50,7 +52,9 @@ class Pages:
         """Return the text from a cursor on, or None where the answer is no longer kept."""
         id, _, offset = cursor.rpartition(":")
         text = self._texts.get(id)
-        if text is None or not offset.isdecimal() or int(offset) >= len(text):
+        if text is None or not offset.isdecimal() or len(offset) > _DIGITS:
+            return None
+        if int(offset) >= len(text):
             return None
         return text[int(offset) :]
 

@@ -80,7 +80,7 @@ def _decoded(model: type[BaseModel], arguments: dict[str, Any]) -> dict[str, Any
         if isinstance(value, str) and properties.get(key, {}).get("type") in ("array", "object"):
             try:
                 decoded[key] = json.loads(value)
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):
                 if properties[key].get("items", {}).get("type") == "string":
                     decoded[key] = value.split()
     return decoded

@@ -263,3 +263,14 @@ def test_stores_are_asked_through_their_own_clients() -> None:
 def test_a_store_without_a_running_pod_says_so() -> None:
     _, tools = shop()
     assert "no pod of" in call(tools, "sql_query", store="web-postgres", sql="SELECT 1").text
+
+
+def test_a_manifest_with_a_refused_object_changes_nothing() -> None:
+    env, tools = shop()
+    good = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: fresh}\ndata: {a: b}"
+    seen = call(tools, "k8s_apply", manifest=f"{good}\n---\nkind: ConfigMap\nmetadata: x")
+    assert not seen.ok
+    assert not [
+        o for o in env.kube.api.list("ConfigMap", "shop") if o["metadata"]["name"] == "fresh"
+    ]
+    assert call(tools, "k8s_apply", manifest=good).ok

@@ -117,10 +117,12 @@ class FakeKube:
         return self._ask(lambda: self.api.list(kind, namespace, labels=labels, fields=fields))
 
     async def create(self, obj: Any, *, actor: str, dry_run: bool = False) -> Any:
-        return self._ask(lambda: self.api.create(copy.deepcopy(obj), actor=actor))
+        write = self.api.create
+        return self._ask(lambda: write(copy.deepcopy(obj), actor=actor, dry_run=dry_run))
 
     async def replace(self, obj: Any, *, actor: str, dry_run: bool = False) -> Any:
-        return self._ask(lambda: self.api.replace(copy.deepcopy(obj), actor=actor))
+        write = self.api.replace
+        return self._ask(lambda: write(copy.deepcopy(obj), actor=actor, dry_run=dry_run))
 
     async def patch(self, kind: str, name: str, patch: Any, **how: Any) -> Any:
         return self._ask(lambda: self.api.patch(kind, name, patch, **how))
