@@ -26,7 +26,7 @@ from aiopslab.models.trial import Step, Trial
 from aiopslab.orchestrator import fork, staging
 from aiopslab.orchestrator.lab import Lab
 from aiopslab.orchestrator.records import RunDirectory
-from aiopslab.orchestrator.trial import AgentSource, Assignment, conduct, failed_trial
+from aiopslab.orchestrator.trial import AgentSource, Assignment, conduct, failed_trial, left_trial
 from aiopslab.orchestrator.wallclock import Stopwatch
 from aiopslab.problems.draw import DrawnIncident
 
@@ -129,7 +129,16 @@ class Bench:
                 channel.send({"event": "trial_started", "trial": plan.directory})
                 asyncio.run(self._conduct_watched(staged, plan, channel.send, lifeline))
 
-            self._in_child([plan], trial, channel, lifeline, deadline_s=deadline_s)
+            watch = Stopwatch()
+            ended = self._fork(trial, channel, lifeline, deadline_s=deadline_s)
+            directory = self.run.trial(plan)
+            if directory.complete:
+                continue
+            if directory.left_by_agent and (ended.timed_out or ended.by_itself):
+                one, mine = staged.for_task(plan.task), self._assignment(plan)
+                channel.send(_finished(plan, left_trial(one, mine, ended, watch=watch)))
+            else:
+                self._fail([plan], InfraError("process", ended.reason), channel.send, watch)
 
     def _in_child(
         self,
@@ -137,18 +146,26 @@ class Bench:
         body: Callable[[fork.Channel], None],
         channel: fork.Channel,
         lifeline: int,
-        *,
-        deadline_s: float | None = None,
     ) -> None:
         """Run a body in a copy; trials that it leaves without a record are failures of the lab."""
         watch = Stopwatch()
+        ended = self._fork(body, channel, lifeline)
+        left = [p for p in trials if not self.run.trial(p).complete]
+        self._fail(left, InfraError("process", ended.reason), channel.send, watch)
+
+    def _fork(
+        self,
+        body: Callable[[fork.Channel], None],
+        channel: fork.Channel,
+        lifeline: int,
+        *,
+        deadline_s: float | None = None,
+    ) -> fork.Ended:
         # The world's objects move out of the collector's sight, so that collecting in the copy
         # does not touch, and thereby copy, every page of it.
         gc.collect()
         gc.freeze()
-        ended = fork.run_child(body, channel, lifeline=lifeline, deadline_s=deadline_s)
-        left = [p for p in trials if not self.run.trial(p).complete]
-        self._fail(left, InfraError("process", ended.reason), channel.send, watch)
+        return fork.run_child(body, channel, lifeline=lifeline, deadline_s=deadline_s)
 
     async def _conduct_watched(
         self, staged: staging.Staged, plan: PlannedTrial, say: Say, lifeline: int

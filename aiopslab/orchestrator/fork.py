@@ -51,6 +51,11 @@ class Ended:
     timed_out: bool
 
     @property
+    def by_itself(self) -> bool:
+        """Whether its program ended it: no signal, and not the way an error of ours ends it."""
+        return not self.timed_out and self.code >= 0 and self.code != EXIT_CRASHED
+
+    @property
     def reason(self) -> str:
         """In words, for a record."""
         if self.timed_out:

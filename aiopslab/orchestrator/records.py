@@ -11,6 +11,8 @@ Not here: how a file is written (``documents``).
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +64,22 @@ class TrialDirectory:
             path.rename(target / path.name)
         documents.sync_directory(self.path)
 
+    @contextlib.contextmanager
+    def agent_at_work(self) -> Iterator[None]:
+        """Mark, on disk, that the agent has the word: whose part it was if the process ends."""
+        self._at_work.touch()
+        yield
+        self._at_work.unlink()
+
+    @property
+    def left_by_agent(self) -> bool:
+        """Whether the process of the trial ended while the agent had the word."""
+        return self._at_work.exists()
+
+    @property
+    def _at_work(self) -> Path:
+        return self.path / "agent_at_work"
+
     def retries(self) -> int:
         """Return how many superseded tries there are."""
         attempts = self.path / _ATTEMPTS
@@ -93,6 +111,7 @@ class TrialDirectory:
 
     def finish(self, trial: Trial) -> None:
         """Write ``trial.json``: from now on the trial is complete."""
+        self._at_work.unlink(missing_ok=True)
         documents.write(self.path / "trial.json", trial)
 
     def trial(self) -> Trial:

@@ -22,6 +22,7 @@ from aiopslab.models.observation import Brief, Budget
 from aiopslab.models.run import PlannedTrial, RunConfig
 from aiopslab.models.trial import Outcome, Step, Trial, Usage
 from aiopslab.orchestrator import evidence as measuring
+from aiopslab.orchestrator.fork import Ended
 from aiopslab.orchestrator.records import TrialDirectory
 from aiopslab.orchestrator.session import Session
 from aiopslab.orchestrator.staging import Staged
@@ -109,7 +110,8 @@ async def _conduct(
 
     begun = await measuring.at_handover(env)
     session = Session(_brief(staged, assignment), env, config, record)
-    ending = await _play(source(staged, assignment.plan), session, config)
+    with directory.agent_at_work():
+        ending = await _play(source(staged, assignment.plan), session, config)
     watch.lap("agent")
     used, agent_end = session.used(), env.now()
     if ending.log:
@@ -207,6 +209,24 @@ def failed_trial(
         assignment, "infra_error", f"error: {failure.stage}", twin=twin, error=str(failure)
     )
     return trial.model_copy(update={"wall": _wall(watch)})
+
+
+def left_trial(staged: Staged, assignment: Assignment, ended: Ended, *, watch: Stopwatch) -> Trial:
+    """Record a trial whose process ended while the agent had the word; graded without an answer.
+
+    An agent that blocks its event loop past the wall limit has used up its budget; one that ends
+    the process has failed. Neither may have the trial repeated.
+    """
+    directory = assignment.directory
+    result = grade(staged.task, None, staged.truth, Evidence(), directory.steps())
+    directory.write_parts(answer=None, truth=staged.truth, evidence=Evidence(), grade=result)
+    outcome: Outcome = "limit" if ended.timed_out else "agent_error"
+    termination = "limit:wall_time" if ended.timed_out else "error: the process ended"
+    trial = _trial(
+        assignment, outcome, termination, twin=staged.twin, error=ended.reason
+    ).model_copy(update={"phases": staged.phases, "wall": _wall(watch)})
+    directory.finish(trial)
+    return trial
 
 
 def _trial(

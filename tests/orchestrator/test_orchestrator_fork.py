@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from aiopslab.orchestrator.fork import Channel, can_fork, run_child
+from aiopslab.orchestrator.fork import Channel, Ended, can_fork, run_child
 
 
 class Ears:
@@ -125,3 +125,13 @@ def test_a_process_with_threads_does_not_fork() -> None:
     gate.set()
     thread.join()
     assert can_fork() is before
+
+
+@pytest.mark.parametrize(
+    ("code", "timed_out", "by_itself"),
+    [(0, False, True), (3, False, True), (-9, False, False), (-9, True, False), (70, False, False)],
+)
+def test_only_an_exit_that_is_no_signal_and_no_crash_of_ours_is_the_programs_own(
+    code: int, timed_out: bool, by_itself: bool
+) -> None:
+    assert Ended(code, timed_out).by_itself is by_itself

@@ -126,12 +126,16 @@ def test_attempts_are_drawn_with_seeds_of_their_own(tmp_path: Path) -> None:
     assert report.results.tasks[0].pass_hat_k == {"1": 1.0, "2": 1.0, "3": 1.0}
 
 
-def test_an_agent_that_kills_its_process_costs_its_trials_and_no_others(tmp_path: Path) -> None:
+def test_an_agent_that_ends_its_process_has_failed_and_is_not_given_another_try(
+    tmp_path: Path,
+) -> None:
     report = run_sync(config(tmp_path, "Suicidal", targets=["one"]))
-    assert set(outcomes(report).values()) == {"infra_error"}
-    trial = RunDirectory(report.directory).trial(report.record.trials[0]).trial()
-    assert trial.error == "process: the process ended early with status 3"
-    assert report.results.headline.strict is None
+    assert set(outcomes(report).values()) == {"agent_error"}
+    directory = RunDirectory(report.directory).trial(report.record.trials[0])
+    assert directory.trial().error == "the process ended early with status 3"
+    assert directory.retries() == 0
+    assert report.results.headline.strict == 0.0
+    assert regrade(RunDirectory(report.directory)).up == []
 
 
 def test_a_failed_lab_is_recorded_with_its_stage_and_has_no_headline(tmp_path: Path) -> None:
