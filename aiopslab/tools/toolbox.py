@@ -8,7 +8,7 @@ Not here: what tools do (their modules), budgets and thinking time (``orchestrat
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,20 +92,23 @@ class Toolbox:
             arguments: As the tool's schema says; numbers may come as text.
             thought: What the agent said about it; only recorded.
         """
-        arguments = dict(arguments or {})
+        given = _plain(arguments or {})
+        arguments = given or {}
         self._calls += 1
         start = self.context.env.now()
-        key = f"{name} {json.dumps(arguments, sort_keys=True, default=str)}"
+        key = f"{name} {json.dumps(arguments, sort_keys=True)}"
         self.counts.repeated_calls += key in self._seen
         self._seen.add(key)
-        ok, effect, result = await self._served(name, arguments)
+        ok, effect, result = await self._served(name, given)
         self._count(ok, effect)
         observation = self._observation(name, arguments, ok, result)
         if self._record is not None:
             self._record(self._step(observation, effect, start, thought, result))
         return observation
 
-    async def _served(self, name: str, arguments: dict[str, Any]) -> tuple[bool, Effect, Result]:
+    async def _served(
+        self, name: str, arguments: dict[str, Any] | None
+    ) -> tuple[bool, Effect, Result]:
         """Find the tool, read the arguments, run; every refusal becomes a result."""
         tool = TOOLS.get(name)
         if tool is None:
@@ -114,6 +117,9 @@ class Toolbox:
             return False, "read", Result(f"there is no tool {name!r}; {hint}")
         if self.context.sink.closed:
             return False, tool.effect, Result("the answer is already submitted; nothing follows")
+        if arguments is None:
+            self.counts.format_violations += 1
+            return False, tool.effect, Result("arguments must be JSON: an object of plain values")
         if arguments.get("cursor"):
             return self._turned(tool, str(arguments["cursor"]))
         try:
@@ -180,3 +186,12 @@ class Toolbox:
             thought=thought, ok=seen.ok, text=seen.text, start=start, end=self.context.env.now(),
             before=result.before, after=result.after,
         )  # fmt: skip
+
+
+def _plain(arguments: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return arguments as they come back from JSON; None for what JSON cannot carry."""
+    try:
+        plain: dict[str, Any] = json.loads(json.dumps(dict(arguments), allow_nan=False))
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return plain

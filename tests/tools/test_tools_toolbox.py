@@ -80,6 +80,22 @@ def test_an_unknown_argument_is_answered_with_the_nearest_name_and_the_usage() -
     assert tools.counts.format_violations == 1
 
 
+@pytest.mark.parametrize("value", [{1, 2}, float("nan"), object(), {(1, 2): 3}])
+def test_what_json_cannot_carry_is_refused_and_never_the_labs_failure(value: Any) -> None:
+    _, tools = toolbox()
+    seen = call(tools, "logs_search", service=value)
+    assert not seen.ok
+    assert "must be JSON" in seen.text
+    assert seen.arguments == {}
+
+
+def test_arguments_that_contain_themselves_are_refused() -> None:
+    _, tools = toolbox()
+    loop: list[Any] = []
+    loop.append(loop)
+    assert not call(tools, "logs_search", service=loop).ok
+
+
 def test_missing_and_malformed_arguments_are_named() -> None:
     _, tools = toolbox()
     assert "missing argument 'query'" in call(tools, "metrics_query").text
