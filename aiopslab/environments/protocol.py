@@ -246,10 +246,6 @@ class Substrate(Protocol):
         """
         ...
 
-    async def fill_disk(self, store: str, share: float) -> None:
-        """Fill the volume of a store with foreign files up to a share; 0 removes them."""
-        ...
-
     async def record_change(self, change: Change) -> None:
         """Enter a line into the change log, for changes that Kubernetes does not see."""
         ...

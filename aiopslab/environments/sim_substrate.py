@@ -7,9 +7,6 @@ from aiopslab.errors import InfraError
 from aiopslab.models.signal import Change
 from aiopslab.world.world import World
 
-FOREIGN = "lost+found/core.dump"
-"""Where files that are not the store's lie."""
-
 
 class SimSubstrate:
     """Network paths, neighbours, stores and disks of one world."""
@@ -36,13 +33,6 @@ class SimSubstrate:
 
     async def store_admin(self, store: str, command: str) -> str:
         return await self._bridge.enter(self._world.registry.admin(store, command))
-
-    async def fill_disk(self, store: str, share: float) -> None:
-        for (namespace, claim), volume in self._world.claims.items():
-            if namespace == self._world.app.namespace and f"-{store}-" in claim:
-                volume.remove(FOREIGN)
-                missing = int(volume.capacity * share) - volume.used
-                volume.write(FOREIGN, max(0, min(missing, volume.available)))
 
     async def record_change(self, change: Change) -> None:
         self._world.store.change(change)

@@ -54,41 +54,6 @@ class Slis:
             for name, code in self._codes.items()
         ]
 
-    def violation_seconds(self, start: float, end: float, *, bucket_s: float = 10.0) -> float:
-        """Sum the buckets of [start, end) in which some journey missed its SLO.
-
-        A journey without requests in a bucket says nothing about it. The last bucket may be
-        shorter than the others.
-        """
-        edges, broken = self._buckets(start, end, bucket_s)
-        return float(np.sum(np.diff(edges)[broken]))
-
-    def restored_at(self, start: float, end: float, *, bucket_s: float = 10.0) -> float | None:
-        """Return the first bucket edge from which every SLO held until ``end``; None if never."""
-        edges, broken = self._buckets(start, end, bucket_s)
-        if not len(broken) or broken[-1]:
-            return None
-        last = np.flatnonzero(broken)
-        return float(edges[last[-1] + 1]) if len(last) else start
-
-    def _buckets(
-        self, start: float, end: float, bucket_s: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Return the edges of the buckets and, for each, whether an SLO was broken in it."""
-        count = max(0, int(np.ceil((end - start) / bucket_s - 1e-9)))
-        edges = np.minimum(start + bucket_s * np.arange(count + 1), end)
-        broken = np.zeros(count, dtype=np.bool_)
-        columns = self._columns()
-        index = np.searchsorted(edges, columns.start, side="right") - 1
-        index[columns.start >= end] = -1
-        for name, code in self._codes.items():
-            slo = self._slos[name]
-            mine = (columns.journey == code) & (index >= 0) & (index < count)
-            for at in np.unique(index[mine]):
-                chosen = mine & (index == at)
-                broken[at] |= not _met(slo, columns.ok[chosen], columns.latency[chosen])
-        return edges, broken
-
     def _summary(
         self,
         journey: str,

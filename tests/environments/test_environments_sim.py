@@ -224,17 +224,6 @@ def test_a_line_in_the_change_log_is_found_again(sim: Sim) -> None:
     assert line in ask(sim.telemetry.changes(component="geo-postgres", since=sim.now() - 1.0))
 
 
-def test_a_disk_may_be_filled_and_freed(sim: Sim) -> None:
-    def used() -> int:
-        return sim.world.claims["hotel", "data-geo-postgres-0"].used
-
-    before = used()
-    ask(sim.substrate.fill_disk("geo-postgres", 0.9))
-    assert used() == pytest.approx(0.9 * sim.world.claims["hotel", "data-geo-postgres-0"].capacity)
-    ask(sim.substrate.fill_disk("geo-postgres", 0))
-    assert used() == before
-
-
 def test_telemetry_answers_for_the_minutes_that_passed(sim: Sim) -> None:
     start, end = sim.now() - 120.0, sim.now()
     assert "up" in ask(sim.telemetry.metric_names())

@@ -1,6 +1,5 @@
 """What users experienced, in windows and buckets."""
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,23 +41,6 @@ def test_slow_answers_and_failures_both_break_the_promise(latency: float, ok: bo
     assert not window.met
 
 
-def test_violation_counts_only_the_buckets_that_missed() -> None:
-    slis = filled([(1.0, 0.01, True), (11.0, 0.01, False), (21.0, 0.5, True), (31.0, 0.01, True)])
-    assert slis.violation_seconds(0.0, 40.0) == 20.0
-    assert slis.violation_seconds(0.0, 15.0) == 5.0  # the last bucket is cut at the end
-
-
-def test_silence_is_no_violation() -> None:
-    assert filled([]).violation_seconds(0.0, 60.0) == 0.0
-
-
-def test_restoration_is_the_end_of_the_last_bad_bucket() -> None:
-    slis = filled([(1.0, 0.01, False), (11.0, 0.01, True), (21.0, 0.01, False), (31.0, 0.01, True)])
-    assert slis.restored_at(0.0, 40.0) == 30.0
-    assert slis.restored_at(0.0, 30.0) is None
-    assert slis.restored_at(30.0, 40.0) == 30.0
-
-
 def test_a_journey_without_promise_is_not_reported() -> None:
     slis = Slis(SLO)
     slis.record("probe", 1.0, 0.1, ok=False)
@@ -82,18 +64,3 @@ def test_percentiles_agree_with_order_statistics(values: list[float]) -> None:
 
 
 rows = st.lists(st.tuples(st.floats(0, 99.9), st.floats(0, 0.3), st.booleans()), max_size=60)
-
-
-@given(rows)
-@settings(max_examples=60, deadline=None)
-def test_buckets_agree_with_windows(found: list[tuple[float, float, bool]]) -> None:
-    slis = filled(found)
-    broken = [
-        window.offered > 0 and not window.met
-        for at in range(0, 100, 10)
-        for window in slis.window(float(at), at + 10.0)
-    ]
-    assert slis.violation_seconds(0.0, 100.0) == 10.0 * sum(broken)
-    last = int(np.flatnonzero(broken)[-1]) if any(broken) else -1
-    expected = None if last == 9 else 10.0 * (last + 1)
-    assert slis.restored_at(0.0, 100.0) == expected
