@@ -17,6 +17,7 @@ _KINDS = frozenset({
     "pod", "pods", "po", "job", "jobs", "cronjob", "cronjobs", "cj", "node", "nodes", "no",
     "store", "database", "cache", "configmap", "cm", "secret", "container",
 })  # fmt: skip
+_QUOTES = "`'\""
 # Kubernetes draws the random parts of pod names from an alphabet without vowels, 0, 1 and 3, so a
 # replica's suffix is told from a component's own hyphenated word ("rate-postgres" is not "rate").
 _SAFE = "[bcdfghjklmnpqrstvwxz2456789]"
@@ -26,14 +27,16 @@ _POD_SUFFIX = re.compile(rf"-(?:{_SAFE}{{6,10}}(?:-{_SAFE}{{5}})?|\d{{1,3}})")
 def normal(name: str) -> str:
     """Return a name without case, kind, namespace and DNS decorations.
 
-    >>> normal("Deployment/Rate"), normal("rate.hotel.svc.cluster.local")
-    ('rate', 'rate')
+    >>> normal("Deployment/Rate"), normal("rate.hotel.svc.cluster.local"), normal("rate service")
+    ('rate', 'rate', 'rate')
     """
-    text = name.strip().strip("`'\"").casefold()
+    text = name.strip().strip(_QUOTES).casefold()
     text = re.sub(r"\.[a-z0-9-]+\.svc(\.cluster\.local)?(:\d+)?$", "", text)
-    parts = [part for part in re.split(r"[/\s]+", text) if part]
+    parts = [part for part in (p.strip(_QUOTES) for p in re.split(r"[/\s]+", text)) if part]
     while len(parts) > 1 and parts[0] in _KINDS:
         parts = parts[1:]
+    while len(parts) > 1 and parts[-1] in _KINDS:
+        parts = parts[:-1]
     return parts[-1] if parts else ""
 
 
