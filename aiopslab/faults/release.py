@@ -6,6 +6,8 @@ requests are served. Source: faults.md ``app-*``, ``chg-*``, ``ctr-bad-image``.
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import Fault, condition, container_of, edit, fetch, rolled_out
 from aiopslab.models.app import App
@@ -19,9 +21,9 @@ PIPELINE = "ci-pipeline"
 class _Rollout(Fault):
     """A Deployment rolled to another image."""
 
+    @abstractmethod
     def _bad(self) -> str:
         """Return the image reference that is rolled out."""
-        raise NotImplementedError
 
     @property
     def _good(self) -> str:

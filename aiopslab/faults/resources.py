@@ -6,6 +6,8 @@ Source: faults.md ``ctr-cpu-throttle``, ``ctr-oomkill``; incidents.md CR-09.
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import Fault, condition, container_of, edit, fetch, rolled_out
 from aiopslab.models.app import App
@@ -29,9 +31,9 @@ class _Limit(Fault):
         service = app.services.get(component)
         return service is not None and cls.resource in service.resources.limits
 
+    @abstractmethod
     def _value(self) -> str:
         """Return the limit that is set."""
-        raise NotImplementedError
 
     async def _set(self, env: Environment, limit: str, request: str | None) -> None:
         resources: dict[str, dict[str, str]] = {"limits": {self.resource: limit}}

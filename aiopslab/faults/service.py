@@ -7,6 +7,7 @@ refused while pods stay Running and Ready. Source: faults.md ``k8s-svc-*``.
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import Fault, condition, edit, fetch
@@ -28,13 +29,13 @@ class _ServiceFault(Fault):
     def fits(cls, app: App, component: str) -> bool:
         return component in app.services
 
+    @abstractmethod
     def _wrong(self) -> dict[str, object]:
         """Return the patch that breaks the Service."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _right(self) -> dict[str, object]:
         """Return the patch that mends it."""
-        raise NotImplementedError
 
     async def inject(self, env: Environment) -> None:
         await edit(env, "Service", self.site.target, self._wrong(), actor=PIPELINE, type="merge")

@@ -6,6 +6,7 @@ Source: faults.md ``k8s-scale-zero``, ``k8s-node-selector``, ``ctr-readiness-bad
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar
 
 from aiopslab.environments.protocol import Environment
@@ -75,9 +76,9 @@ class _Template(Fault):
         service = app.services.get(component)
         return service is not None and service.readiness is not None
 
+    @abstractmethod
     def _spec(self, *, broken: bool) -> Object:
         """Return the pod spec part of the patch."""
-        raise NotImplementedError
 
     async def _apply(self, env: Environment, *, broken: bool) -> None:
         surge = "100%" if broken else "25%"

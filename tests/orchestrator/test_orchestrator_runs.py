@@ -151,7 +151,8 @@ def test_a_failed_lab_is_recorded_with_its_stage_and_has_no_headline(tmp_path: P
 
 def test_an_infra_failure_is_retried_and_the_superseded_try_is_kept(tmp_path: Path) -> None:
     options = {"fail_once": str(tmp_path / "marker")}
-    report = run_sync(config(tmp_path, targets=["one"], options=options, retry_infra=1))
+    asked = config(tmp_path, targets=["one"], options=options, retry_infra=1, concurrency=1)
+    report = run_sync(asked)
     assert "infra_error" not in outcomes(report).values()
     first = RunDirectory(report.directory).trial(report.record.trials[0])
     assert first.retries() == 1

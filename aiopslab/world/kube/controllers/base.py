@@ -6,6 +6,7 @@ Not here: any decision about any kind of object. Neighbours: ``queue`` (when), `
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -33,7 +34,7 @@ class Surroundings:
     recorder: EventRecorder
 
 
-class Controller:
+class Controller(ABC):
     """One reconcile loop.
 
     Subclasses name themselves, subscribe in ``watch`` and implement ``reconcile``, which reads
@@ -55,17 +56,17 @@ class Controller:
         """Subscribe, and look at everything that exists."""
         self.watch()
 
+    @abstractmethod
     def watch(self) -> None:
         """Subscribe to the kinds this controller reacts to."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reconcile(self, namespace: str, name: str) -> None:
         """Make one step for one object.
 
         Raises:
             KubeError: The API server refused a write; the key comes back after a back-off.
         """
-        raise NotImplementedError
 
     def _process(self, key: Key) -> None:
         self.reconcile(*key)
