@@ -6,9 +6,10 @@ interprets. Not here: how a step runs (``services``), how a manifest looks (``se
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from aiopslab.models.base import Bytes, Model, Seconds
 
@@ -324,11 +325,22 @@ class Slo(Model):
 class Load(Model):
     """The default load of the app."""
 
-    shape: Literal["constant", "poisson", "diurnal"] = "poisson"
+    shape: Literal["constant", "poisson", "diurnal", "trace"] = "poisson"
     scale: float = 1.0
     amplitude: float = 0.25
     """Diurnal: relative swing around the mean."""
     peak_hour: float = 14.0
+    trace: list[tuple[Seconds, float]] = Field(default_factory=list)
+    """Trace: (time, rate relative to the journey's), times ascending; linear in between."""
+
+    @model_validator(mode="after")
+    def _trace_fits(self) -> Load:
+        times = [time for time, _ in self.trace]
+        if (self.shape == "trace") != (len(times) >= 2):
+            raise ValueError("a trace needs shape 'trace' and at least two points")
+        if any(a >= b for a, b in itertools.pairwise(times)) or any(r < 0 for _, r in self.trace):
+            raise ValueError("times of a trace ascend, and no rate is negative")
+        return self
 
 
 class Invariant(Model):

@@ -64,3 +64,27 @@ def test_the_next_arrival_is_later_and_the_rate_never_negative(
     arrivals = Arrivals(rate, load, random.Random(3))
     assert arrivals.after(start, factor) > start
     assert 0 <= arrivals.rate(start, factor) <= rate * factor * (1 + amplitude) + 1e-9
+
+
+def test_a_trace_is_followed_linearly_and_repeats() -> None:
+    load = Load(shape="trace", trace=[(0, 0.0), (100, 2.0), (200, 0.0)])
+    arrivals = Arrivals(3.0, load, random.Random(1))
+    assert [arrivals.rate(t) for t in (0.0, 50.0, 100.0, 150.0, 250.0)] == [0, 3, 6, 3, 3]
+    times = instants(load, 10.0, 4000.0)
+    assert len(times) == pytest.approx(40000.0, rel=0.02)
+    busy = sum(50.0 <= t % 200.0 < 150.0 for t in times)
+    assert busy / len(times) == pytest.approx(0.75, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"shape": "trace"},
+        {"shape": "poisson", "trace": [(0, 1.0), (1, 1.0)]},
+        {"shape": "trace", "trace": [(1, 1.0), (0, 1.0)]},
+        {"shape": "trace", "trace": [(0, 1.0), (1, -1.0)]},
+    ],
+)
+def test_a_trace_that_cannot_be_followed_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="trace"):
+        Load.model_validate(wrong)
