@@ -134,12 +134,19 @@ class RotatedSecret(Fault):
     def _store(self) -> str:
         return self.site.app.services[self.site.target].uses["db"]
 
+    _original: str | None = None
+    """The password before; known once injected."""
+
     async def inject(self, env: Environment) -> None:
+        secret = await env.kube.get("Secret", f"{self._store}-{self.site.target}", env.namespace)
+        self._original = base64.b64decode(secret["data"]["password"]).decode()
         await self._set_secret(env, self.params.password)
         await restart(env, "Deployment", self.site.target, actor="secrets-operator")
 
     async def recover(self, env: Environment) -> None:
-        await env.substrate.store_admin(self._store, self._alter())
+        password = self._original or self.params.password
+        await self._set_secret(env, password)
+        await env.substrate.store_admin(self._store, self._alter(password))
         await restart(env, "Deployment", self.site.target, actor="secrets-operator")
 
     async def _set_secret(self, env: Environment, password: str) -> None:
@@ -147,11 +154,11 @@ class RotatedSecret(Fault):
         name = f"{self._store}-{self.site.target}"
         await edit(env, "Secret", name, {"data": data}, actor="secrets-operator")
 
-    def _alter(self) -> str:
-        return f"ALTER ROLE {self.site.target} PASSWORD '{self.params.password}'"
+    def _alter(self, password: str) -> str:
+        return f"ALTER ROLE {self.site.target} PASSWORD '{password}'"
 
     def fix(self) -> list[FixStep]:
-        arguments = {"store": self._store, "sql": self._alter()}
+        arguments = {"store": self._store, "sql": self._alter(self.params.password)}
         return [FixStep(tool="sql_query", arguments=arguments)]
 
     def accepted(self) -> list[tuple[str, str]]:
