@@ -1,0 +1,88 @@
+"""An HTTP server on loopback for the time of a ``with`` block: random port, no trace afterwards.
+
+Runs on the caller's event loop, installs no signal handlers and starts no thread. Not here: what is
+served (``site``), who may ask (``guard``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+LOOPBACK = "127.0.0.1"
+BACKLOG = 4096
+GOODBYE_S = 1
+"""Seconds that open connections have to end when the server stops."""
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the program decides what Ctrl-C means."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def listening(
+    app: ASGIApp, *, host: str = LOOPBACK, tls: tuple[Path, Path] | None = None
+) -> AsyncIterator[int]:
+    """Serve an application; yields the port.
+
+    Args:
+        app: An ASGI application; it gets no lifespan events.
+        host: Address to bind.
+        tls: Files of certificate and key; None serves plain HTTP.
+
+    Raises:
+        OSError: The address cannot be bound.
+    """
+    bound = socket.create_server((host, 0), backlog=BACKLOG)
+    try:
+        server = _Server(_config(app, tls))
+        serving = asyncio.create_task(server.serve([bound]))
+        try:
+            await server.ready.wait()
+            yield bound.getsockname()[1]
+        finally:
+            server.should_exit = True
+            await serving
+    finally:
+        bound.close()
+
+
+def _config(app: ASGIApp, tls: tuple[Path, Path] | None) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=GOODBYE_S,
+        server_header=False,
+        date_header=True,
+        h11_max_incomplete_event_size=64 * 1024,
+        ws_max_size=16 * 2**20,
+        ssl_certfile=tls[0] if tls else None,
+        ssl_keyfile=tls[1] if tls else None,
+        ssl_version=ssl.PROTOCOL_TLS_SERVER,
+    )
