@@ -22,13 +22,15 @@ class KubeError(Exception):
         reason: ``NotFound``, ``AlreadyExists``, ``Conflict``, ``Invalid``, ``BadRequest``,
             ``Forbidden``, ``MethodNotAllowed``.
         message: The server's own words.
+        details: The ``details`` of the ``Status``: ``name``, ``group``, ``kind``, ``causes``.
     """
 
-    def __init__(self, code: int, reason: str, message: str) -> None:
+    def __init__(self, code: int, reason: str, message: str, details: Object | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
         self.message = message
+        self.details = details or {}
 
 
 @dataclass(frozen=True, slots=True)

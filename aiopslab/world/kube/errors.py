@@ -9,8 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aiopslab.models.kube import KubeError
+from aiopslab.models.kube import KubeError, Object
 from aiopslab.world.kube.kinds import Kind
+
+_REASONS = {
+    "Required value": "FieldValueRequired",
+    "Duplicate value": "FieldValueDuplicate",
+    "Unsupported value": "FieldValueNotSupported",
+    "Forbidden": "FieldValueForbidden",
+    "Not found": "FieldValueNotFound",
+    "Too long": "FieldValueTooLong",
+    "Too many": "FieldValueTooMany",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +33,21 @@ class Cause:
     def __str__(self) -> str:
         return f"{self.path}: {self.message}"
 
+    def as_status(self) -> Object:
+        """Return it as an item of ``details.causes`` of a ``Status``."""
+        words = self.message.partition(":")[0]
+        reason = _REASONS.get(words, "FieldValueInvalid")
+        return {"reason": reason, "message": self.message, "field": self.path}
+
+
+def _details(kind: Kind, name: str) -> Object:
+    return {"name": name, "group": kind.group, "kind": kind.plural}
+
 
 def not_found(kind: Kind, name: str) -> KubeError:
     """404: no object of that name, or not in that namespace."""
-    return KubeError(404, "NotFound", f'{kind.resource} "{name}" not found')
+    message = f'{kind.resource} "{name}" not found'
+    return KubeError(404, "NotFound", message, _details(kind, name))
 
 
 def no_such_kind(name: str) -> KubeError:
@@ -41,7 +62,8 @@ def no_such_resource() -> KubeError:
 
 def already_exists(kind: Kind, name: str) -> KubeError:
     """409: create of a name that is taken."""
-    return KubeError(409, "AlreadyExists", f'{kind.resource} "{name}" already exists')
+    message = f'{kind.resource} "{name}" already exists'
+    return KubeError(409, "AlreadyExists", message, _details(kind, name))
 
 
 def conflict(kind: Kind, name: str) -> KubeError:
@@ -51,6 +73,7 @@ def conflict(kind: Kind, name: str) -> KubeError:
         "Conflict",
         f'Operation cannot be fulfilled on {kind.resource} "{name}": the object has been '
         "modified; please apply your changes to the latest version and try again",
+        _details(kind, name),
     )
 
 
@@ -62,13 +85,16 @@ def bad_request(message: str) -> KubeError:
 def forbidden(kind: Kind, name: str, why: str) -> KubeError:
     """403: refused by authorization or admission; ``why`` completes the sentence."""
     subject = f'{kind.resource} "{name}"' if name else kind.resource
-    return KubeError(403, "Forbidden", f"{subject} is forbidden: {why}")
+    message = f"{subject} is forbidden: {why}"
+    return KubeError(403, "Forbidden", message, _details(kind, name))
 
 
 def invalid(kind: Kind, name: str, causes: list[Cause]) -> KubeError:
     """422: readable, but not acceptable. Several causes are listed in brackets."""
     text = str(causes[0]) if len(causes) == 1 else f"[{', '.join(map(str, causes))}]"
-    return KubeError(422, "Invalid", f'{kind.qualified} "{name}" is invalid: {text}')
+    details: Object = {"name": name, "group": kind.group, "kind": kind.kind}
+    details["causes"] = [cause.as_status() for cause in causes]
+    return KubeError(422, "Invalid", f'{kind.qualified} "{name}" is invalid: {text}', details)
 
 
 def invalid_patch(detail: str) -> KubeError:
