@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from aiopslab.models.doors import Doors
 from aiopslab.models.observation import Brief, Budget, Observation, ToolInfo
 
 
@@ -30,6 +31,14 @@ class TrialHandle(Protocol):
     @property
     def budget(self) -> Budget:
         """What is left of every budget."""
+        ...
+
+    @property
+    def doors(self) -> Doors | None:
+        """Where the trial is reached from outside; None unless it is served.
+
+        An agent object with ``needs_doors = True`` has its trials served.
+        """
         ...
 
     async def call(self, name: str, /, **arguments: Any) -> Observation:

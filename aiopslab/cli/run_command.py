@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 
@@ -55,6 +55,12 @@ class Who:
         default_factory=list
     )
     """Argument of the agent, KEY=VALUE; repeatable."""
+    agent_env: Annotated[list[str], Parameter(negative="")] = field(default_factory=list)
+    """Variable for a cmd: agent: NAME (passed on) or NAME=VALUE (kept in run.json); repeatable."""
+    sandbox: Literal["none", "docker"] = "none"
+    """Where the program of a cmd: agent runs."""
+    sandbox_image: str | None = None
+    """Image of the sandbox's container."""
 
 
 @Parameter(name="*", group=_RUNTIME)
@@ -70,6 +76,8 @@ class Where:
     """Option of the environment, KEY=VALUE; repeatable."""
     clock: str = "stepped"
     """stepped: calls and thinking cost declared virtual seconds; wall:F: real time times F."""
+    serve: Annotated[bool, Parameter(negative="")] = False
+    """Open kubectl, Prometheus, Loki, Jaeger, Alertmanager, HTTP and MCP doors for every trial."""
 
 
 @Parameter(name="*", group=_LIMITS)
@@ -191,6 +199,10 @@ def _config(
                 "seed": what.seed,
                 "environment": {"kind": where.env, "options": options},
                 "clock": where.clock,
+                "serve": where.serve,
+                "agent_env": who.agent_env,
+                "sandbox": who.sandbox,
+                "sandbox_image": who.sandbox_image,
                 "limits": _limits(limits),
                 "concurrency": how.concurrency or cores(),
                 "retry_infra": how.retry_infra,

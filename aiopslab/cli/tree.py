@@ -15,6 +15,7 @@ _COMMANDS = {
     "list": "List problems, incidents, suites, agents, apps, causes or runs.",
     "show": "Show one incident, problem, suite, agent, app or run.",
     "play": "Be the agent: a terminal session on one incident.",
+    "up": "Keep an application or an incident running, with every API open.",
     "check": "Prove incidents sound: twin healthy, fault hurts, fix works, cheats fail.",
     "doctor": "Look whether everything needed is there, with the fix to type.",
 }
@@ -43,6 +44,11 @@ _EXAMPLES = {
     "play": [
         ("aiopslab play service-target-port", "repair it"),
         ("aiopslab play release-errors -t diagnosis --seed 3", "explain it"),
+    ],
+    "up": [
+        ("aiopslab up hotel", "a healthy application"),
+        ("aiopslab up service-target-port --clock wall:10", "broken, ten times as fast"),
+        ("aiopslab up hotel --json", "for scripts: one line of JSON"),
     ],
     "check": [
         ("aiopslab check", "every incident"),

@@ -19,6 +19,18 @@ RunStatus = Literal["started", "success", "cancelled", "error"]
 _CLOCK = re.compile(r"stepped|wall:(?P<factor>\d+(?:\.\d+)?)")
 
 
+def parse_clock(clock: str) -> float | None:
+    """Return F of ``wall:F``; None for ``stepped``.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    match = _CLOCK.fullmatch(clock)
+    if match is None or (match["factor"] and float(match["factor"]) <= 0):
+        raise ValueError(f"{clock!r} is not a clock; write 'stepped' or 'wall:F', F > 0")
+    return float(match["factor"]) if match["factor"] else None
+
+
 class Limits(Model):
     """Budgets of one trial; None means unlimited. What is counted is counted from hand-over."""
 
@@ -71,6 +83,14 @@ class RunConfig(Model):
     limits: Limits = Field(default_factory=Limits)
     concurrency: int | None = Field(default=None, ge=1)
     """Host processes, each using one core; None takes as many as there are cores."""
+    serve: bool = False
+    """Open the wire APIs, the tool API and MCP on loopback for every trial."""
+    sandbox: Literal["none", "docker"] = "none"
+    """Where the program of a ``cmd:`` agent runs."""
+    sandbox_image: str | None = None
+    """Image of the sandbox's container."""
+    agent_env: list[str] = Field(default_factory=list)
+    """Environment of a ``cmd:`` agent: ``NAME`` (passed on from here) or ``NAME=VALUE``."""
     retry_infra: int = Field(default=1, ge=0)
     """How often a trial whose lab failed is repeated."""
     telemetry: bool = True
@@ -89,9 +109,7 @@ class RunConfig(Model):
     @field_validator("clock")
     @classmethod
     def _known_clock(cls, clock: str) -> str:
-        match = _CLOCK.fullmatch(clock)
-        if match is None or (match["factor"] and float(match["factor"]) <= 0):
-            raise ValueError(f"{clock!r} is not a clock; write 'stepped' or 'wall:F', F > 0")
+        parse_clock(clock)
         return clock
 
     def trial_seed(self, attempt: int) -> int:
@@ -100,7 +118,7 @@ class RunConfig(Model):
 
     def clock_factor(self) -> float | None:
         """Return F of ``wall:F``; None under the stepped clock."""
-        return None if self.clock == "stepped" else float(self.clock.removeprefix("wall:"))
+        return parse_clock(self.clock)
 
 
 class PlannedTrial(Model):

@@ -3,6 +3,7 @@
     <run>/run.json lock.json results.json events.jsonl
     <run>/trials/<problem>__<k>/steps.jsonl answer.json evidence.json grade.json
                                 telemetry/*.parquet truth/truth.json trial.json
+                                doors.json while it is served, agent_telemetry/*.parquet
     <run>/trials/<problem>__<k>/attempts/<n>/...      superseded tries of a lab that failed
 
 ``trial.json`` is written last: a trial is complete exactly if it is there. Nothing is deleted.
@@ -20,6 +21,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from aiopslab.errors import UsageError
 from aiopslab.models.answer import Answer
+from aiopslab.models.doors import Doors
 from aiopslab.models.evidence import Evidence
 from aiopslab.models.grade import Grade
 from aiopslab.models.lock import Lock
@@ -47,6 +49,25 @@ class TrialDirectory:
     def telemetry(self) -> Path:
         """Where the telemetry's Parquet files go."""
         return self.path / "telemetry"
+
+    @property
+    def agent_telemetry(self) -> Path:
+        """Where what an agent sent as telemetry of its own goes."""
+        return self.path / "agent_telemetry"
+
+    @property
+    def doors(self) -> Path:
+        """Where the trial is reached from outside, for as long as it is."""
+        return self.path / "doors.json"
+
+    def write_doors(self, doors: Doors) -> None:
+        """Say where the trial is reached; only its owner may read it, for it holds the token."""
+        self.doors.touch(mode=0o600)
+        self.doors.write_text(doors.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+    def remove_doors(self) -> None:
+        """Say that nothing is served any longer."""
+        self.doors.unlink(missing_ok=True)
 
     def open(self) -> None:
         """Make the directory; whatever an earlier try left moves to ``attempts/N``."""

@@ -9,21 +9,30 @@ Not here: what comes before and after the agent (``trial``).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.errors import InfraError, LimitExceeded
+from aiopslab.models.doors import Doors
 from aiopslab.models.observation import Brief, Budget, Observation, ToolInfo
 from aiopslab.models.run import RunConfig
+from aiopslab.models.task import Task
 from aiopslab.models.trial import Step, Usage
 from aiopslab.orchestrator import wallclock
 from aiopslab.orchestrator.meter import Meter
 from aiopslab.tools.context import ToolContext
 from aiopslab.tools.toolbox import Toolbox
+from aiopslab.wire.gate import Call, Turn
 
 PACE_S = 0.1
 """Wall seconds between two advances of a world that follows the host's clock."""
+DRIFT_S = 0.02
+"""Wall seconds between two steps of an open stream under the stepped clock: time for its client to
+leave once it has seen what it waited for."""
+PATIENCE = 10
+"""Calls refused for a used-up budget after which the trial ends, whatever the agent still tries."""
 
 
 class Session:
@@ -41,7 +50,9 @@ class Session:
     ) -> None:
         self.brief = brief
         self.over = asyncio.Event()
-        """Set when the answer is in, or malformed for good."""
+        """Set when the answer is in, malformed for good, or a budget was overrun too often."""
+        self.doors: Doors | None = None
+        """Where this trial is reached from outside; None where it is not."""
         self.failure: InfraError | None = None
         """Set when a call failed on our side; an agent that catches it changes nothing."""
         self._env = env
@@ -53,7 +64,20 @@ class Session:
         self._toolbox = Toolbox(self._context, spend=self._spend, record=record)
         self._thoughts: list[str] = []
         self._waiting = False
+        self._refused = 0
         self._turn = asyncio.Lock()
+        self._world = asyncio.Lock()
+        """Held by whoever looks at the world or drives it; inside ``_turn``, which is per call."""
+
+    @property
+    def task(self) -> Task:
+        """What is asked."""
+        return self.brief.task
+
+    @property
+    def actor(self) -> str:
+        """Who the cluster takes the agent for."""
+        return self._context.actor
 
     @property
     def tools(self) -> list[ToolInfo]:
@@ -69,6 +93,11 @@ class Session:
     def answer(self) -> Any:
         """The submitted answer; None if there is none."""
         return self._context.sink.answer
+
+    @property
+    def malformed(self) -> bool:
+        """Whether the answer was malformed for good."""
+        return self._context.sink.closed and self.answer is None
 
     @property
     def limit(self) -> str | None:
@@ -91,24 +120,82 @@ class Session:
             InfraError: The lab failed; the trial is over and will be repeated.
         """
         async with self._turn:
-            if not self.over.is_set():
-                self._meter.check(self._env.now(), submitting=name == "submit")
-                self._meter.steps += name != "submit"
+            self._admit(submitting=name == "submit")
             thought, self._thoughts = "\n".join(self._thoughts), []
             try:
-                if self._factor is None and name != "submit":
-                    await self._env.advance(self._think_s)
-                self._waiting = name == "wait"
-                seen = await self._toolbox.call(name, arguments, thought=thought)
+                async with self._world:
+                    if self._factor is None and name != "submit":
+                        await self._env.advance(self._think_s)
+                    self._waiting = name == "wait"
+                    seen = await self._toolbox.call(name, arguments, thought=thought)
             except LimitExceeded:
                 raise
             except Exception as error:
                 # The toolbox answers an agent's mistakes; what comes through is the lab's.
-                self.failure = InfraError("tools", f"{name}: {type(error).__name__}: {error}")
-                raise self.failure from error
+                raise self._failed(name, error) from error
             if self._context.sink.closed:
                 self.over.set()
             return seen
+
+    @asynccontextmanager
+    async def turn(self, call: Call) -> AsyncIterator[Turn]:
+        """Give a request of a wire API its turn: it costs and counts what a tool call does.
+
+        Raises:
+            LimitExceeded: A budget is used up, or the trial is over.
+        """
+        async with self._turn:
+            if self.over.is_set():
+                raise LimitExceeded("trial", "the trial is over; nothing follows")
+            self._admit(submitting=False)
+            try:
+                async with self._world:
+                    if self._factor is None:
+                        await self._env.advance(self._think_s)
+                        await self._spend(call.cost_s)
+                    with self._toolbox.visit(call.tool, call.arguments, call.effect) as visit:
+                        turn = Turn(id=visit.id)
+                        yield turn
+                        visit.ok, visit.text = turn.ok, turn.text
+                        visit.before, visit.after = turn.before, turn.after
+            except LimitExceeded:
+                raise
+            except Exception as error:
+                raise self._failed(call.tool, error) from error
+
+    async def drift(self, seconds: float) -> None:
+        """Let time pass at the trial's expense for a stream that follows something.
+
+        Under the host's clock the pacer does, and this only waits for it.
+
+        Raises:
+            LimitExceeded: A budget is used up.
+        """
+        await asyncio.sleep(PACE_S if self._factor is not None else DRIFT_S)
+        if self._factor is not None or self.over.is_set():
+            return
+        async with self._turn, self._world:
+            self._meter.check(self._env.now(), submitting=False)
+            left = self._meter.virtual_left(self._env.now())
+            await self._env.advance(seconds if left is None else min(seconds, left))
+
+    def _admit(self, *, submitting: bool) -> None:
+        """Refuse a call whose budget is used up; one that goes on regardless ends the trial."""
+        if self.over.is_set():
+            return
+        try:
+            self._meter.check(self._env.now(), submitting=submitting)
+        except LimitExceeded:
+            self._refused += 1
+            if self._refused >= PATIENCE:
+                self.over.set()
+            raise
+        self._meter.steps += not submitting
+
+    def _failed(self, name: str, error: Exception) -> InfraError:
+        self.failure = InfraError("tools", f"{name}: {type(error).__name__}: {error}")
+        self.over.set()
+        return self.failure
 
     async def pace(self) -> None:
         """Let the world follow the host's clock, until cancelled; a no-op when stepped."""
@@ -119,7 +206,8 @@ class Session:
             await asyncio.sleep(PACE_S)
             due = self._start + (wallclock.seconds() - begun) * self._factor
             if due > self._env.now():
-                await self._env.advance(due - self._env.now())
+                async with self._world:
+                    await self._env.advance(due - self._env.now())
 
     def used(self) -> Usage:
         """Return what the trial consumed so far."""
@@ -142,7 +230,11 @@ class Session:
         if self._factor is not None:
             # Calls take the time they take; only waiting has to be waited for.
             if self._waiting:
-                await asyncio.sleep(seconds / self._factor)
+                self._world.release()
+                try:
+                    await asyncio.sleep(seconds / self._factor)
+                finally:
+                    await self._world.acquire()
             return
         left = self._meter.virtual_left(self._env.now())
         await self._env.advance(seconds if left is None else min(seconds, left))

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from aiopslab.agents.protocol import Agent
+from aiopslab.environments.protocol import Environment
 from aiopslab.errors import AgentError, InfraError, PreflightError
 from aiopslab.grading import grade
 from aiopslab.models.answer import Answer
+from aiopslab.models.doors import Doors
 from aiopslab.models.evidence import Evidence
 from aiopslab.models.observation import Brief, Budget
 from aiopslab.models.run import PlannedTrial, RunConfig
@@ -29,6 +32,7 @@ from aiopslab.orchestrator.staging import Staged
 from aiopslab.orchestrator.wallclock import Stopwatch, timestamp
 from aiopslab.problems.brief import brief as compose
 from aiopslab.seeds import derive
+from aiopslab.telemetry.store import Store
 from aiopslab.tools.submit import answer_schema
 
 AgentSource = Callable[[Staged, PlannedTrial], Agent]
@@ -110,8 +114,12 @@ async def _conduct(
 
     begun = await measuring.at_handover(env)
     session = Session(_brief(staged, assignment), env, config, record)
-    with directory.agent_at_work():
-        ending = await _play(source(staged, assignment.plan), session, config)
+    agent = source(staged, assignment.plan)
+    async with AsyncExitStack() as stack:
+        if config.serve or getattr(agent, "needs_doors", False):
+            session.doors = await stack.enter_async_context(_opened(session, staged.env, directory))
+        with directory.agent_at_work():
+            ending = await _play(agent, session, config)
     watch.lap("agent")
     used, agent_end = session.used(), env.now()
     if ending.log:
@@ -133,6 +141,28 @@ async def _conduct(
     )
     directory.finish(trial)
     return trial
+
+
+@asynccontextmanager
+async def _opened(
+    session: Session, env: Environment, directory: TrialDirectory
+) -> AsyncIterator[Doors]:
+    """Open the doors; what the agent sent as telemetry of its own is kept with the record."""
+    # Servers are loaded by the trials that have one.
+    from aiopslab.orchestrator import serving  # noqa: PLC0415
+
+    sent = Store()
+    try:
+        async with serving.trial_doors(session, env, sent) as doors:
+            directory.write_doors(doors)
+            yield doors
+    except OSError as error:
+        raise InfraError("doors", f"{type(error).__name__}: {error}") from error
+    finally:
+        directory.remove_doors()
+    if sent.spans.columns() or sent.logs.columns() or sent.samples.names():
+        directory.agent_telemetry.mkdir()
+        sent.write_parquet(directory.agent_telemetry)
 
 
 async def _judge(
@@ -190,7 +220,7 @@ def _ending(session: Session, playing: asyncio.Task[None], *, timed_out: bool) -
         return Ending("submitted", error=said, log=log)
     if isinstance(error, PreflightError):
         raise InfraError("agent", error.message)
-    if session.over.is_set():
+    if session.malformed:
         return Ending("malformed answer", error=said, log=log)
     if timed_out:
         return Ending("limit:wall_time", "limit")

@@ -8,7 +8,8 @@ Not here: what tools do (their modules), budgets and thinking time (``orchestrat
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +40,17 @@ class Counts:
     tool_errors: int = 0
     repeated_calls: int = 0
     format_violations: int = 0
+
+
+@dataclass(slots=True)
+class Visit:
+    """A request that is being recorded: its observation's id, and what came of it."""
+
+    id: str
+    ok: bool = True
+    text: str = ""
+    before: Any = None
+    after: Any = None
 
 
 class Toolbox:
@@ -105,6 +117,27 @@ class Toolbox:
         if self._record is not None:
             self._record(self._step(observation, effect, start, thought, result))
         return observation
+
+    @contextmanager
+    def visit(self, name: str, arguments: dict[str, Any], effect: Effect) -> Iterator[Visit]:
+        """Record a request that did not come through a tool: a wire API's. One at a time.
+
+        Args:
+            name: The API, for instance ``kubernetes``.
+            arguments: JSON values.
+            effect: What it does.
+        """
+        self._calls += 1
+        key = f"{name} {json.dumps(arguments, sort_keys=True)}"
+        self.counts.repeated_calls += key in self._seen
+        self._seen.add(key)
+        visit, start = Visit(f"obs-{self._calls}"), self.context.env.now()
+        yield visit
+        self._count(visit.ok, effect)
+        result = Result(visit.text, before=visit.before, after=visit.after)
+        observation = self._observation(name, arguments, visit.ok, result)
+        if self._record is not None:
+            self._record(self._step(observation, effect, start, "", result))
 
     async def _served(
         self, name: str, arguments: dict[str, Any] | None

@@ -1,0 +1,85 @@
+"""``aiopslab up``: keep an application, or an incident, running and reachable."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from aiopslab.environments.sim import Sim
+    from aiopslab.models.doors import Doors
+
+
+def command(
+    target: str,
+    /,
+    *,
+    clock: str = "wall:1",
+    seed: int = 0,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Run a cluster in the foreground and serve its APIs on loopback until Ctrl-C.
+
+    Kubernetes, Prometheus, Loki, Jaeger, Tempo, Alertmanager and OTLP, on random ports, for whoever
+    has the token. The files named in the output are removed when it stops.
+
+    Args:
+        target: Name of an app or incident, or path of an incident file.
+        clock: wall:F lets F seconds pass in the cluster for every second here.
+        seed: Draws the incident and the traffic.
+        json: Print the addresses as one line of JSON.
+    """
+    import asyncio
+    import sys
+
+    from aiopslab.errors import UsageError
+    from aiopslab.models.run import parse_clock
+    from aiopslab.orchestrator.standing import prepare
+
+    try:
+        factor = parse_clock(clock)
+    except ValueError as error:
+        raise UsageError(f"--clock: {error}", hint="--clock wall:1") from error
+    if factor is None:
+        raise UsageError("a standing cluster follows the host's clock", hint="--clock wall:1")
+    print("preparing the application and its users, some seconds ...", file=sys.stderr)
+    try:
+        asyncio.run(_stand(prepare(target, seed), factor, as_json=json))
+    except KeyboardInterrupt:
+        print("stopped; nothing is left behind", file=sys.stderr)
+    return 0
+
+
+async def _stand(sim: Sim, factor: float, *, as_json: bool) -> None:
+    """Serve until interrupted."""
+    import asyncio
+    import json
+    import signal
+
+    from aiopslab.orchestrator.standing import standing
+
+    over = asyncio.Event()
+    # A supervisor ends it by SIGTERM; that must leave as little behind as Ctrl-C.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
+    async with standing(sim, factor) as doors:
+        shown = doors.model_dump(exclude={"token"}, exclude_none=True)
+        if as_json:
+            print(json.dumps({"schema": "aiopslab/doors@1", **shown}, sort_keys=True), flush=True)
+        else:
+            _describe(doors)
+        await over.wait()
+
+
+def _describe(doors: Doors) -> None:
+    """Print the addresses and what to type first."""
+    addresses = doors.model_dump(exclude={"token", "kubeconfig", "token_file"}, exclude_none=True)
+    for name, url in addresses.items():
+        print(f"{name:<13} {url}")
+    print(f"{'token':<13} {doors.token_file}")
+    print(f"{'kubeconfig':<13} {doors.kubeconfig}")
+    print("\ntry:")
+    print(f"  kubectl --kubeconfig {doors.kubeconfig} get pods")
+    print(f'  curl -H "Authorization: Bearer $(cat {doors.token_file})" \\')
+    print(f"    '{doors.prometheus}/api/v1/query?query=up'")
+    print("\nCtrl-C stops it and leaves nothing behind", flush=True)

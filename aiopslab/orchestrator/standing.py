@@ -1,0 +1,102 @@
+"""A lab that stands until it is stopped: ``aiopslab up``.
+
+An app under load, or an incident at its hand-over, on the host's clock, with every door open. No
+agent, no budget, no grade, no record. Not here: the doors (``serving``), trials (``trial``).
+
+The world's clock is set to show the host's time when the doors open, because whoever comes through
+them asks for "the last ten minutes" by a clock of their own. A trial keeps the time that was drawn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aiopslab.content import near
+from aiopslab.environments.sim import Sim
+from aiopslab.errors import UsageError
+from aiopslab.models.app import App
+from aiopslab.models.doors import Doors
+from aiopslab.orchestrator import serving, staging, wallclock
+from aiopslab.problems import catalogue
+from aiopslab.problems.draw import WARM_S, DrawnIncident, draw, world_key
+from aiopslab.services.catalogue import app_names, load_app
+from aiopslab.telemetry import frames
+from aiopslab.wire.gate import StandingGate
+
+
+def prepare(target: str, seed: int) -> Sim:
+    """Boot an app, or an incident up to its hand-over.
+
+    Args:
+        target: Name of an app or incident, or path of an incident file.
+        seed: Draws the incident, and everything in the world.
+
+    Raises:
+        UsageError: There is neither app nor incident of that name.
+        InfraError: Not ready in time, or the symptom was not seen.
+    """
+    frames.preload()
+    if target in app_names():
+        app = load_app(target)
+        return _on_time(lambda epoch: _healthy(app, seed, epoch), world_key(app, seed).epoch)
+    known = [*app_names(), *catalogue.incidents()]
+    if target not in known and not target.endswith((".yaml", ".yml")):
+        hint = near(target, known) or "aiopslab list apps, or aiopslab list incidents"
+        raise UsageError(f"there is no app or incident {target!r}", hint=hint)
+    spec = catalogue.load_incident(target)
+    drawn = draw(spec, load_app(spec.app), seed)
+    return _on_time(lambda epoch: _broken(drawn, epoch), world_key(drawn.app, seed).epoch)
+
+
+def _on_time(boot: Callable[[float], Sim], drawn: float) -> Sim:
+    """Boot twice: once to learn how long it takes, once so that it ends at the host's time."""
+    begun = wallclock.seconds()
+    lasted = boot(drawn).now() - drawn
+    took = wallclock.seconds() - begun
+    sim = boot(float(round(wallclock.unix() + took - lasted)))
+    sim.run_for(max(0.0, wallclock.unix() - sim.now()))
+    return sim
+
+
+def _healthy(app: App, seed: int, epoch: float) -> Sim:
+    sim = Sim(app, seed, epoch=epoch)
+    sim.boot()
+    sim.run_for(WARM_S)
+    return sim
+
+
+def _broken(drawn: DrawnIncident, epoch: float) -> Sim:
+    key = world_key(drawn.app, drawn.seed)
+    sim = Sim(drawn.app, key.seed, epoch=epoch, load=key.load_scale)
+    sim.boot()
+    sim.run_for(WARM_S)
+    led = sim.run_sync(staging.lead(sim, drawn))
+    sim.run_sync(staging.strike(led, twin=False))
+    return sim
+
+
+@asynccontextmanager
+async def standing(sim: Sim, factor: float) -> AsyncIterator[Doors]:
+    """Open the doors of a booted lab and let its time follow the host's.
+
+    Args:
+        sim: From ``prepare``.
+        factor: Virtual seconds a second of the host.
+
+    Raises:
+        InfraError: The world failed while it stood.
+    """
+    gate = StandingGate(sim, factor)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            pacing = tasks.create_task(gate.pace())
+            try:
+                async with serving.lab_doors(sim, gate) as doors:
+                    yield doors
+            finally:
+                gate.close()
+                pacing.cancel()
+    finally:
+        await sim.aclose()
