@@ -11,7 +11,7 @@ the time a call takes passes in the world.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -19,7 +19,13 @@ from aiopslab.models.app import App
 from aiopslab.models.evidence import CheckResult, SliWindow
 from aiopslab.models.kube import ExecResult, Object, PatchType
 from aiopslab.models.signal import Alert, Change, Event
+from aiopslab.telemetry.answers import LogAnswer as LogAnswer
+from aiopslab.telemetry.answers import LogStats as LogStats
+from aiopslab.telemetry.answers import SqlAnswer as SqlAnswer
+from aiopslab.telemetry.answers import TagValue as TagValue
+from aiopslab.telemetry.answers import TraceMatch as TraceMatch
 from aiopslab.telemetry.rows import LogRow as LogRow
+from aiopslab.telemetry.rows import PathSegment as PathSegment
 from aiopslab.telemetry.rows import Series as Series
 from aiopslab.telemetry.rows import SpanRow as SpanRow
 from aiopslab.telemetry.rows import TraceSummary as TraceSummary
@@ -161,21 +167,100 @@ class Telemetry(Protocol):
         """Return (service, template, count, first, last), most frequent first."""
         ...
 
+    async def logql(
+        self,
+        query: str,
+        start: float,
+        end: float,
+        *,
+        step: float | None = None,
+        limit: int = 100,
+        newest_first: bool = True,
+    ) -> LogAnswer:
+        """Evaluate LogQL over ``[start, end)``: streams of lines, or a matrix at every ``step``.
+
+        Raises:
+            QueryError: Malformed, outside the dialect (named), or over a limit; in Loki's words.
+        """
+        ...
+
+    async def logql_instant(self, query: str, at: float | None = None) -> LogAnswer:
+        """Evaluate a LogQL metric query at an instant; raises as ``logql``."""
+        ...
+
+    async def log_labels(self, start: float, end: float, *, match: str = "") -> list[str]:
+        """Return the label names of streams with lines in the window; ``match`` selects some."""
+        ...
+
+    async def log_label_values(
+        self, name: str, start: float, end: float, *, match: str = ""
+    ) -> list[str]: ...
+
+    async def log_series(
+        self, matchers: Sequence[str], start: float, end: float
+    ) -> list[dict[str, str]]:
+        """Return the label sets of streams that any selector matches; all if there is none."""
+        ...
+
+    async def log_stats(self, selector: str, start: float, end: float) -> LogStats: ...
+
     async def traces(
         self,
         *,
         service: str | None = None,
         operation: str = "",
+        exact: bool = False,
+        tags: Mapping[str, str] | None = None,
         min_ms: float | None = None,
         max_ms: float | None = None,
         errors_only: bool = False,
         start: float,
         end: float,
         limit: int,
-    ) -> tuple[list[TraceSummary], int]: ...
+    ) -> tuple[list[TraceSummary], int]:
+        """Return traces with a span that meets all conditions, newest first, and their total.
+
+        ``operation`` is part of a span's name, or with ``exact`` all of it; ``tags`` are
+        attributes by their text (``{"http.response.status_code": "500", "error": "true"}``).
+        """
+        ...
+
+    async def traceql(
+        self, query: str, start: float, end: float, *, limit: int = 20, spans: int = 3
+    ) -> tuple[list[TraceMatch], int]:
+        """Evaluate a TraceQL query: traces, newest first, each with up to ``spans`` spans.
+
+        Raises:
+            QueryError: Malformed, or outside the dialect (named).
+        """
+        ...
 
     async def trace(self, trace_id: str) -> list[SpanRow]:
         """Return the spans of a trace in start order; empty if unknown."""
+        ...
+
+    async def trace_spans(self, trace_ids: Sequence[str]) -> list[list[SpanRow]]:
+        """Return ``trace`` of each id, at the cost of one look."""
+        ...
+
+    async def traced_services(self) -> list[str]:
+        """Return the services that recorded spans, sorted."""
+        ...
+
+    async def operations(self, service: str | None = None) -> list[tuple[str, str]]:
+        """Return (span name, span kind) of a service, or of all, sorted."""
+        ...
+
+    async def span_tags(self) -> dict[str, list[str]]:
+        """Return tag names by scope: ``resource``, ``span`` and ``intrinsic``."""
+        ...
+
+    async def span_tag_values(self, tag: str) -> list[TagValue]:
+        """Return the values of ``resource.x``, ``span.x``, ``.x``, ``x`` or an intrinsic, sorted."""
+        ...
+
+    async def critical_path(self, trace_id: str) -> list[PathSegment]:
+        """Return what a trace waited for, in time order; empty if the trace is unknown."""
         ...
 
     async def service_graph(
@@ -191,6 +276,14 @@ class Telemetry(Protocol):
     ) -> list[Event]: ...
 
     async def changes(self, *, component: str = "", since: float) -> list[Change]: ...
+
+    async def sql(self, query: str, *, limit: int = 1000) -> SqlAnswer:
+        """Run one SELECT over the tables ``spans logs samples events changes alerts``.
+
+        Raises:
+            QueryError: Not one SELECT, refused (named), malformed, or over its time or memory.
+        """
+        ...
 
     async def frame(self, signal: str) -> pd.DataFrame:
         """A whole signal as a DataFrame: ``spans logs samples events changes alerts``."""

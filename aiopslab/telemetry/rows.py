@@ -53,9 +53,24 @@ class TraceSummary:
     """One line of a trace search."""
 
     trace_id: str
-    root: str
+    root_service: str
+    root_name: str
     start: float
     duration_ms: float
     spans: int
     errors: int
     services: Sequence[str]
+
+    @property
+    def root(self) -> str:
+        """Service and name of the root span, for people."""
+        return f"{self.root_service}: {self.root_name}"
+
+
+@dataclass(frozen=True, slots=True)
+class PathSegment:
+    """A stretch of a trace's critical path, spent in one span itself."""
+
+    span: SpanRow
+    start: float
+    ms: float

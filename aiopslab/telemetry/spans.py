@@ -168,7 +168,8 @@ class SpanTable:
         start = float(c["start"][rows].min())
         return TraceSummary(
             trace_id=self._trace_id(root),
-            root=f"{names[c['service'][root]]}: {names[c['name'][root]]}",
+            root_service=names[c["service"][root]],
+            root_name=names[c["name"][root]],
             start=start,
             duration_ms=(float(c["end"][rows].max()) - start) * 1000.0,
             spans=len(rows),

@@ -187,7 +187,7 @@ class FakeTelemetry:
     async def traces(self, **how: Any) -> tuple[list[TraceSummary], int]:
         if how["service"] not in (None, "web"):
             return [], 0
-        return [TraceSummary("a1", "GET /", START - 5, 30.0, 2, 1, ["web"])], 1
+        return [TraceSummary("a1", "web", "GET /", START - 5, 30.0, 2, 1, ["web"])], 1
 
     async def trace(self, trace_id: str) -> list[SpanRow]:
         if trace_id != "a1":
