@@ -45,14 +45,15 @@ class Session:
         record: Receives every step as it happens.
     """
 
+    doors: Doors | None = None
+    """Where this trial is reached from outside; None where it is not."""
+
     def __init__(
         self, brief: Brief, env: Environment, config: RunConfig, record: Callable[[Step], None]
     ) -> None:
         self.brief = brief
         self.over = asyncio.Event()
         """Set when the answer is in, malformed for good, or a budget was overrun too often."""
-        self.doors: Doors | None = None
-        """Where this trial is reached from outside; None where it is not."""
         self.failure: InfraError | None = None
         """Set when a call failed on our side; an agent that catches it changes nothing."""
         self._env = env
