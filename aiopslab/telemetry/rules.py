@@ -1,90 +1,59 @@
-"""Alert rules in Prometheus' file format, and the evaluator that keeps alerts' states.
+"""The evaluator of rules: recorded series, and alerts with their states.
 
-A rule's expression gives a vector; each of its series is an alert: pending while the expression has
-held for less than ``for``, then firing, resolved when it holds no longer. Every firing or pending
-alert is also a series ``ALERTS``. Not here: who evaluates when (``world.scrape``), notification.
+A recording rule's result is a series of its own. An alerting rule's expression gives a vector; each
+of its series is an alert: pending while the expression has held for less than ``for``, then firing,
+resolved when it holds no longer. Every firing or pending alert is also a series ``ALERTS``.
+Not here: the files (``rule_files``), who evaluates when (``world.scrape``), notification.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from pydantic import Field, field_validator
 
-from aiopslab import content
-from aiopslab.errors import ContentError
-from aiopslab.models.base import Model, Seconds
 from aiopslab.models.signal import Alert
 from aiopslab.telemetry import annotations as templates
 from aiopslab.telemetry.instruments import Labels
-from aiopslab.telemetry.promql import QueryError, parse
+from aiopslab.telemetry.promql import QueryError
+from aiopslab.telemetry.rule_files import Rule, RuleGroup, load_rules
 from aiopslab.telemetry.samples import NAME
 from aiopslab.telemetry.store import Store
 
+__all__ = ["EVALUATE_S", "GroupStatus", "Rule", "RuleEvaluator", "RuleGroup", "RuleStatus",
+           "load_rules"]  # fmt: skip
 
-class Rule(Model):
-    """One alerting rule."""
-
-    alert: str
-    expr: str
-    for_: Seconds = Field(default=0.0, alias="for")
-    """The expression must hold so long before the alert fires."""
-    keep_firing_for: Seconds = 0.0
-    """It fires so long after the expression held last."""
-    labels: dict[str, str] = Field(default_factory=dict)
-    """Added to the series' labels; templates allowed."""
-    annotations: dict[str, str] = Field(default_factory=dict)
-    """For people; templates allowed."""
-
-    @field_validator("expr")
-    @classmethod
-    def _parses(cls, expr: str) -> str:
-        try:
-            parse(expr)
-        except QueryError as error:
-            raise ValueError(str(error)) from error
-        return expr
-
-    @field_validator("labels", "annotations")
-    @classmethod
-    def _renders(cls, texts: dict[str, str]) -> dict[str, str]:
-        for text in texts.values():
-            templates.check(text)
-        return texts
+EVALUATE_S = 30.0
+"""Pace of all groups."""
+State = Literal["inactive", "pending", "firing"]
+Health = Literal["unknown", "ok", "err"]
 
 
-class RuleGroup(Model):
-    """Rules that belong together."""
+@dataclass(frozen=True, slots=True)
+class RuleStatus:
+    """A rule and how it fared, as the rules API shows it."""
+
+    rule: Rule
+    health: Health
+    last_error: str
+    state: State
+    """``inactive`` for recording rules too."""
+    alerts: Sequence[Alert]
+    """Pending and firing ones, by labels."""
+    last_evaluation: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupStatus:
+    """A group of rules and how it fared."""
 
     name: str
-    interval: Seconds | None = None
-    """Accepted for compatibility; all groups are evaluated at one pace."""
-    rules: list[Rule]
-
-
-class RuleFile(Model):
-    """One file ``telemetry/rules/*.yaml``."""
-
-    groups: list[RuleGroup]
-
-
-def load_rules() -> list[Rule]:
-    """Read all rule files, in order of name.
-
-    Raises:
-        ContentError: A file is malformed, or two rules have the same name.
-    """
-    rules: dict[str, Rule] = {}
-    for path in content.files("telemetry", "rules/*.yaml"):
-        for group in content.load_model(path, RuleFile).groups:
-            for rule in group.rules:
-                if rule.alert in rules:
-                    raise ContentError(str(path), f"alert {rule.alert!r} is defined twice")
-                rules[rule.alert] = rule
-    return list(rules.values())
+    file: str
+    interval_s: float
+    rules: Sequence[RuleStatus]
+    last_evaluation: float | None
 
 
 @dataclass(slots=True)
@@ -125,87 +94,157 @@ class _Active:
         )
 
 
+@dataclass(slots=True)
+class _Standing:
+    """One rule between two evaluations."""
+
+    rule: Rule
+    active: dict[Labels, _Active] = field(default_factory=dict)
+    """By the labels of the series."""
+    recorded: dict[int, float] = field(default_factory=dict)
+    """By column of the sample table."""
+    error: str = ""
+
+
 class RuleEvaluator:
-    """Evaluates alert rules over a store and remembers what is active.
+    """Evaluates rules over a store and remembers what is active.
 
     Args:
-        store: Read for samples; gets ``ALERTS`` series and every change of state.
-        rules: In the order in which alerts are listed.
+        store: Read for samples; gets recorded and ``ALERTS`` series and every change of state.
+        groups: In the order of evaluation and of the list of alerts.
     """
 
-    def __init__(self, store: Store, rules: Iterable[Rule]) -> None:
+    def __init__(self, store: Store, groups: Iterable[RuleGroup]) -> None:
         self._store = store
-        self._rules = list(rules)
-        self._active: dict[tuple[str, Labels], _Active] = {}
+        self._groups = [(group, [_Standing(rule) for rule in group.rules]) for group in groups]
         self._resolved: list[Alert] = []
+        self._evaluated_at: float | None = None
 
     def evaluate(self, now: float) -> None:
-        """Bring all alerts up to date.
-
-        Raises:
-            QueryError: A rule asks for what the engine cannot do; names the rule.
-        """
-        still: dict[tuple[str, Labels], _Active] = {}
-        for rule in self._rules:
-            for key, series, value in self._held(rule, now):
-                active = self._active.get(key)
-                if active is None:
-                    active = _Active(rule, series, value, active_at=now, held_at=now)
-                    if rule.for_ > 0:
-                        self._store.alert(now, active.alert())
-                active.value, active.held_at = value, now
-                still[key] = active
-                if active.fired_at is None and now - active.active_at >= rule.for_:
-                    active.fired_at = now
-                    self._store.alert(now, active.alert())
-        for key, active in self._active.items():
-            if key not in still:
-                self._left(key, active, still, now)
-        self._active = still
+        """Bring all rules up to date; one that fails keeps its state and says why."""
+        self._evaluated_at = now
+        for standing in self._standing():
+            try:
+                if standing.rule.record:
+                    self._record(standing, now)
+                else:
+                    self._alert(standing, now)
+                standing.error = ""
+            except QueryError as error:
+                standing.error = str(error)
         self._expose()
 
     def alerts(self, *, include_resolved: bool = False) -> list[Alert]:
         """Return firing and pending alerts by rule and labels, then resolved ones by time."""
-        order = {rule.alert: i for i, rule in enumerate(self._rules)}
-        keys = sorted(self._active, key=lambda key: (order[key[0]], key[1]))
-        now = [self._active[key].alert() for key in keys]
+        now = [alert for standing in self._standing() for alert in _alerts(standing)]
         return now + self._resolved if include_resolved else now
 
-    def _held(
-        self, rule: Rule, now: float
-    ) -> list[tuple[tuple[str, Labels], dict[str, str], float]]:
-        try:
-            vector = self._store.promql.vector(rule.expr, now)
-        except QueryError as error:
-            raise QueryError(f"alert {rule.alert!r}: {error}") from error
-        found = []
-        for row in np.flatnonzero(vector.present[:, 0]).tolist():
-            labels = tuple(p for p in vector.labels.sets[row] if p[0] != NAME)
-            found.append(((rule.alert, labels), dict(labels), float(vector.values[row, 0])))
-        return found
+    def groups(self) -> list[GroupStatus]:
+        """Return every group with the health and the state of its rules."""
+        return [
+            GroupStatus(
+                name=group.name,
+                file=group.file,
+                interval_s=EVALUATE_S,
+                rules=[self._status(standing) for standing in rules],
+                last_evaluation=self._evaluated_at,
+            )
+            for group, rules in self._groups
+        ]
 
-    def _left(
-        self,
-        key: tuple[str, Labels],
-        active: _Active,
-        still: dict[tuple[str, Labels], _Active],
-        now: float,
-    ) -> None:
-        """Settle an alert whose expression holds no longer."""
-        if active.fired_at is None:
-            return  # it never fired: forgotten, as Prometheus does
-        if now - active.held_at < active.rule.keep_firing_for:
+    def _standing(self) -> list[_Standing]:
+        return [standing for _, rules in self._groups for standing in rules]
+
+    def _status(self, standing: _Standing) -> RuleStatus:
+        alerts = _alerts(standing)
+        health: Health = "err" if standing.error else "ok"
+        state: State = "pending" if alerts else "inactive"
+        if any(alert.state == "firing" for alert in alerts):
+            state = "firing"
+        return RuleStatus(
+            rule=standing.rule,
+            health="unknown" if self._evaluated_at is None else health,
+            last_error=standing.error,
+            state=state,
+            alerts=alerts,
+            last_evaluation=self._evaluated_at,
+        )
+
+    def _held(self, rule: Rule, now: float) -> list[tuple[Labels, float]]:
+        """Evaluate an expression; the metric name is left out.
+
+        Raises:
+            QueryError: The engine cannot evaluate it.
+        """
+        vector = self._store.promql.vector(rule.expr, now)
+        return [
+            (
+                tuple(p for p in vector.labels.sets[row] if p[0] != NAME),
+                float(vector.values[row, 0]),
+            )
+            for row in np.flatnonzero(vector.present[:, 0]).tolist()
+        ]
+
+    def _record(self, standing: _Standing, now: float) -> None:
+        rule, samples = standing.rule, self._store.samples
+        recorded: dict[int, float] = {}
+        for labels, value in self._held(rule, now):
+            merged = tuple(sorted({**dict(labels), **rule.labels}.items()))
+            column = samples.column(rule.record, merged)
+            if column in recorded:
+                raise QueryError(
+                    "vector contains metrics with the same labelset after applying rule labels"
+                )
+            recorded[column] = value
+        standing.recorded = recorded
+        # At once: rules that follow build on it.
+        self._expose()
+
+    def _alert(self, standing: _Standing, now: float) -> None:
+        rule = standing.rule
+        still: dict[Labels, _Active] = {}
+        for key, value in self._held(rule, now):
+            if key in still:
+                raise QueryError(
+                    "vector contains metrics with the same labelset after applying alert labels"
+                )
+            active = standing.active.get(key)
+            if active is None:
+                active = _Active(rule, dict(key), value, active_at=now, held_at=now)
+                if rule.for_ > 0:
+                    self._store.alert(now, active.alert())
+            active.value, active.held_at = value, now
             still[key] = active
-            return
+            if active.fired_at is None and now - active.active_at >= rule.for_:
+                active.fired_at = now
+                self._store.alert(now, active.alert())
+        for key, active in standing.active.items():
+            if key not in still and self._stays(active, now):
+                still[key] = active
+        standing.active = still
+
+    def _stays(self, active: _Active, now: float) -> bool:
+        """Settle an alert whose expression holds no longer; tell whether it fires on."""
+        if active.fired_at is None:
+            return False  # it never fired: forgotten, as Prometheus does
+        if now - active.held_at < active.rule.keep_firing_for:
+            return True
         resolved = active.alert(resolved_at=now)
         self._resolved.append(resolved)
         self._store.alert(now, resolved)
+        return False
 
     def _expose(self) -> None:
         samples = self._store.samples
         columns: dict[int, float] = {}
-        for active in self._active.values():
-            state = "pending" if active.fired_at is None else "firing"
-            labels = {**active.labels(), "alertname": active.rule.alert, "alertstate": state}
-            columns[samples.column("ALERTS", tuple(sorted(labels.items())))] = 1.0
+        for standing in self._standing():
+            columns.update(standing.recorded)
+            for active in standing.active.values():
+                state = "pending" if active.fired_at is None else "firing"
+                labels = {**active.labels(), "alertname": active.rule.alert, "alertstate": state}
+                columns[samples.column("ALERTS", tuple(sorted(labels.items())))] = 1.0
         samples.stand(columns)
+
+
+def _alerts(standing: _Standing) -> list[Alert]:
+    return [standing.active[key].alert() for key in sorted(standing.active)]

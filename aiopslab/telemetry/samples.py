@@ -1,8 +1,8 @@
 """Metric samples: one table of scrape rounds by series, and the targets that write to it.
 
 All targets are scraped at the same instants, so samples form a matrix: a row a round, a column a
-series, NaN where a series had no sample. That makes staleness free (a series that is missing in
-the last round is stale, as with Prometheus' markers) and lets PromQL work on whole matrices.
+series, ``np.nan`` where a series had no sample. That makes staleness free (a series that is missing
+in the last round is stale, as with Prometheus' markers) and lets PromQL work on whole matrices.
 Not here: what is scraped and when (``world.scrape``), queries (``promql``).
 """
 
@@ -17,7 +17,18 @@ import numpy.typing as npt
 from aiopslab.telemetry.instruments import Labels
 
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 NAME = "__name__"
+_ABSENT = np.array(np.nan).view(np.int64)[()]
+NOT_A_NUMBER = float(np.array(_ABSENT + 1).view(np.float64)[()])
+"""A sample whose value is NaN; ``np.nan`` itself means no sample. Prometheus does the same: of the
+many bit patterns of NaN, one is its staleness marker."""
+
+
+def present(values: Floats) -> Bools:
+    """Tell where there is a sample, be it NaN."""
+    there: Bools = values.view(np.int64) != _ABSENT
+    return there
 
 
 class Source(Protocol):
@@ -95,12 +106,16 @@ class SampleTable:
         return current
 
     def stand(self, values: Mapping[int, float]) -> None:
-        """Set the values that every round carries from now on: results of rules (``ALERTS``)."""
+        """Set the values that every round carries from now on: results of rules (``ALERTS``).
+
+        All may be NaN.
+        """
+        values = {c: v if v == v else NOT_A_NUMBER for c, v in values.items()}
         if self._rows:
             row = self._values[self._rows - 1]
             row[list(self._standing)] = np.nan
             row[list(values)] = list(values.values())
-        self._standing = dict(values)
+        self._standing = values
 
     def _reshape(self, rows: int, columns: int) -> None:
         known_rows, known_columns = self._rows, self._values.shape[1]

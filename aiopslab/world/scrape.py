@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from aiopslab.telemetry.rules import RuleEvaluator
+from aiopslab.telemetry.rules import EVALUATE_S, RuleEvaluator
 from aiopslab.telemetry.samples import Target
 from aiopslab.telemetry.store import Store
 from aiopslab.world.clock import VirtualLoop
@@ -27,7 +27,6 @@ from aiopslab.world.kube_state import KubeState, Lister
 from aiopslab.world.node import Node
 
 SCRAPE_S = 5.0
-EVALUATE_S = 30.0
 
 
 class Containers(Protocol):
@@ -52,7 +51,7 @@ class Scraper:
         api: The API server; pods are discovered from it.
         kubelets: One a node.
         nodes: The machines.
-        rules: Alert rules, evaluated every ``EVALUATE_S``.
+        rules: Evaluated every ``EVALUATE_S``.
     """
 
     def __init__(

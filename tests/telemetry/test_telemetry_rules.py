@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,7 @@ import pytest
 from aiopslab.errors import ContentError
 from aiopslab.telemetry import catalogue
 from aiopslab.telemetry.annotations import TemplateError, check, render
-from aiopslab.telemetry.promql import QueryError
-from aiopslab.telemetry.rules import Rule, RuleEvaluator, load_rules
+from aiopslab.telemetry.rules import Rule, RuleEvaluator, RuleGroup, load_rules
 from aiopslab.telemetry.store import Store
 
 
@@ -28,7 +28,7 @@ class World:
 
     def __init__(self, *rules: Rule) -> None:
         self.store = Store()
-        self.evaluator = RuleEvaluator(self.store, rules)
+        self.evaluator = RuleEvaluator(self.store, [RuleGroup(name="g", rules=list(rules))])
         self.now = 0.0
 
     def step(self, **levels: float) -> list[tuple[str, str]]:
@@ -38,7 +38,7 @@ class World:
         columns = [target.column("level", (("pod", pod),)) for pod in levels]
         target.write(self.now, columns, list(levels.values()))
         self.evaluator.evaluate(self.now)
-        return [(a.labels["pod"], a.state) for a in self.evaluator.alerts()]
+        return [(a.labels.get("pod", ""), a.state) for a in self.evaluator.alerts()]
 
 
 def test_an_alert_is_pending_then_firing_then_resolved() -> None:
@@ -95,10 +95,83 @@ def test_alerts_are_series_too() -> None:
     assert world.store.promql.instant("ALERTS", world.now) == []
 
 
-def test_a_rule_the_engine_cannot_evaluate_is_named() -> None:
-    world = World(rule("level * on (job) level"))
-    with pytest.raises(QueryError, match="LevelHigh"):
-        world.step(x=1.0, y=1.0)
+def test_a_rule_that_fails_says_so_and_keeps_its_alerts_while_the_others_go_on() -> None:
+    world = World(
+        rule("level * on (job) level > 0", **{"for": 0}), rule(alert="Other", **{"for": 0})
+    )
+    assert world.step(x=9.0) == [("x", "firing"), ("x", "firing")]
+    world.step(x=1.0, y=9.0)
+    [failed, other] = world.evaluator.groups()[0].rules
+    assert (failed.health, failed.state) == ("err", "firing")
+    assert "many-to-many" in failed.last_error
+    assert (other.health, other.state, other.last_error) == ("ok", "firing", "")
+    world.step(x=9.0)
+    assert [r.health for r in world.evaluator.groups()[0].rules] == ["ok", "ok"]
+
+
+def test_recorded_series_stand_until_the_next_evaluation_and_feed_later_rules() -> None:
+    record = Rule(record="level:sum", expr="sum(level)", labels={"team": "edge"})
+    world = World(record, rule("level:sum > 5", annotations={}, **{"for": 0}))
+    world.step(x=4.0, y=3.0)
+    [recorded] = world.store.promql.instant("level:sum", world.now)
+    assert (recorded.labels, recorded.points) == (
+        {"__name__": "level:sum", "team": "edge"},
+        [(30.0, 7.0)],
+    )
+    assert [a.labels["team"] for a in world.evaluator.alerts()] == ["edge"]
+    world.step(x=1.0)
+    assert world.store.promql.instant("level:sum", world.now)[0].points == [(60.0, 1.0)]
+    assert world.evaluator.alerts() == []
+
+
+def test_a_recorded_value_may_be_no_number() -> None:
+    world = World(Rule(record="ratio", expr="level / level"))
+    world.step(x=0.0)
+    [series] = world.store.promql.instant("ratio", world.now)
+    assert math.isnan(series.points[0][1])
+    assert world.store.promql.instant("count_over_time(ratio[1m])", world.now)[0].points[0][1] == 1
+
+
+def test_recording_rules_that_make_one_series_twice_are_in_error() -> None:
+    world = World(Rule(record="r", expr="level", labels={"pod": "same"}))
+    world.step(x=1.0, y=2.0)
+    status = world.evaluator.groups()[0].rules[0]
+    assert "same labelset after applying rule labels" in status.last_error
+
+
+def test_groups_show_rules_with_state_and_health() -> None:
+    world = World(rule(), Rule(record="r", expr="sum(level)"))
+    [group] = world.evaluator.groups()
+    assert (group.name, group.interval_s, group.last_evaluation) == ("g", 30.0, None)
+    assert [(r.rule.kind, r.health, r.state) for r in group.rules] == [
+        ("alerting", "unknown", "inactive"),
+        ("recording", "unknown", "inactive"),
+    ]
+    world.step(x=9.0)
+    [group] = world.evaluator.groups()
+    assert [(r.rule.name, r.health, r.state) for r in group.rules] == [
+        ("LevelHigh", "ok", "pending"),
+        ("r", "ok", "inactive"),
+    ]
+    assert group.last_evaluation == group.rules[0].last_evaluation == 30.0
+    assert group.rules[0].alerts[0].value == 9.0
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"alert": "A", "record": "r"}, "exactly one of"),
+        ({}, "exactly one of"),
+        ({"record": "r", "for": "1m"}, "invalid field 'for' in recording rule"),
+        ({"record": "r", "annotations": {"a": "b"}}, "invalid field 'annotations'"),
+        ({"record": "not a name"}, "invalid recording rule name"),
+        ({"record": "r", "labels": {"a-b": "c"}}, "invalid label name"),
+        ({"alert": "A", "labels": {"__name__": "c"}}, "invalid label name"),
+    ],
+)
+def test_rules_that_prometheus_refuses_are_refused(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Rule.model_validate({"expr": "up", **fields})
 
 
 def test_a_rule_that_does_not_parse_is_refused_with_file_and_line(
@@ -148,11 +221,13 @@ def test_templates_beyond_the_known_are_refused(text: str) -> None:
 
 
 def test_our_rules_load_and_evaluate_on_an_empty_store_without_an_alert() -> None:
-    rules = load_rules()
-    assert len(rules) >= 18
-    evaluator = RuleEvaluator(Store(), rules)
+    groups = load_rules()
+    assert sum(len(group.rules) for group in groups) >= 18
+    evaluator = RuleEvaluator(Store(), groups)
     evaluator.evaluate(0.0)
     assert evaluator.alerts() == []
+    assert {r.health for g in evaluator.groups() for r in g.rules} == {"ok"}
+    assert [g.file for g in groups[:1]] == ["rules/app.yaml"]
 
 
 def test_every_metric_a_rule_asks_for_is_in_the_catalogue() -> None:
@@ -167,9 +242,9 @@ def test_every_metric_a_rule_asks_for_is_in_the_catalogue() -> None:
             found |= names(child)
         return found
 
-    for known in load_rules():
+    for known in (rule for group in load_rules() for rule in group.rules):
         for name in names(promql_parser.parse(known.expr)):
-            assert catalogue.metadata(name), f"{known.alert}: {name}"
+            assert catalogue.metadata(name), f"{known.name}: {name}"
 
 
 def test_the_series_of_a_histogram_share_its_metadata() -> None:

@@ -1,6 +1,7 @@
 """PromQL over the sample table: ``Engine`` evaluates, ``QueryError`` says what is wrong."""
 
+from aiopslab.telemetry.promql.answers import Answer, format_value
 from aiopslab.telemetry.promql.engine import Engine, parse
 from aiopslab.telemetry.promql.values import QueryError
 
-__all__ = ["Engine", "QueryError", "parse"]
+__all__ = ["Answer", "Engine", "QueryError", "format_value", "parse"]

@@ -7,13 +7,17 @@ functions.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 import promql_parser as ast
 
+from aiopslab.telemetry.instruments import Labels
 from aiopslab.telemetry.promql import aggregates, binary, functions
+from aiopslab.telemetry.promql.answers import Answer, Kind
 from aiopslab.telemetry.promql.selectors import Selectors
 from aiopslab.telemetry.promql.values import (
     Floats,
@@ -25,7 +29,7 @@ from aiopslab.telemetry.promql.values import (
     collapse,
 )
 from aiopslab.telemetry.rows import Series
-from aiopslab.telemetry.samples import SampleTable
+from aiopslab.telemetry.samples import SampleTable, present
 
 MAX_POINTS = 11_000
 """Steps of a range query; Prometheus' own limit."""
@@ -33,6 +37,7 @@ MAX_LENGTH = 4_000
 """Characters of a query; the parser's recursion is native code and has no other bound."""
 _SUBQUERY_STEP_S = 30.0
 _ALL = Grouping(by=True)
+_EVERYTHING = '{__name__!=""}'
 
 
 class Engine:
@@ -48,6 +53,58 @@ class Engine:
             QueryError: Malformed, not supported or ambiguous.
         """
         return _series(self._evaluate(query, np.array([at])), np.array([at]))
+
+    def query(self, query: str, at: float) -> Answer:
+        """Evaluate at an instant; a range selector gives its raw samples. Raises QueryError."""
+        steps = np.array([at])
+        value = self._evaluate(query, steps)
+        if isinstance(value, str):
+            return Answer("string", [], value)
+        if isinstance(value, RangeVector):
+            return Answer("matrix", _samples(value))
+        kind: Kind = "vector" if isinstance(value, Vector) else "scalar"
+        return Answer(kind, _series(value, steps))
+
+    def query_range(self, query: str, start: float, end: float, step: float) -> Answer:
+        """Evaluate over a range, as ``range``; always a matrix. Raises QueryError."""
+        return Answer("matrix", self.range(query, start, end, step))
+
+    def series(
+        self, matchers: Sequence[str], start: float = -math.inf, end: float = math.inf
+    ) -> list[dict[str, str]]:
+        """Return the label sets that any selector matches and that have samples in the range.
+
+        Raises:
+            QueryError: A matcher is no instant selector.
+        """
+        return [dict(labels) for labels in self._found(matchers, start, end)]
+
+    def label_names(
+        self, matchers: Sequence[str] = (), start: float = -math.inf, end: float = math.inf
+    ) -> list[str]:
+        """Return the sorted label names of such series; without matchers of all."""
+        found = self._found(matchers or (_EVERYTHING,), start, end)
+        return sorted({name for labels in found for name, _ in labels})
+
+    def label_values(
+        self,
+        name: str,
+        matchers: Sequence[str] = (),
+        start: float = -math.inf,
+        end: float = math.inf,
+    ) -> list[str]:
+        """Return the sorted values that a label has on such series; without matchers on all."""
+        found = self._found(matchers or (_EVERYTHING,), start, end)
+        return sorted({value for labels in found for key, value in labels if key == name})
+
+    def _found(self, matchers: Sequence[str], start: float, end: float) -> list[Labels]:
+        selectors = []
+        for text in matchers:
+            selector = parse(text)
+            if not isinstance(selector, ast.VectorSelector):
+                raise QueryError(f"{text!r} is not a series selector")
+            selectors.append(selector)
+        return self._selectors.with_samples(selectors, start, end)
 
     def vector(self, query: str, at: float) -> Vector:
         """Evaluate at an instant, without making series of it; rules need this. Raises QueryError.
@@ -238,3 +295,15 @@ def _series(value: Value, steps: Floats) -> list[Series]:
         points = list(zip(steps[mask].tolist(), values[row][mask].tolist(), strict=True))
         found.append(Series(labels=dict(groups.labels.sets[row]), points=points))
     return found
+
+
+def _samples(r: RangeVector) -> list[Series]:
+    """Return the raw samples of a single window."""
+    found = []
+    for column, labels in enumerate(r.labels.sets):
+        rows = np.arange(r.lo[0], r.hi[0])
+        rows = rows[present(r.values[rows, column])]
+        if len(rows):
+            points = zip(r.times[rows].tolist(), r.values[rows, column].tolist(), strict=True)
+            found.append(Series(labels=dict(labels), points=list(points)))
+    return sorted(found, key=lambda s: tuple(sorted(s.labels.items())))

@@ -7,7 +7,7 @@ only series that appeared since are looked at.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,7 +23,7 @@ from aiopslab.telemetry.promql.values import (
     Vector,
 )
 from aiopslab.telemetry.regex import compile_bounded
-from aiopslab.telemetry.samples import NAME, SampleTable
+from aiopslab.telemetry.samples import NAME, SampleTable, present
 
 LOOKBACK_S = 300.0
 MAX_SAMPLES = 10_000_000
@@ -76,6 +76,20 @@ class Selectors:
         limit_samples(len(found.columns) * max(last - first, len(ends)))
         values = self._table.values()[first:last, found.columns]
         return RangeVector.over(found.labels, times[first:last], values, ends, window)
+
+    def with_samples(
+        self, selectors: Sequence[ast.VectorSelector], start: float, end: float
+    ) -> list[Labels]:
+        """Return the sorted label sets that any selector matches, with a sample in [start, end]."""
+        times = self._table.times()
+        first = int(np.searchsorted(times, start, side="left"))
+        last = int(np.searchsorted(times, end, side="right"))
+        found: set[Labels] = set()
+        for selector in selectors:
+            selection = self._select(selector)
+            there = present(self._table.values()[first:last, selection.columns]).any(axis=0)
+            found.update(selection.labels.sets[i] for i in np.flatnonzero(there).tolist())
+        return sorted(found)
 
     def _select(self, selector: ast.VectorSelector) -> _Selection:
         matchers, name = _matchers(selector)
