@@ -147,7 +147,8 @@ class Container:
         """What runs as the main process; None before the start."""
         self._shell = shell
         self._gone = asyncio.Event()
-        self._lines: deque[tuple[float, str]] = deque(maxlen=LOG_LINES)
+        self._lines: deque[tuple[int, float, str]] = deque(maxlen=LOG_LINES)
+        self._written = 0
 
     # -- what it was started with -----------------------------------------------------------------
 
@@ -200,7 +201,8 @@ class Container:
             return
         now = self.loop.time()
         pod = self.pod
-        self._lines.append((now, line))
+        self._written += 1
+        self._lines.append((self._written, now, line))
         self.store.log(
             now, pod.component, pod.namespace, pod.name, self.spec.name, severity, line,
             trace_id, span_id,
@@ -253,10 +255,23 @@ class Container:
             tail: At most so many, the latest.
             since: Unix seconds; none before.
         """
-        lines = [entry for entry in self._lines if since is None or entry[0] >= since]
+        lines = [(t, line) for _, t, line in self._lines if since is None or t >= since]
         if tail is None:
             return lines
         return lines[max(0, len(lines) - tail) :]
+
+    @property
+    def lines_written(self) -> int:
+        """How many lines it has written: where one who follows the output begins."""
+        return self._written
+
+    def log_after(self, number: int) -> tuple[list[tuple[float, str]], int]:
+        """Return the (time, line) written after the line of a number, and the latest number.
+
+        May be called while the world runs in another thread: it looks at one copy.
+        """
+        newer = [entry for entry in tuple(self._lines) if entry[0] > number]
+        return [(t, line) for _, t, line in newer], newer[-1][0] if newer else number
 
     # -- life -------------------------------------------------------------------------------------
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aiopslab.environments.sim import Sim
-from aiopslab.models.kube import KubeError, Object
-from aiopslab.wire.gate import Gate
+from aiopslab.models.observation import Effect
+from aiopslab.wire.gate import Call, Gate
 from aiopslab.wire.identity import Identity, administrator
 from aiopslab.world.world import World
 
 if TYPE_CHECKING:
+    from starlette.requests import HTTPConnection
     from starlette.types import Scope
 
 
@@ -40,34 +41,16 @@ def identity_of(scope: Scope) -> Identity:
     return found if found is not None else administrator()
 
 
-def authorize(who: Identity, verb: str, resource: str, name: str, namespace: str) -> None:
-    """Refuse what no rule of an identity allows on a resource of the core group.
-
-    Raises:
-        KubeError: 403 in the words of role-based access control.
-    """
-    if who.allows(verb, "", resource, namespace):
-        return
-    main = resource.partition("/")[0]
-    where = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
-    text = (
-        f'{main} "{name}" is forbidden: User "{who.user}" cannot {verb} resource "{resource}"'
-        f' in API group "" {where}'
-    )
-    raise KubeError(403, "Forbidden", text, {"name": name, "kind": main})
+def call_of(request: HTTPConnection, effect: Effect = "read", **more: Any) -> Call:
+    """Return what the record says of a stream; plain requests are recorded by ``wire.metered``."""
+    arguments: dict[str, Any] = {
+        "method": request.scope.get("method", "GET"),
+        "path": request.scope["path"].removeprefix(request.scope.get("root_path", "")),
+        "query": [list(pair) for pair in request.query_params.multi_items()],
+    }
+    return Call("kubernetes", {**arguments, **more}, effect)
 
 
 def may_write(who: Identity, namespace: str) -> bool:
     """Whether an identity may change what runs in a namespace."""
     return who.allows("update", "apps", "deployments", namespace)
-
-
-def failure(error: KubeError) -> dict[str, Any]:
-    """Return a refusal as a ``Status`` object."""
-    status: Object = {
-        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-        "message": error.message, "reason": error.reason,
-    }  # fmt: skip
-    if error.details:
-        status["details"] = error.details
-    return {**status, "code": error.code}

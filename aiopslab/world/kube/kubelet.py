@@ -236,10 +236,7 @@ class Kubelet:
         Raises:
             KubeError: No such pod or container here, or it is not running.
         """
-        worker = self._container(pod, namespace, container)
-        if worker.box is None:
-            raise _not_running(worker.name)
-        worker.box.kill()
+        self.running(pod, namespace, container).kill()
 
     def logs(
         self,
@@ -264,6 +261,17 @@ class Kubelet:
         Raises:
             KubeError: 404, 400 if it has not started or has no life before.
         """
+        box = self.log_source(pod, namespace, container, previous=previous)
+        return list(box.log_lines(tail=tail, since=since))
+
+    def log_source(
+        self, pod: str, namespace: str, container: str | None = None, *, previous: bool = False
+    ) -> Container:
+        """Return the life of a container whose output ``logs`` shows.
+
+        Raises:
+            KubeError: As ``logs``.
+        """
         worker = self._container(pod, namespace, container)
         box = worker.previous.box if worker.previous is not None else None
         if previous and box is None:
@@ -277,7 +285,18 @@ class Kubelet:
             state = "is waiting to start"
             text = f'container "{worker.name}" in pod "{pod}" {state}: {why}'
             raise KubeError(400, "BadRequest", text)
-        return list(box.log_lines(tail=tail, since=since))
+        return box
+
+    def running(self, pod: str, namespace: str, container: str | None = None) -> Container:
+        """Return a container that runs right now, for those who enter it.
+
+        Raises:
+            KubeError: 404, or 400 if the container is not running.
+        """
+        worker = self._container(pod, namespace, container)
+        if worker.box is None:
+            raise _not_running(worker.name)
+        return worker.box
 
     async def exec(
         self,
@@ -292,10 +311,7 @@ class Kubelet:
         Raises:
             KubeError: 404, or 400 if the container is not running.
         """
-        worker = self._container(pod, namespace, container)
-        if worker.box is None:
-            raise _not_running(worker.name)
-        return await worker.box.exec(list(argv), stdin)
+        return await self.running(pod, namespace, container).exec(list(argv), stdin)
 
     def _container(self, pod: str, namespace: str, container: str | None) -> ContainerWorker:
         obj = self._runtime.api.get("Pod", pod, namespace)
