@@ -7,18 +7,22 @@ without rights to write. Not here: changing objects (``kube_write``, ``kube_roll
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from typing import Any, Literal
 
 from pydantic import Field
 
+from aiopslab.environments.commands import shell_effect
 from aiopslab.models.kube import Object
 from aiopslab.models.observation import Effect
 from aiopslab.models.timestamps import rfc3339
-from aiopslab.tools.commands import argv, shell_effect
 from aiopslab.tools.context import Paged, Result, ToolContext, ToolRefused, tool
 from aiopslab.tools.objects import bare, fetch, find_kind, scope, shown, to_yaml
 from aiopslab.tools.times import parse_time
 from aiopslab.world.kube.kinds import Kind
+
+_SHELL = re.compile(r"[|&;<>$`*?(){}\n]")
 
 
 class GetArgs(Paged):
@@ -199,6 +203,24 @@ async def k8s_exec(context: ToolContext, args: ExecArgs) -> Result:
     data: dict[str, Any] = {"stdout": done.stdout, "stderr": done.stderr, "code": done.code}
     text = "\n".join(filter(None, parts)) or "(no output)"
     return Result(text, data)
+
+
+def argv(command: str) -> list[str]:
+    """Split a command line; one that needs a shell is given to ``sh -c``.
+
+    Raises:
+        ToolRefused: It is empty, or a quotation is not closed.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ToolRefused(f"the command cannot be split: {error}") from error
+    if not words:
+        raise ToolRefused("the command is empty; for instance: env")
+    bare = re.sub(r"'[^']*'", "", command)
+    if _SHELL.search(bare) and words[0] not in ("sh", "psql"):
+        return ["sh", "-c", command]
+    return words
 
 
 async def pod_of(context: ToolContext, component: str) -> str:

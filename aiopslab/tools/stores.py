@@ -10,9 +10,9 @@ import base64
 import shlex
 
 from aiopslab.content import near
+from aiopslab.environments.commands import cache_effect, sql_effect
 from aiopslab.models.kube import ExecResult
 from aiopslab.models.observation import Effect
-from aiopslab.tools.commands import cache_effect, sql_effect
 from aiopslab.tools.context import Paged, Result, ToolContext, ToolRefused, tool
 from aiopslab.tools.kube_read import pod_of
 

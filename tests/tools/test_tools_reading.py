@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tools_fakes import START, toolbox
 
+from aiopslab.environments.commands import cache_effect, shell_effect, sql_effect
 from aiopslab.environments.protocol import SpanRow
 from aiopslab.models.observation import Observation
 from aiopslab.tools import Toolbox
-from aiopslab.tools.commands import cache_effect, shell_effect, sql_effect
 from aiopslab.tools.differences import differences
 from aiopslab.tools.spans import Tree
 from aiopslab.tools.times import TimeError, parse_time, parse_window

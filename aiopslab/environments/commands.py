@@ -1,7 +1,8 @@
-"""Reading a command or a statement: how to run it, and whether it only looks.
+"""Whether a command or a statement only looks.
 
-Used by the tools that pass text on to a shell, a database or a cache, because only mitigation may
-change anything. Whatever is not known to only look counts as a write. Not here: running it.
+Asked by whoever passes text on to a shell, a database or a cache for an agent (tools, ``kubectl
+exec`` over the wire), because only mitigation may change anything. Whatever is not known to only
+look counts as a write. Not here: running it.
 """
 
 from __future__ import annotations
@@ -9,17 +10,16 @@ from __future__ import annotations
 import itertools
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from aiopslab.models.observation import Effect
-from aiopslab.tools.context import ToolRefused
 
-_SHELL = re.compile(r"[|&;<>$`*?(){}\n]")
+_SHELLS = ("sh", "bash", "ash")
 _LOOKERS = frozenset(
     {
         "cat", "date", "df", "dig", "du", "echo", "env", "free", "getent", "grep", "head", "host",
-        "hostname", "id", "ls", "nc", "nslookup", "printenv", "ps", "pwd", "sort", "stat", "tail",
-        "test", "top", "true", "uname", "uptime", "wc", "which", "whoami",
+        "hostname", "id", "ls", "nc", "nslookup", "pg_isready", "printenv", "ps", "pwd", "sort", "stat",
+        "tail", "test", "top", "true", "uname", "uptime", "wc", "which", "whoami",
     }
 )  # fmt: skip
 _SEPARATORS = re.compile(r"\|\||&&|[|;\n]|(?<!>)&(?!>)")
@@ -60,22 +60,26 @@ _CACHE_SUBREADS = {
 }  # fmt: skip
 
 
-def argv(command: str) -> list[str]:
-    """Split a command line; one that needs a shell is given to ``sh -c``.
+def command_effect(argv: Sequence[str], stdin: str = "") -> Effect:
+    """Say whether a command given as words only looks; what it is fed counts where it is obeyed."""
+    words = list(argv)
+    name = words[0].rpartition("/")[2] if words else ""
+    if name in _SHELLS and len(words) == 1:
+        return shell_effect(stdin)
+    if name in _SHELLS and words[1] == "-c" and len(words) == 3:
+        return shell_effect(words[2]) if not stdin else _fed(words[2], stdin)
+    if name == "psql":
+        return "write" if "write" in (_psql_effect(words), sql_effect(stdin)) else "read"
+    if name in ("valkey-cli", "redis-cli") and stdin:
+        effects = [cache_effect(line) for line in stdin.splitlines()]
+        return "write" if "write" in effects else shell_effect(shlex.join(words))
+    return "read" if not words or _looks([name, *words[1:]]) else "write"
 
-    Raises:
-        ToolRefused: It is empty, or a quotation is not closed.
-    """
-    try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise ToolRefused(f"the command cannot be split: {error}") from error
-    if not words:
-        raise ToolRefused("the command is empty; for instance: env")
-    bare = re.sub(r"'[^']*'", "", command)
-    if _SHELL.search(bare) and words[0] not in ("sh", "psql"):
-        return ["sh", "-c", command]
-    return words
+
+def _fed(script: str, stdin: str) -> Effect:
+    """Judge a script that is given input: who of it obeys the input is not worth finding out."""
+    fed = (shell_effect(stdin), sql_effect(stdin), shell_effect(script))
+    return "write" if "write" in fed else "read"
 
 
 def shell_effect(command: str) -> Effect:
