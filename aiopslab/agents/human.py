@@ -15,9 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 from aiopslab.agents.protocol import TrialHandle
-from aiopslab.agents.upstream import brief_text
 from aiopslab.content import near
 from aiopslab.models.observation import Observation, ToolInfo
+from aiopslab.tools.briefing import brief_text
 
 _HELP = """\
 TOOL key=value ...    call a tool; required arguments may come without their names

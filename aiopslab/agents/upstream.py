@@ -15,7 +15,8 @@ from typing import Any
 
 from aiopslab.agents.protocol import ActionAgent, TrialHandle
 from aiopslab.errors import AgentError
-from aiopslab.models.observation import Brief, ToolInfo
+from aiopslab.models.observation import ToolInfo
+from aiopslab.tools.briefing import brief_text
 
 _FENCE = re.compile(r"```[a-zA-Z]*\n?(.*?)```", re.DOTALL)
 _PATIENCE = 5
@@ -69,17 +70,6 @@ _FORM = (
     "Answer with exactly one call in a fenced block, for instance:\n"
     '```\nlogs_search(service="frontend", severity="error")\n```'
 )
-
-
-def brief_text(brief: Brief) -> str:
-    """Word a brief."""
-    parts = [
-        f"Application {brief.app} (namespace {brief.namespace}): {brief.app_summary}",
-        f"It is {brief.now}.",
-        f"Page: {brief.alert}" if brief.alert else "",
-        f"Task ({brief.task}): {brief.instructions}",
-    ]
-    return "\n".join(filter(None, parts))
 
 
 def tools_text(tools: Sequence[ToolInfo]) -> str:
