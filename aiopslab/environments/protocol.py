@@ -26,12 +26,16 @@ from aiopslab.telemetry.answers import TagValue as TagValue
 from aiopslab.telemetry.answers import TraceMatch as TraceMatch
 from aiopslab.telemetry.rows import LogRow as LogRow
 from aiopslab.telemetry.rows import PathSegment as PathSegment
+from aiopslab.telemetry.rows import ScrapeTarget as ScrapeTarget
 from aiopslab.telemetry.rows import Series as Series
 from aiopslab.telemetry.rows import SpanRow as SpanRow
 from aiopslab.telemetry.rows import TraceSummary as TraceSummary
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from aiopslab.telemetry.promql import Answer
+    from aiopslab.telemetry.rules import GroupStatus
 
 
 class Kube(Protocol):
@@ -129,7 +133,46 @@ class Telemetry(Protocol):
 
     async def range(self, promql: str, start: float, end: float, step: float) -> list[Series]: ...
 
+    async def promql(self, query: str, at: float | None = None) -> Answer:
+        """Evaluate at an instant, keeping the type of the result; raises as ``instant``."""
+        ...
+
+    async def promql_range(self, query: str, start: float, end: float, step: float) -> Answer: ...
+
+    async def series(
+        self, matchers: Sequence[str], start: float, end: float
+    ) -> list[dict[str, str]]:
+        """Return the label sets, name included, that any selector matches; sorted.
+
+        Only series with samples in ``[start, end]``. Raises ``QueryError`` as ``instant``.
+        """
+        ...
+
+    async def label_names(self, matchers: Sequence[str], start: float, end: float) -> list[str]:
+        """Return the label names of such series; without matchers of all."""
+        ...
+
+    async def label_values(
+        self, name: str, matchers: Sequence[str], start: float, end: float
+    ) -> list[str]: ...
+
+    async def sampled(self) -> tuple[float, float] | None:
+        """Return the times of the oldest and the newest sample; None before the first."""
+        ...
+
+    async def scrape_targets(self) -> list[ScrapeTarget]:
+        """Return what is scraped now."""
+        ...
+
+    async def rule_groups(self) -> list[GroupStatus]:
+        """Return the recording and alerting rules with their state."""
+        ...
+
     async def metric_names(self, match: str = "") -> list[str]: ...
+
+    async def families(self) -> dict[str, dict[str, str]]:
+        """Return type, help and unit of every metric family that has series, by name, sorted."""
+        ...
 
     async def metadata(self, metric: str) -> dict[str, str]:
         """Type, help and unit of a metric; empty if unknown."""

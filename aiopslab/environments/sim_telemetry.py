@@ -5,15 +5,19 @@ Queries read memory; no virtual time passes. Not here: the tables (``telemetry``
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiopslab.models.signal import Alert, Change, Event
 from aiopslab.telemetry import catalogue
-from aiopslab.telemetry.rows import LogRow, Series, SpanRow, TraceSummary
-from aiopslab.telemetry.rules import RuleEvaluator
+from aiopslab.telemetry.promql import Answer
+from aiopslab.telemetry.rows import LogRow, ScrapeTarget, Series, SpanRow, TraceSummary
+from aiopslab.telemetry.rules import GroupStatus, RuleEvaluator
+from aiopslab.telemetry.samples import NAME
 from aiopslab.telemetry.store import Store
 from aiopslab.world.clock import VirtualLoop
+from aiopslab.world.scrape import SCRAPE_S
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,11 +44,56 @@ class SimTelemetry:
     async def range(self, promql: str, start: float, end: float, step: float) -> list[Series]:
         return self._store.promql.range(promql, start, end, step)
 
+    async def promql(self, query: str, at: float | None = None) -> Answer:
+        return self._store.promql.query(query, self._loop.time() if at is None else at)
+
+    async def promql_range(self, query: str, start: float, end: float, step: float) -> Answer:
+        return self._store.promql.query_range(query, start, end, step)
+
+    async def series(
+        self, matchers: Sequence[str], start: float, end: float
+    ) -> list[dict[str, str]]:
+        return self._store.promql.series(matchers, start, end)
+
+    async def label_names(self, matchers: Sequence[str], start: float, end: float) -> list[str]:
+        return self._store.promql.label_names(matchers, start, end)
+
+    async def label_values(
+        self, name: str, matchers: Sequence[str], start: float, end: float
+    ) -> list[str]:
+        return self._store.promql.label_values(name, matchers, start, end)
+
+    async def sampled(self) -> tuple[float, float] | None:
+        times = self._store.samples.times()
+        return (float(times[0]), float(times[-1])) if len(times) else None
+
+    async def scrape_targets(self) -> list[ScrapeTarget]:
+        sampled = await self.sampled()
+        if sampled is None:
+            return []
+        # A target that is gone has no ``up`` in the newest round.
+        found = self._store.promql.instant("up", sampled[1])
+        return [
+            ScrapeTarget(
+                labels={k: v for k, v in series.labels.items() if k != NAME},
+                up=series.points[0][1] == 1.0,
+                scraped_at=sampled[1],
+                interval_s=SCRAPE_S,
+            )
+            for series in found
+        ]
+
+    async def rule_groups(self) -> list[GroupStatus]:
+        return self._rules.groups()
+
     async def metric_names(self, match: str = "") -> list[str]:
         return [n for n in self._store.samples.names() if match in n]
 
     async def metadata(self, metric: str) -> dict[str, str]:
         return catalogue.metadata(metric)
+
+    async def families(self) -> dict[str, dict[str, str]]:
+        return catalogue.families(self._store.samples.names())
 
     async def labels(self, metric: str) -> dict[str, list[str]]:
         samples = self._store.samples

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Literal
 
@@ -45,11 +46,26 @@ def load() -> dict[str, Metric]:
 
 def metadata(metric: str) -> dict[str, str]:
     """Return type, help and unit of a metric or of one series of a histogram; {} if unknown."""
-    known = load()
-    family = known.get(metric)
-    if family is None:
-        suffix = next((s for s in _SUFFIXES if metric.endswith(s)), "")
-        family = known.get(metric.removesuffix(suffix)) if suffix else None
-        if family is None or family.type != "histogram":
-            return {}
+    name = _family(metric)
+    if not name:
+        return {}
+    family = load()[name]
     return {"type": family.type, "help": family.help, "unit": family.unit}
+
+
+def families(metrics: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return the metadata of the known families that metrics belong to, by family, sorted."""
+    names = {name for metric in metrics if (name := _family(metric))}
+    return {name: metadata(name) for name in sorted(names)}
+
+
+def _family(metric: str) -> str:
+    """Return the family of a metric; empty if it is unknown."""
+    known = load()
+    if metric in known:
+        return metric
+    for suffix in _SUFFIXES:
+        name = metric.removesuffix(suffix)
+        if name != metric and name in known and known[name].type == "histogram":
+            return name
+    return ""

@@ -20,6 +20,18 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class ScrapeTarget:
+    """What metrics are collected from."""
+
+    labels: Mapping[str, str]
+    """Those that every series of it has: ``job``, ``instance``, ..."""
+    up: bool
+    """Whether the last scrape was answered."""
+    scraped_at: float
+    interval_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class LogRow:
     """One log line."""
 

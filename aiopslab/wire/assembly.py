@@ -1,0 +1,115 @@
+"""What the monitoring APIs have in common: routes, errors in their own form, JSON, the clock.
+
+An API is routes whose handlers look at one environment and raise when they cannot answer. Not
+here: any API's own paths and shapes (``prometheus``, ``loki``, ``jaeger``, ``tempo``,
+``alertmanager``, ``otlp``), turns on the world (``metered``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from aiopslab.wire.gate import Gate
+from aiopslab.wire.guard import Refuse
+from aiopslab.wire.metered import Metered
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+Words = Callable[[Exception], Response]
+"""Words a failure in the API's form."""
+
+
+class Json(Response):
+    """JSON without spaces; text that is not Unicode (lone surrogates in input) becomes ``?``."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode("utf-8", "replace")
+
+
+class Text(Response):
+    """Plain text, which Starlette's own would refuse to encode where input held surrogates."""
+
+    media_type = "text/plain"
+
+    def render(self, content: Any) -> bytes:
+        return str(content).encode("utf-8", "replace")
+
+
+def assembled(
+    door: str,
+    routes: Sequence[BaseRoute],
+    gate: Gate,
+    refuse: Refuse,
+    *,
+    now: Callable[[], float] | None = None,
+    failures: Mapping[type[Exception], Words] | None = None,
+    free: frozenset[str] = frozenset(),
+) -> ASGIApp:
+    """Make an API of its routes.
+
+    Args:
+        door: Its name in the record.
+        routes: Paths relative to where the API is mounted.
+        gate: The way to the world; each request takes its turn there.
+        refuse: Words refusals: no such path, wrong method, no budget left.
+        now: The clock of the ``Date`` header; without it there is none.
+        failures: How the exceptions are worded that handlers raise.
+        free: Paths that say nothing about the world: no turn, no cost.
+    """
+
+    async def unrouted(_: Request, error: Exception) -> Response:
+        if not isinstance(error, HTTPException):
+            raise error
+        answer = refuse(error.status_code, error.detail)
+        answer.headers.update(error.headers or {})
+        return answer
+
+    handlers: dict[Any, Any] = {HTTPException: unrouted}
+    for kind, words in (failures or {}).items():
+        handlers[kind] = _handler(words)
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    # A redirect would name the path below the mount and lose a token that came in the path.
+    app.router.redirect_slashes = False
+    dated = app if now is None else _Dated(app, now)
+
+    def is_free(scope: Scope) -> bool:
+        return scope["path"].removeprefix(scope.get("root_path", "")) in free
+
+    return Metered(dated, gate, door, refuse, free=is_free)
+
+
+def _handler(words: Words) -> Callable[[Request, Exception], Response]:
+    def handle(_: Request, error: Exception) -> Response:
+        return words(error)
+
+    return handle
+
+
+class _Dated:
+    """Dates every answer by the cluster's clock, which clients should go by."""
+
+    def __init__(self, app: ASGIApp, now: Callable[[], float]) -> None:
+        self._app = app
+        self._now = now
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                date = formatdate(self._now(), usegmt=True).encode()
+                message["headers"] = [*message["headers"], (b"date", date)]
+            await send(message)
+
+        await self._app(scope, receive, dated)
