@@ -19,6 +19,9 @@ from aiopslab.telemetry.instruments import Labels
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 NAME = "__name__"
+HOLD_S = 300.0
+"""Seconds for which rounds repeat a pushed value (``metric_expiration`` of the OpenTelemetry
+Collector's Prometheus exporter)."""
 _ABSENT = np.array(np.nan).view(np.int64)[()]
 NOT_A_NUMBER = float(np.array(_ABSENT + 1).view(np.float64)[()])
 """A sample whose value is NaN; ``np.nan`` itself means no sample. Prometheus does the same: of the
@@ -53,6 +56,7 @@ class SampleTable:
         self._values = np.empty((64, 256), np.float64)
         self._rows = 0
         self._standing: dict[int, float] = {}
+        self._pushed: dict[int, tuple[float, float]] = {}
 
     def times(self) -> Floats:
         """Return the instants of the rounds, ascending; a view."""
@@ -70,9 +74,13 @@ class SampleTable:
         """Return the columns of a metric, in order of appearance; the list only grows."""
         return self._names.get(name, [])
 
+    def knows(self, name: str, labels: Labels) -> bool:
+        """Whether a series has a column."""
+        return _key(name, labels) in self._columns
+
     def column(self, name: str, labels: Labels) -> int:
         """Return the column of a series, created on first use. Empty label values are dropped."""
-        key = tuple(sorted([(NAME, name), *((k, v) for k, v in labels if v)]))
+        key = _key(name, labels)
         found = self._columns.get(key)
         if found is None:
             found = self._columns[key] = len(self.labels)
@@ -102,6 +110,9 @@ class SampleTable:
             self._rows += 1
             for column, value in self._standing.items():
                 row[column] = value
+            for column, (since, value) in self._pushed.items():
+                if time <= since + HOLD_S:
+                    row[column] = value
         current: Floats = self._values[self._rows - 1]
         return current
 
@@ -116,6 +127,21 @@ class SampleTable:
             row[list(self._standing)] = np.nan
             row[list(values)] = list(values.values())
         self._standing = values
+
+    def push(self, column: int, time: float, value: float) -> bool:
+        """Take a value that was sent, not scraped; rounds repeat it for ``HOLD_S`` from its time.
+
+        ``np.nan`` ends the series. False where the series has a newer value.
+        """
+        if time < self._pushed.get(column, (-np.inf, 0.0))[0]:
+            return False
+        self._pushed[column] = (time, value)
+        return True
+
+    @property
+    def pushed(self) -> int:
+        """How many series were ever pushed."""
+        return len(self._pushed)
 
     def _reshape(self, rows: int, columns: int) -> None:
         known_rows, known_columns = self._rows, self._values.shape[1]
@@ -179,3 +205,7 @@ class Target:
             self._source = source
             self._mapped = np.array([self.column(n, pairs) for n, pairs in source.series()], int)
         return self._mapped
+
+
+def _key(name: str, labels: Labels) -> Labels:
+    return tuple(sorted([(NAME, name), *((k, v) for k, v in labels if v)]))
