@@ -14,6 +14,7 @@ from aiopslab.environments.bridge import Bridge
 from aiopslab.models.kube import ExecResult, Object, PatchType
 from aiopslab.world.kube import describe, snapshot, table
 from aiopslab.world.kube.objects import clone
+from aiopslab.world.kube.options import DeleteOptions, WriteOptions
 from aiopslab.world.world import World
 
 
@@ -37,10 +38,14 @@ class SimKube:
         return _copy(self._api.get(kind, name, namespace))
 
     async def create(self, obj: Object, *, actor: str, dry_run: bool = False) -> Object:
-        return _copy(self._api.create(clone(obj), actor=actor, dry_run=dry_run))
+        return _copy(
+            self._api.create(clone(obj), actor=actor, options=WriteOptions(dry_run=dry_run))
+        )
 
     async def replace(self, obj: Object, *, actor: str, dry_run: bool = False) -> Object:
-        return _copy(self._api.replace(clone(obj), actor=actor, dry_run=dry_run))
+        return _copy(
+            self._api.replace(clone(obj), actor=actor, options=WriteOptions(dry_run=dry_run))
+        )
 
     async def patch(
         self,
@@ -62,7 +67,7 @@ class SimKube:
             type=type,
             subresource=subresource,
             actor=actor,
-            dry_run=dry_run,
+            options=WriteOptions(dry_run=dry_run),
         )
         return _copy(changed)
 
@@ -75,7 +80,7 @@ class SimKube:
         actor: str,
         grace_s: int | None = None,
     ) -> None:
-        self._api.delete(kind, name, namespace, actor=actor, grace_s=grace_s)
+        self._api.delete(kind, name, namespace, actor=actor, options=DeleteOptions(grace_s=grace_s))
 
     async def logs(
         self,

@@ -20,17 +20,28 @@ class KubeError(Exception):
     Args:
         code: HTTP status.
         reason: ``NotFound``, ``AlreadyExists``, ``Conflict``, ``Invalid``, ``BadRequest``,
-            ``Forbidden``, ``MethodNotAllowed``.
+            ``Forbidden``, ``MethodNotAllowed``, ``Expired``, ``TooManyRequests``.
         message: The server's own words.
-        details: The ``details`` of the ``Status``: ``name``, ``group``, ``kind``, ``causes``.
+        details: The ``details`` of the ``Status``: ``name``, ``group``, ``kind``, ``causes``,
+            ``retryAfterSeconds``; what applies.
+        continue_token: Where an expired list may go on, inconsistently: ``metadata.continue``.
     """
 
-    def __init__(self, code: int, reason: str, message: str, details: Object | None = None) -> None:
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        message: str,
+        details: Object | None = None,
+        *,
+        continue_token: str = "",
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason
         self.message = message
         self.details = details or {}
+        self.continue_token = continue_token
 
 
 @dataclass(frozen=True, slots=True)

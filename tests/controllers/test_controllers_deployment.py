@@ -9,6 +9,7 @@ from controllers_cluster import Cluster, container, deployment
 
 from aiopslab.world.kube import revisions
 from aiopslab.world.kube.objects import Object, condition, is_true, name_of
+from aiopslab.world.kube.options import DeleteOptions
 from aiopslab.world.kube.revisions import Revision
 
 
@@ -155,14 +156,18 @@ def test_deleting_a_deployment_takes_everything_with_it(web: Cluster) -> None:
 
 def test_orphaned_pods_stay_and_are_adopted_again(web: Cluster) -> None:
     before = {name_of(pod) for pod in web.pods()}
-    web.api.delete("Deployment", "web", "shop", actor="alice", propagation="Orphan")
+    web.api.delete(
+        "Deployment", "web", "shop", actor="alice", options=DeleteOptions(propagation="Orphan")
+    )
     web.wait(5)
     assert not web.api.list("Deployment", "shop")
     assert {name_of(pod) for pod in web.pods()} == before
 
 
 def test_foreground_deletion_waits_for_the_pods(web: Cluster) -> None:
-    web.api.delete("Deployment", "web", "shop", actor="alice", propagation="Foreground")
+    web.api.delete(
+        "Deployment", "web", "shop", actor="alice", options=DeleteOptions(propagation="Foreground")
+    )
     web.wait(0.01)
     assert web.get("Deployment", "web")
     web.wait_for(lambda: not web.api.list("Deployment", "shop"))

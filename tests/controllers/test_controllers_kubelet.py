@@ -12,6 +12,7 @@ from aiopslab.models.kube import KubeError
 from aiopslab.services.protocols import ConnectTimeout, Request
 from aiopslab.world.kube.kubelet import Kubelet
 from aiopslab.world.kube.objects import Object, dig, is_true
+from aiopslab.world.kube.options import DeleteOptions
 
 
 def config_map(name: str, **data: str) -> Object:
@@ -285,7 +286,7 @@ def test_a_forced_deletion_kills_at_once(cluster: Cluster) -> None:
     cluster.create(pod("a", deaf))
     cluster.wait_for(lambda: running(cluster))
     kubelet = kubelet_of(cluster, "a")
-    cluster.api.delete("Pod", "a", "shop", actor="alice", grace_s=0)
+    cluster.api.delete("Pod", "a", "shop", actor="alice", options=DeleteOptions(grace_s=0))
     assert not cluster.pods()
     assert not list(kubelet.boxes())
 

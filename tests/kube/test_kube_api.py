@@ -8,6 +8,7 @@ from aiopslab.models.kube import KubeError
 from aiopslab.seeds import Streams
 from aiopslab.world.kube import snapshot
 from aiopslab.world.kube.api import ApiServer
+from aiopslab.world.kube.options import DeleteOptions, WriteOptions
 
 Build = Callable[..., dict[str, Any]]
 ACTOR = "oncall"
@@ -103,7 +104,12 @@ def test_a_dry_run_answers_but_stores_nothing_and_shifts_no_uid(
     api: ApiServer, deployment: Build
 ) -> None:
     revision = api.revision
-    assert api.create(deployment(), actor=ACTOR, dry_run=True)["spec"]["replicas"] == 1
+    assert (
+        api.create(deployment(), actor=ACTOR, options=WriteOptions(dry_run=True))["spec"][
+            "replicas"
+        ]
+        == 1
+    )
     assert api.revision == revision
     assert api.find("Deployment", "web", "shop") is None
     twin = ApiServer(api.now, Streams(7))
@@ -240,7 +246,7 @@ def test_a_running_pod_is_marked_and_goes_when_the_kubelet_confirms(
     assert marked["metadata"]["deletionTimestamp"] == "2027-01-15T08:00:30Z"
     assert marked["metadata"]["deletionGracePeriodSeconds"] == 30
     assert api.delete("pod", "web-1", "shop", actor=ACTOR) is marked
-    api.delete("pod", "web-1", "shop", actor="system:node:node-1", grace_s=0)
+    api.delete("pod", "web-1", "shop", actor="system:node:node-1", options=DeleteOptions(grace_s=0))
     assert api.find("pod", "web-1", "shop") is None
 
 
@@ -257,7 +263,9 @@ def test_foreground_and_orphan_deletion_wait_for_their_finalizer(
     api: ApiServer, deployment: Build, propagation: Any, finalizer: str
 ) -> None:
     api.create(deployment(), actor=ACTOR)
-    marked = api.delete("deploy", "web", "shop", actor=ACTOR, propagation=propagation)
+    marked = api.delete(
+        "deploy", "web", "shop", actor=ACTOR, options=DeleteOptions(propagation=propagation)
+    )
     assert marked["metadata"]["finalizers"] == [finalizer]
     assert marked["metadata"]["deletionTimestamp"]
     patch_deployment(api, {"metadata": {"finalizers": None}}, type="merge")
@@ -270,7 +278,9 @@ def test_a_namespace_terminates_and_takes_nothing_new(api: ApiServer, pod: Build
     error = refused(lambda: api.create(pod(), actor=ACTOR))
     assert error.code == 403
     assert "because it is being terminated" in error.message
-    api.delete("ns", "shop", actor="system:namespace-controller", grace_s=0)
+    assert api.delete("ns", "shop", actor=ACTOR, options=DeleteOptions(grace_s=0)) == gone
+    emptied = {**gone, "spec": {"finalizers": []}}
+    api.replace(emptied, actor="system:namespace-controller")
     assert refused(lambda: api.get("ns", "shop")).code == 404
 
 

@@ -15,6 +15,7 @@ from aiopslab.seeds import Streams
 from aiopslab.telemetry.promql.values import QueryError
 from aiopslab.tools import Toolbox, ToolContext
 from aiopslab.world.kube.api import ApiServer
+from aiopslab.world.kube.options import DeleteOptions, WriteOptions
 
 START = 1_773_133_200.0
 """2026-03-10T09:00:00Z."""
@@ -117,18 +118,19 @@ class FakeKube:
         return self._ask(lambda: self.api.list(kind, namespace, labels=labels, fields=fields))
 
     async def create(self, obj: Any, *, actor: str, dry_run: bool = False) -> Any:
-        write = self.api.create
-        return self._ask(lambda: write(copy.deepcopy(obj), actor=actor, dry_run=dry_run))
+        write, options = self.api.create, WriteOptions(dry_run=dry_run)
+        return self._ask(lambda: write(copy.deepcopy(obj), actor=actor, options=options))
 
     async def replace(self, obj: Any, *, actor: str, dry_run: bool = False) -> Any:
-        write = self.api.replace
-        return self._ask(lambda: write(copy.deepcopy(obj), actor=actor, dry_run=dry_run))
+        write, options = self.api.replace, WriteOptions(dry_run=dry_run)
+        return self._ask(lambda: write(copy.deepcopy(obj), actor=actor, options=options))
 
     async def patch(self, kind: str, name: str, patch: Any, **how: Any) -> Any:
         return self._ask(lambda: self.api.patch(kind, name, patch, **how))
 
     async def delete(self, kind: str, name: str, namespace: str | None = None, **how: Any) -> None:
-        self._ask(lambda: self.api.delete(kind, name, namespace, **how))
+        options = DeleteOptions(grace_s=how.pop("grace_s", None))
+        self._ask(lambda: self.api.delete(kind, name, namespace, options=options, **how))
 
     async def logs(self, pod: str, namespace: str, **how: Any) -> str:
         return "\n".join(f"line {n}" for n in range(how["tail"]))

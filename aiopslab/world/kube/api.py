@@ -1,20 +1,21 @@
-"""The API server: every read and write of Kubernetes objects goes through here.
+"""The API server: every write of Kubernetes objects goes through here.
 
-Synchronous and in-process; there is no HTTP surface. A write passes authorization, strict
-decoding, defaults, admission, validation and the conflict check, is stored under a new revision,
-entered into the audit trail, and announced to subscribers. Controllers, scheduler and kubelet act
-as ``system:...``: their writes skip decoding and validation, which exist to protect *them* from
-outside actors, and because they write often.
+Synchronous and in-process; HTTP is put before it by ``wire.kubernetes``. A write passes
+authorization, decoding, defaults, admission, validation and the conflict check, is stored under a
+new revision, entered into the audit trail, and announced to subscribers. Controllers, scheduler
+and kubelet act as ``system:...``: their writes skip decoding and validation, which exist to
+protect *them* from outside actors, and because they write often.
 
-Objects are shared: what ``get`` and ``list`` return is the stored dict itself. Never change it;
-:func:`objects.clone` first. Neighbours: ``store`` (keeping), ``admission``, ``validation``,
-``scale`` (the subresource), ``watch``. Server-side apply and ``managedFields`` are not modelled.
+Objects are shared, as :mod:`reading` says. Neighbours: ``reading`` (the reads), ``store``
+(keeping), ``admission``, ``validation``, ``ownership`` (who manages which field), ``deletion``,
+``eviction``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 from aiopslab.models.kube import KubeError, PatchType
 from aiopslab.seeds import Streams
@@ -26,21 +27,13 @@ from aiopslab.world.kube import (
     kinds,
     patching,
     scale,
-    selectors,
     validation,
 )
 from aiopslab.world.kube import metadata as metadata_rules
 from aiopslab.world.kube.authorization import Policy, authorize
-from aiopslab.world.kube.errors import (
-    already_exists,
-    invalid,
-    no_such_kind,
-    no_such_resource,
-    not_found,
-)
-from aiopslab.world.kube.journal import AuditEntry, Journal, Subscriber, Verb
+from aiopslab.world.kube.errors import already_exists, conflict, invalid, no_such_resource
+from aiopslab.world.kube.journal import Verb
 from aiopslab.world.kube.kinds import Kind
-from aiopslab.world.kube.metadata import Propagation
 from aiopslab.world.kube.objects import (
     Object,
     Objects,
@@ -49,8 +42,8 @@ from aiopslab.world.kube.objects import (
     namespace_of,
     without_nulls,
 )
-from aiopslab.world.kube.store import ObjectStore
-from aiopslab.world.kube.watch import Watch
+from aiopslab.world.kube.options import DELETE, WRITE, DeleteOptions, Subresource, WriteOptions
+from aiopslab.world.kube.reading import ApiReader, space_of
 
 _STATUS_KEPT_ON_CREATE = ("Node", "Namespace", "PersistentVolume", "PersistentVolumeClaim")
 
@@ -59,7 +52,21 @@ def _trusted(actor: str) -> bool:
     return actor.startswith("system:")
 
 
-class ApiServer:
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """One change of an object that exists: by whom, and how."""
+
+    actor: str
+    verb: Verb
+    options: WriteOptions
+    subresource: Subresource = ""
+
+    @property
+    def trusted(self) -> bool:
+        return _trusted(self.actor)
+
+
+class ApiServer(ApiReader):
     """The cluster's state and its rules.
 
     Args:
@@ -68,9 +75,7 @@ class ApiServer:
     """
 
     def __init__(self, now: Callable[[], float], streams: Streams) -> None:
-        self.now = now
-        self.store = ObjectStore()
-        self._journal = Journal()
+        super().__init__(now)
         self.allowed: Policy | None = None
         """Rights of actors to write; None allows everything."""
         self._streams = streams.scope("kube-api")
@@ -78,115 +83,16 @@ class ApiServer:
         self._event_streams = self._streams.scope("events")
         self._dry_run_streams = self._streams.scope("dry-run")
 
-    @property
-    def audit(self) -> list[AuditEntry]:
-        """Every accepted write of desired state, oldest first."""
-        return self._journal.audit
-
-    @property
-    def on_audit(self) -> list[Callable[[AuditEntry], None]]:
-        """Callbacks for new audit entries; append yours."""
-        return self._journal.on_audit
-
-    @property
-    def revision(self) -> int:
-        """The revision of the latest write."""
-        return self.store.revision
-
-    # -- reads ------------------------------------------------------------------------------------
-
-    def get(self, kind: str, name: str, namespace: str | None = None) -> Object:
-        """Return one object. ``kind`` may be any name kubectl takes.
-
-        Raises:
-            KubeError: 404, unknown kind or object.
-        """
-        served = self.kind(kind)
-        obj = self.store.get(served.kind, _space(served, namespace), name)
-        if obj is None:
-            raise not_found(served, name)
-        return obj
-
-    def find(self, kind: str, name: str, namespace: str | None = None) -> Object | None:
-        """Return one object, or None if there is none."""
-        served = self.kind(kind)
-        return self.store.get(served.kind, _space(served, namespace), name)
-
-    def list(
-        self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = ""
-    ) -> Objects:
-        """Return objects by namespace and name; None as namespace means all.
-
-        Args:
-            kind: Any name kubectl takes.
-            namespace: Ignored for cluster-scoped kinds.
-            labels: Label selector: ``app=web,tier in (a,b)``.
-            fields: Field selector: ``status.phase=Running``.
-
-        Raises:
-            KubeError: 404 for the kind, 400 for a selector.
-        """
-        served = self.kind(kind)
-        found = self.store.list(served.kind, namespace if served.namespaced else "")
-        if labels:
-            selector = selectors.parse_labels(labels)
-            found = [
-                o for o in found if selectors.matches(selector, o["metadata"].get("labels") or {})
-            ]
-        if fields:
-            terms = selectors.parse_fields(fields, served.kind)
-            found = [o for o in found if all(term.matches(o) for term in terms)]
-        return found
-
-    def owned_by(self, uid: str) -> Objects:
-        """Return the objects that have an owner reference to this uid."""
-        return self.store.owned_by(uid)
-
-    def get_scale(self, kind: str, name: str, namespace: str | None = None) -> Object:
-        """Return the ``scale`` subresource (autoscaling/v1 Scale) of a workload.
-
-        Raises:
-            KubeError: 404, also for kinds that cannot be scaled.
-        """
-        if not self.kind(kind).scale:
-            raise no_such_resource()
-        return scale.of(self.get(kind, name, namespace))
-
-    def kind(self, name: str) -> Kind:
-        """Look a kind up.
-
-        Raises:
-            KubeError: 404, not served.
-        """
-        found = kinds.find(name)
-        if found is None:
-            raise no_such_kind(name)
-        return found
-
-    # -- following --------------------------------------------------------------------------------
-
-    def subscribe(self, kind: str, callback: Subscriber) -> Callable[[], None]:
-        """Call back after every commit of a kind; returns the function that ends it.
-
-        Callbacks run synchronously in subscription order. Writes made inside one are announced
-        after the present announcement, so every subscriber sees all changes in commit order.
-        """
-        return self._journal.subscribe(self.kind(kind).kind, callback)
-
-    def watch(self, kind: str, namespace: str | None = None) -> Watch:
-        """Iterate (asynchronously) over (event, object) from now on; close it when done."""
-        return Watch(lambda deliver: self.subscribe(kind, deliver), namespace)
-
     # -- create -----------------------------------------------------------------------------------
 
-    def create(self, obj: Object, *, actor: str, dry_run: bool = False) -> Object:
+    def create(self, obj: Object, *, actor: str, options: WriteOptions = WRITE) -> Object:
         """Store a new object and return it as stored.
 
         Raises:
             KubeError: 400, 403, 404 (namespace), 409 or 422.
         """
         kind = decoding.kind_of(obj)
-        new = without_nulls(obj) if _trusted(actor) else decoding.read(kind, obj)
+        new = without_nulls(obj) if _trusted(actor) else decoding.read(kind, obj, options)
         metadata = new.setdefault("metadata", {})
         if kind.namespaced:
             metadata.setdefault("namespace", "default")
@@ -194,12 +100,12 @@ class ApiServer:
             metadata.pop("namespace", None)
         authorize(self.allowed, actor, "create", kind, namespace_of(new), metadata.get("name", ""))
         admission.check_namespace(kind, new, self.store)
-        streams = self._dry_run_streams if dry_run else self._streams
+        streams = self._dry_run_streams if options.dry_run else self._streams
         metadata_rules.stamp(kind, new, self.now(), streams)
         self._admit(kind, new, actor, streams)
         if self.store.get(kind.kind, namespace_of(new), name_of(new)) is not None:
             raise already_exists(kind, name_of(new))
-        if dry_run:
+        if options.dry_run:
             return new
         stored = self.store.put(new)
         self._journal.record(self.now(), actor, "create", None, stored)
@@ -220,21 +126,53 @@ class ApiServer:
 
     # -- change -----------------------------------------------------------------------------------
 
-    def replace(self, obj: Object, *, actor: str, dry_run: bool = False) -> Object:
-        """Replace an object's metadata and spec; its status stays. Returns it as stored.
+    def replace(
+        self,
+        obj: Object,
+        *,
+        subresource: Subresource = "",
+        actor: str,
+        options: WriteOptions = WRITE,
+    ) -> Object:
+        """Replace an object's metadata and spec, its status stays; or, as said, its status only.
+
+        Returns it as stored. A Scale is replaced by :meth:`replace_scale`.
 
         Raises:
             KubeError: 400, 403, 404, 409 (stale resourceVersion) or 422.
         """
         kind = decoding.kind_of(obj)
-        new = without_nulls(obj) if _trusted(actor) else decoding.read(kind, obj)
+        new = without_nulls(obj) if _trusted(actor) else decoding.read(kind, obj, options)
         metadata = new.setdefault("metadata", {})
         if kind.namespaced:
             metadata.setdefault("namespace", "default")
         namespace, name = namespace_of(new), name_of(new)
         authorize(self.allowed, actor, "update", kind, namespace, name)
         old = self.get(kind.kind, name, namespace)
-        return self._update(kind, old, new, verb="update", actor=actor, dry_run=dry_run)
+        return self._update(kind, old, new, _Write(actor, "update", options, subresource))
+
+    def replace_scale(
+        self,
+        kind: str,
+        name: str,
+        wanted: Object,
+        *,
+        namespace: str | None = None,
+        actor: str,
+        options: WriteOptions = WRITE,
+    ) -> Object:
+        """Replace the ``scale`` subresource of a workload; returns it as it is now.
+
+        Raises:
+            KubeError: 400, 403, 404, 409 or 422.
+        """
+        served = self.kind(kind)
+        authorize(self.allowed, actor, "update", served, space_of(served, namespace), name)
+        self.get_scale(kind, name, namespace)
+        decoded = decoding.read(scale.KIND, wanted, options)
+        old = self.get(kind, name, namespace)
+        new = scale.apply(served, old, decoded)
+        return scale.of(self._update(served, old, new, _Write(actor, "update", options, "scale")))
 
     def patch(
         self,
@@ -244,9 +182,9 @@ class ApiServer:
         *,
         namespace: str | None = None,
         type: PatchType = "strategic",
-        subresource: Literal["", "scale"] = "",
+        subresource: Subresource = "",
         actor: str,
-        dry_run: bool = False,
+        options: WriteOptions = WRITE,
     ) -> Object:
         """Patch an object and return it as stored; with ``subresource="scale"``, its Scale.
 
@@ -255,50 +193,55 @@ class ApiServer:
                 as on the real server.
         """
         served = self.kind(kind)
-        authorize(self.allowed, actor, "patch", served, _space(served, namespace), name)
+        authorize(self.allowed, actor, "patch", served, space_of(served, namespace), name)
         old = self.get(kind, name, namespace)
-        if subresource:
+        if subresource == "scale":
             current = self.get_scale(kind, name, namespace)
             changed = patching.apply(scale.KIND.schema, current, patch, type)
-            changed = decoding.read_patched(scale.KIND, changed, patch)
+            changed = decoding.read_patched(scale.KIND, changed, patch, options)
             new = scale.apply(served, old, changed)
         else:
             new = patching.apply(served.schema, old, patch, type)
-        new = decoding.read_patched(served, new, patch)
-        stored = self._update(served, old, new, verb="patch", actor=actor, dry_run=dry_run)
-        return scale.of(stored) if subresource else stored
+            new = decoding.read_patched(served, new, patch, options)
+        stored = self._update(served, old, new, _Write(actor, "patch", options, subresource))
+        return scale.of(stored) if subresource == "scale" else stored
 
-    def _update(
-        self, kind: Kind, old: Object, new: Object, *, verb: Verb, actor: str, dry_run: bool
-    ) -> Object:
+    def _update(self, kind: Kind, old: Object, new: Object, write: _Write) -> Object:
         """Bring a changed copy of ``old`` through the rules and store it."""
-        metadata_rules.carry_over(kind, old, new)
+        if write.subresource == "status":
+            new = _only_status(kind, old, new)
+        else:
+            metadata_rules.carry_over(kind, old, new)
         defaults.apply(kind, new)
         if new == old:
             return old
-        if not _trusted(actor):
-            causes = validation.check(kind, new) + immutability.check(kind, old, new)
+        if not write.trusted:
+            status = write.subresource == "status"
+            causes = validation.check(kind, new, status=status)
+            causes += immutability.check(kind, old, new)
             if causes:
-                raise invalid(kind, name_of(new), causes)
+                raise invalid(kind, name_of(old), causes)
         if kind.kind == "Service":
-            admission.allocate_service(new, self.store, self._streams("services"))
+            streams = self._dry_run_streams if write.options.dry_run else self._streams
+            admission.allocate_service(new, self.store, streams("services"))
         if new.get("spec") != old.get("spec") and "generation" in old["metadata"]:
             new["metadata"]["generation"] = old["metadata"]["generation"] + 1
-        if dry_run:
+        if write.options.dry_run:
             return new
         if metadata_rules.gone(kind, new):
-            return self._remove(old, new, verb, actor)
+            return self._remove(old, new, write.verb, write.actor)
         stored = self.store.put(new)
-        self._journal.record(self.now(), actor, verb, old, stored)
+        self._journal.record(self.now(), write.actor, write.verb, old, stored)
         self._journal.announce("MODIFIED", stored, old)
         return stored
 
     def update_status(
         self, kind: str, name: str, namespace: str | None, status: Object, *, actor: str
     ) -> Object:
-        """Replace an object's status. Keeps generation; a status that is equal keeps the revision.
+        """Replace an object's status: the short way for the cluster's own components.
 
-        The caller gives the dict away: it is stored as it is.
+        Keeps generation; a status that is equal keeps the revision. The caller gives the dict
+        away: it is stored as it is. Outsiders use ``replace`` or ``patch`` on ``status``.
 
         Raises:
             KubeError: 404.
@@ -314,15 +257,16 @@ class ApiServer:
         """Assign a pod to a node: the scheduler's ``binding`` subresource.
 
         Raises:
-            KubeError: 404; 409 if it is assigned already or being deleted.
+            KubeError: 403, 404; 409 if it is assigned already or being deleted.
         """
+        authorize(self.allowed, actor, "create", self.kind("Pod"), namespace, name)
         old = self.get("Pod", name, namespace)
         if old["spec"].get("nodeName") or deleting(old):
             state = "being deleted" if deleting(old) else "already assigned to a node"
             message = (
                 f'Operation cannot be fulfilled on pods/binding "{name}": pod {name} is {state}'
             )
-            raise KubeError(409, "Conflict", message)
+            raise KubeError(409, "Conflict", message, {"name": name, "kind": "pods/binding"})
         stored = self.store.put({**old, "spec": {**old["spec"], "nodeName": node}})
         self._journal.announce("MODIFIED", stored, old)
         return stored
@@ -336,23 +280,25 @@ class ApiServer:
         namespace: str | None = None,
         *,
         actor: str,
-        grace_s: int | None = None,
-        propagation: Propagation = "Background",
+        options: DeleteOptions = DELETE,
     ) -> Object:
         """Delete an object, or mark it for deletion; returns its last state.
 
-        A pod on a node is marked and goes when the kubelet deletes it with ``grace_s=0``. Objects
+        A pod on a node is marked and goes when the kubelet deletes it with a grace of 0. Objects
         with finalizers are marked and go when the last one is taken off.
 
         Raises:
-            KubeError: 403 or 404.
+            KubeError: 403, 404, or 409 for a precondition.
         """
         served = self.kind(kind)
-        authorize(self.allowed, actor, "delete", served, _space(served, namespace), name)
+        authorize(self.allowed, actor, "delete", served, space_of(served, namespace), name)
         old = self.get(kind, name, namespace)
+        metadata_rules.check_preconditions(served, old, options)
         marked = {**old, "metadata": dict(old["metadata"])}
-        metadata_rules.mark_deleted(served, marked, self.now(), grace_s, propagation)
-        if metadata_rules.gone(served, marked) or (served.kind == "Namespace" and grace_s == 0):
+        metadata_rules.mark_deleted(served, marked, self.now(), options)
+        if options.dry_run:
+            return marked
+        if metadata_rules.gone(served, marked):
             return self._remove(old, marked, "delete", actor)
         if marked == old:
             return old
@@ -361,8 +307,33 @@ class ApiServer:
         self._journal.announce("MODIFIED", stored, old)
         return stored
 
+    def delete_collection(
+        self,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        labels: str = "",
+        fields: str = "",
+        actor: str,
+        options: DeleteOptions = DELETE,
+    ) -> Objects:
+        """Delete what a list with these selectors shows; returns the last states.
+
+        Raises:
+            KubeError: 403, or as ``list``.
+        """
+        served = self.kind(kind)
+        where = (namespace or "") if served.namespaced else ""
+        authorize(self.allowed, actor, "deletecollection", served, where, "")
+        found = self.list(kind, namespace, labels=labels, fields=fields)
+        each = replace(options, uid="", resource_version="")
+        return [
+            self.delete(kind, name_of(obj), namespace_of(obj), actor=actor, options=each)
+            for obj in found
+        ]
+
     def _remove(self, old: Object, last: Object, verb: Verb, actor: str) -> Object:
-        self.store.remove(old)
+        last = self.store.remove(old, last)
         self._journal.record(self.now(), actor, verb, old, None)
         self._journal.announce("DELETED", last, old)
         return last
@@ -383,16 +354,24 @@ class ApiServer:
         """Forget an Event object whose time is over; no-op if it is gone already."""
         old = self.store.get("Event", namespace, name)
         if old is not None:
-            self.store.remove(old)
-            self._journal.announce("DELETED", old, old)
-
-
-def _space(kind: Kind, namespace: str | None) -> str:
-    """Return the namespace an object of a kind lives in; empty for cluster-scoped kinds."""
-    return (namespace or "default") if kind.namespaced else ""
+            self._journal.announce("DELETED", self.store.remove(old, old), old)
 
 
 def _validate(kind: Kind, obj: Object) -> None:
     causes = validation.check(kind, obj)
     if causes:
         raise invalid(kind, name_of(obj), causes)
+
+
+def _only_status(kind: Kind, old: Object, new: Object) -> Object:
+    """Return ``old`` with the status of ``new``: all that a write of the status may change.
+
+    Raises:
+        KubeError: 404, the kind has no status; 409, ``new`` was made from a stale copy.
+    """
+    if not kind.has_status:
+        raise no_such_resource()
+    version = new["metadata"].get("resourceVersion")
+    if version not in (None, "", old["metadata"]["resourceVersion"]):
+        raise conflict(kind, name_of(old))
+    return {**old, "metadata": dict(old["metadata"]), "status": new.get("status", {})}

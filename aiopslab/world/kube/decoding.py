@@ -17,6 +17,7 @@ from aiopslab.world.kube import kinds, patching
 from aiopslab.world.kube.errors import bad_request, invalid_patch
 from aiopslab.world.kube.kinds import Kind
 from aiopslab.world.kube.objects import Object
+from aiopslab.world.kube.options import WRITE, WriteOptions
 from aiopslab.world.kube.quantity import QuantityError, parse
 from aiopslab.world.kube.schema import Field, Message, message
 
@@ -37,17 +38,22 @@ class DecodeError(Exception):
     """The object does not have the shape of its kind; the message is the API server's."""
 
 
-def decode(kind: Kind, obj: Any) -> Object:
+def decode(kind: Kind, obj: Any, options: WriteOptions = WRITE) -> Object:
     """Return a copy of the object with nulls dropped, after checking every field's name and type.
+
+    Unknown fields are refused, or dropped, as ``options.validation`` says.
 
     Raises:
         DecodeError: The first wrong type, or all unknown fields.
     """
     decoder = _Decoder()
     result: Object = decoder.message(obj, message(kind.schema), "", "")
-    if decoder.unknown:
-        names = ", ".join(f'unknown field "{path}"' for path in decoder.unknown)
-        raise DecodeError(f"strict decoding error: {names}")
+    problems = [f'unknown field "{path}"' for path in decoder.unknown]
+    if problems and options.validation == "Strict":
+        raise DecodeError(f"strict decoding error: {', '.join(problems)}")
+    if options.validation == "Warn":
+        for problem in problems:
+            options.warn(problem)
     return result
 
 
@@ -172,30 +178,28 @@ def kind_of(obj: Any) -> Kind:
     return kind
 
 
-def read(kind: Kind, obj: Object) -> Object:
+def read(kind: Kind, obj: Object, options: WriteOptions = WRITE) -> Object:
     """Decode the body of a create or replace.
 
     Raises:
         KubeError: 400 with the decoder's words.
     """
     try:
-        return decode(kind, obj)
+        return decode(kind, obj, options)
     except DecodeError as error:
         raise bad_request(
             f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {error}'
         ) from error
 
 
-def read_patched(kind: Kind, obj: Any, patch: Any) -> Object:
-    """Decode the result of a patch; its status is dropped, as it belongs to the cluster.
+def read_patched(kind: Kind, obj: Any, patch: Any, options: WriteOptions = WRITE) -> Object:
+    """Decode the result of a patch.
 
     Raises:
         KubeError: 422 with the patch and the decoder's words.
     """
-    if isinstance(obj, dict):
-        obj = {key: value for key, value in obj.items() if key != "status"}
     try:
-        return decode(kind, obj)
+        return decode(kind, obj, options)
     except DecodeError as error:
         detail = f"patch: Invalid value: {patching.quote(patch)}: {error}"
         raise invalid_patch(detail) from error

@@ -31,7 +31,7 @@ class Cause:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.message}"
+        return f"{self.path}: {self.message}" if self.path else self.message
 
     def as_status(self) -> Object:
         """Return it as an item of ``details.causes`` of a ``Status``."""
@@ -66,15 +66,15 @@ def already_exists(kind: Kind, name: str) -> KubeError:
     return KubeError(409, "AlreadyExists", message, _details(kind, name))
 
 
-def conflict(kind: Kind, name: str) -> KubeError:
-    """409: the writer's copy is older than the stored object."""
-    return KubeError(
-        409,
-        "Conflict",
-        f'Operation cannot be fulfilled on {kind.resource} "{name}": the object has been '
-        "modified; please apply your changes to the latest version and try again",
-        _details(kind, name),
-    )
+_MODIFIED = (
+    "the object has been modified; please apply your changes to the latest version and try again"
+)
+
+
+def conflict(kind: Kind, name: str, why: str = _MODIFIED) -> KubeError:
+    """409: the object is not the one the writer had in mind."""
+    message = f'Operation cannot be fulfilled on {kind.resource} "{name}": {why}'
+    return KubeError(409, "Conflict", message, _details(kind, name))
 
 
 def bad_request(message: str) -> KubeError:

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from aiopslab.world.kube.history import EventType
 from aiopslab.world.kube.objects import Object, name_of, namespace_of
 
-EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 Verb = Literal["create", "update", "patch", "delete"]
 Subscriber = Callable[[EventType, Object, Object | None], None]
 """Called with (event, object, previous object) after the commit."""

@@ -31,6 +31,7 @@ from aiopslab.world.kube.objects import (
     namespace_of,
     uid_of,
 )
+from aiopslab.world.kube.options import DELETE_NOW
 from aiopslab.world.kube.podspec import is_finished
 from aiopslab.world.network import Network
 from aiopslab.world.node import Node
@@ -197,7 +198,11 @@ class Kubelet:
             return
         if deleting(current):
             self._runtime.api.delete(
-                "Pod", name_of(pod), namespace_of(pod), actor=self._runtime.actor, grace_s=0
+                "Pod",
+                name_of(pod),
+                namespace_of(pod),
+                actor=self._runtime.actor,
+                options=DELETE_NOW,
             )
             return
         worker = PodWorker(self._runtime, current, self._addresses.take(), self._gone)

@@ -29,6 +29,7 @@ from aiopslab.world.kube.objects import (
     set_condition,
     uid_of,
 )
+from aiopslab.world.kube.options import DELETE_NOW
 from aiopslab.world.kube.podspec import port_names, qos_class
 from aiopslab.world.process import Process
 
@@ -195,7 +196,11 @@ class PodWorker:
         self.discard()
         try:
             self._runtime.api.delete(
-                "Pod", name_of(pod), namespace_of(pod), actor=self._runtime.actor, grace_s=0
+                "Pod",
+                name_of(pod),
+                namespace_of(pod),
+                actor=self._runtime.actor,
+                options=DELETE_NOW,
             )
         except KubeError as error:
             if error.code != 404:  # somebody deleted it by force meanwhile

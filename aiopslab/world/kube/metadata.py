@@ -6,7 +6,6 @@ Functions on copies the API server has made. Neighbour: ``api``, which calls the
 from __future__ import annotations
 
 import uuid
-from typing import Literal
 
 from aiopslab.models.kube import KubeError
 from aiopslab.models.timestamps import rfc3339
@@ -14,8 +13,7 @@ from aiopslab.seeds import Streams
 from aiopslab.world.kube.errors import bad_request, conflict
 from aiopslab.world.kube.kinds import Kind
 from aiopslab.world.kube.objects import Object, deleting
-
-Propagation = Literal["Background", "Foreground", "Orphan"]
+from aiopslab.world.kube.options import DeleteOptions
 
 _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """Letters of generated names: no vowels, so no words."""
@@ -96,13 +94,30 @@ def _keep_address(old: Object, new: Object) -> None:
             new[key] = old[key]
 
 
-def mark_deleted(
-    kind: Kind, obj: Object, now: float, grace_s: int | None, propagation: Propagation
-) -> None:
+def check_preconditions(kind: Kind, obj: Object, options: DeleteOptions) -> None:
+    """Hold a deletion to the incarnation and version its author had in mind.
+
+    Raises:
+        KubeError: 409, the object is another one.
+    """
+    metadata = obj["metadata"]
+    for word, key, wanted in (
+        ("UID", "uid", options.uid),
+        ("ResourceVersion", "resourceVersion", options.resource_version),
+    ):
+        if wanted and wanted != metadata[key]:
+            why = (
+                f"the {word} in the precondition ({wanted}) does not match the {word} in record "
+                f"({metadata[key]}). The object might have been deleted and then recreated"
+            )
+            raise conflict(kind, metadata["name"], why)
+
+
+def mark_deleted(kind: Kind, obj: Object, now: float, options: DeleteOptions) -> None:
     """Set deletion timestamp, grace period and finalizers; a later, shorter grace wins."""
     metadata = obj["metadata"]
     first = not deleting(obj)
-    grace = _grace(obj, grace_s) if kind.kind == "Pod" else 0
+    grace = _grace(obj, options.grace_s) if kind.kind == "Pod" else 0
     if first or grace < metadata["deletionGracePeriodSeconds"]:
         metadata["deletionTimestamp"] = rfc3339(now + grace)
         metadata["deletionGracePeriodSeconds"] = grace
@@ -110,7 +125,7 @@ def mark_deleted(
         return
     if "generation" in metadata:
         metadata["generation"] += 1
-    finalizer = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}.get(propagation)
+    finalizer = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}.get(options.propagation)
     if finalizer:
         metadata["finalizers"] = [*(metadata.get("finalizers") or ()), finalizer]
     if kind.kind == "Namespace":

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from aiopslab.world.kube.errors import bad_request
-from aiopslab.world.kube.objects import Object, dig
+from aiopslab.world.kube.objects import Object, Objects, dig, labels_of
 
 Operator = Literal["In", "NotIn", "Exists", "DoesNotExist"]
 
@@ -238,6 +238,21 @@ def parse_fields(text: str, kind: str) -> tuple[FieldTerm, ...]:
             raise bad_request(f"field label not supported: {path}")
         terms.append(FieldTerm(tuple(path.split(".")), value, equal))
     return tuple(terms)
+
+
+def select(objects: Objects, kind: str, labels: str, fields: str) -> Objects:
+    """Return the objects that a label selector and a field selector (texts) both match.
+
+    Raises:
+        KubeError: 400, a selector cannot be read.
+    """
+    if labels:
+        selector = parse_labels(labels)
+        objects = [o for o in objects if matches(selector, labels_of(o))]
+    if fields:
+        terms = parse_fields(fields, kind)
+        objects = [o for o in objects if all(term.matches(o) for term in terms)]
+    return objects
 
 
 def _split_term(part: str) -> tuple[str, bool, str]:

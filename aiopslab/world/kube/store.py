@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from aiopslab.world.kube.history import Change, EventType, History
 from aiopslab.world.kube.objects import Object, Objects, name_of, namespace_of
 
 _Key = tuple[str, str, str]
@@ -16,10 +17,11 @@ _Key = tuple[str, str, str]
 class ObjectStore:
     """Objects by kind, namespace and name."""
 
-    __slots__ = ("_objects", "_order", "_owned", "revision")
+    __slots__ = ("_objects", "_order", "_owned", "history", "revision")
 
     def __init__(self) -> None:
         self.revision = 0
+        self.history = History()
         self._objects: dict[str, dict[str, dict[str, Object]]] = {}
         self._order: dict[tuple[str, str], list[str]] = {}
         self._owned: dict[str, dict[_Key, None]] = {}
@@ -62,15 +64,20 @@ class ObjectStore:
             self._disown((kind, space, name), before)
             for uid in after:
                 self._owned.setdefault(uid, {})[kind, space, name] = None
+        event: EventType = "ADDED" if old is None else "MODIFIED"
+        self.history.enter(kind, Change(self.revision, event, obj, old))
         return obj
 
-    def remove(self, obj: Object) -> None:
-        """Forget an object."""
+    def remove(self, obj: Object, last: Object) -> Object:
+        """Forget an object; returns ``last``, its final state, under the deletion's revision."""
         self.revision += 1
         kind, space, name = obj["kind"], namespace_of(obj), name_of(obj)
         del self._objects[kind][space][name]
         self._order.pop((kind, space), None)
         self._disown((kind, space, name), _owners(obj))
+        last = {**last, "metadata": {**last["metadata"], "resourceVersion": str(self.revision)}}
+        self.history.enter(kind, Change(self.revision, "DELETED", last, obj))
+        return last
 
     def owned_by(self, uid: str) -> Objects:
         """Return the objects whose owner references name a uid, by kind, namespace, name."""

@@ -17,11 +17,14 @@ from aiopslab.world.kube.objects import Object
 from aiopslab.world.kube.schema import KEY_DEFAULTS, Field, Message, message
 
 
-def check(kind: Kind, obj: Object) -> list[Cause]:
-    """Return everything that makes a decoded object unacceptable; empty if nothing does."""
+def check(kind: Kind, obj: Object, *, status: bool = False) -> list[Cause]:
+    """Return everything that makes a decoded object unacceptable; empty if nothing does.
+
+    The status is looked at only if asked for: as a rule the cluster wrote it.
+    """
     causes = syntax.check_name(kind, obj["metadata"]["name"])
     for name, field in message(kind.schema).fields.items():
-        if name in obj and name != "status":  # which the cluster writes
+        if name in obj and (status or name != "status"):
             _walk(obj[name], field, name, causes)
     causes += _missing(obj, message(kind.schema), "")
     rule = rules.RULES.get(kind.schema)

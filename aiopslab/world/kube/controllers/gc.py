@@ -18,6 +18,7 @@ from aiopslab.world.kube.objects import (
     namespace_of,
     uid_of,
 )
+from aiopslab.world.kube.options import DeleteOptions
 
 FOREGROUND, ORPHAN = "foregroundDeletion", "orphan"
 _SKIPPED = ("Event", "Lease")
@@ -113,7 +114,7 @@ class GarbageCollector(Controller):
         try:
             self.api.delete(
                 obj["kind"], name_of(obj), namespace_of(obj) or None, actor=self.actor,
-                propagation="Foreground" if has_own else "Background",
+                options=DeleteOptions(propagation="Foreground" if has_own else "Background"),
             )  # fmt: skip
         except KubeError as error:
             if error.code != 404:  # gone meanwhile is what was wanted
