@@ -12,7 +12,8 @@ from typing import Any
 
 from aiopslab.models.kube import ExecResult
 from aiopslab.world.container import Container
-from aiopslab.world.images.shell import COMMANDS, SHELLS, shell
+from aiopslab.world.images.shell import COMMANDS, shell
+from aiopslab.world.images.shell_input import SHELLS
 
 
 class Busybox:

@@ -12,10 +12,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from aiopslab.models.kube import ExecResult
 from aiopslab.world.container import NOT_FOUND, Container
 from aiopslab.world.images import shell_network, shell_system, shell_text
+from aiopslab.world.images.shell_input import SHELLS
 from aiopslab.world.images.shell_parse import Command, SyntaxProblem, parse
 
 Run = Callable[[Container, Sequence[str], str], Awaitable[ExecResult]]
-SHELLS = ("sh", "bash", "ash")
 
 
 async def shell(box: Container, argv: Sequence[str], stdin: str = "") -> ExecResult:

@@ -1,0 +1,77 @@
+"""A terminal's line discipline: bytes of somebody who types become lines, and what is echoed.
+
+With a terminal, the client sends each key as it is pressed and expects the echo; without one,
+lines arrive whole. Not here: running lines (``exec``).
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from dataclasses import dataclass
+
+_ESCAPE = re.compile(r"\x1b(?:\[[0-9;]*[A-Za-z~]|O[A-Z]|.)")
+"""Arrow keys and their like: there is no history to walk through."""
+_INTERRUPT, _END, _KILL_LINE, _ERASE = "\x03", "\x04", "\x15", "\x08\x7f"
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """What came of a piece of input."""
+
+    lines: tuple[str, ...] = ()
+    """Complete lines; an interrupted one is empty."""
+    echo: str = ""
+    ended: bool = False
+    """Ctrl-D on an empty line."""
+
+
+class Lines:
+    """Collects input into lines.
+
+    Args:
+        tty: Somebody types at a terminal.
+    """
+
+    def __init__(self, *, tty: bool) -> None:
+        self._tty = tty
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._pending = ""
+
+    def feed(self, data: bytes) -> Typed:
+        """Take input."""
+        text = self._decode(data)
+        if self._tty:
+            return self._type(_ESCAPE.sub("", text))
+        *lines, self._pending = (self._pending + text).split("\n")
+        return Typed(tuple(lines))
+
+    def rest(self) -> str:
+        """Return what came after the last line break, at the end of the input."""
+        rest, self._pending = self._pending, ""
+        return rest
+
+    def _type(self, text: str) -> Typed:
+        lines: list[str] = []
+        echo = ""
+        for key in text:
+            if key in "\r\n":
+                lines.append(self.rest())
+                echo += "\r\n"
+            elif key in _ERASE:
+                echo += "\b \b" if self._pending else ""
+                self._pending = self._pending[:-1]
+            elif key == _KILL_LINE:
+                echo += "\b \b" * len(self._pending)
+                self._pending = ""
+            elif key == _INTERRUPT:
+                self._pending = ""
+                lines.append("")
+                echo += "^C\r\n"
+            elif key == _END:
+                if not self._pending:
+                    return Typed(tuple(lines), echo, True)
+            elif key.isprintable():
+                self._pending += key
+                echo += key
+        return Typed(tuple(lines), echo)
