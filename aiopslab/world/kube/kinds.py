@@ -30,7 +30,10 @@ class Kind:
     @property
     def has_status(self) -> bool:
         """Whether it has the ``status`` subresource."""
-        return self.kind in _WITHOUT_STATUS = frozenset(
+        return self.kind not in _WITHOUT_STATUS
+
+
+_WITHOUT_STATUS = frozenset(
     {"Endpoints", "ConfigMap", "Secret", "ServiceAccount", "Event", "LimitRange"}
     | {"ControllerRevision", "NetworkPolicy", "EndpointSlice", "Lease", "PriorityClass"}
     | {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
