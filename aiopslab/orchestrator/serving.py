@@ -72,7 +72,13 @@ async def trial_doors(
     identity = on_call(session.actor, session.task, env.namespace)
     async with AsyncExitStack() as stack:
         mcp = await stack.enter_async_context(mcp_door(session.brief, session.tools, session.call))
-        api = tool_api(session.brief, session.tools, session.call, lambda: session.budget)
+        api = tool_api(
+            session.brief,
+            session.tools,
+            session.call,
+            lambda: session.budget,
+            over=session.over.is_set,
+        )
         extra = (Mount("/api", api, plain), Mount("/mcp", mcp, plain))
         house = _House(env, gate, identity, inbox, extra, host)
         doors = await stack.enter_async_context(_open(house))

@@ -98,5 +98,8 @@ async def standing(sim: Sim, factor: float) -> AsyncIterator[Doors]:
             finally:
                 gate.close()
                 pacing.cancel()
+    except BaseExceptionGroup as group:
+        # The pacer and the doors fail for one reason; the first one said it.
+        raise group.exceptions[0] from group
     finally:
         await sim.aclose()
