@@ -28,6 +28,21 @@ class Kind:
     """Name of its message in the derived schema."""
 
     @property
+    def api_version(self) -> str:
+        """``apps/v1``, or ``v1`` for the core group."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def resource(self) -> str:
+        """``deployments.apps``, ``pods``: the name messages use."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def qualified(self) -> str:
+        """``Deployment.apps``, ``Pod``: the name messages about validity use."""
+        return f"{self.kind}.{self.group}" if self.group else self.kind
+
+    @property
     def has_status(self) -> bool:
         """Whether it has the ``status`` subresource."""
         return self.kind not in _WITHOUT_STATUS
