@@ -16,6 +16,16 @@ def rfc3339(seconds: float) -> str:
     return datetime.fromtimestamp(seconds // 1, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def rfc3339_ms(seconds: float) -> str:
+    """Format unix seconds as RFC 3339 in UTC with milliseconds, rounded.
+
+    >>> rfc3339_ms(1.5)
+    '1970-01-01T00:00:01.500Z'
+    """
+    moment = datetime.fromtimestamp(round(seconds * 1e3) / 1e3, UTC)
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
 @lru_cache(maxsize=4096)
 def unix(text: str) -> float:
     """Parse RFC 3339 to unix seconds.

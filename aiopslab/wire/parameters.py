@@ -11,10 +11,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
+
+from aiopslab.models.timestamps import rfc3339
 
 FORM = "application/x-www-form-urlencoded"
 MAX_FIELDS = 1000
@@ -169,16 +171,6 @@ def duration(text: str) -> float:
     return sign * math.fsum(float(n) * _UNITS[u] for n, u in parts)
 
 
-def rfc3339_ms(seconds: float) -> str:
-    """Format unix seconds as RFC 3339 with milliseconds, the way alerts are stamped.
-
-    >>> rfc3339_ms(1.5)
-    '1970-01-01T00:00:01.500Z'
-    """
-    moment = datetime.fromtimestamp(round(seconds * 1e3) / 1e3, UTC)
-    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
-
-
 def skew(start: float, end: float, now: float) -> str:
     """Return a hint where a time range misses what the cluster's clock can have recorded.
 
@@ -193,7 +185,7 @@ def skew(start: float, end: float, now: float) -> str:
     else:
         return ""
     return (
-        f"time difference between client and server: the server's clock is at {rfc3339_ms(now)}, the"
+        f"time difference between client and server: the server's clock is at {rfc3339(now)}, the"
         f" requested range {far}; give times by the server's clock, for instance now-1h"
     )
 
