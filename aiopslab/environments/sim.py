@@ -80,6 +80,10 @@ class Sim:
         """Let virtual time pass."""
         await self._bridge.advance(seconds)
 
+    async def within(self, coro: Coroutine[Any, Any, T]) -> T:
+        """Await a coroutine of the world from whatever loop this is called on."""
+        return await self._bridge.enter(coro)
+
     async def deploy(self) -> None:
         """Apply the manifests, wait until everything is ready, start the users.
 

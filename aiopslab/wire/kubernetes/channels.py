@@ -8,12 +8,15 @@ reads and writes channels, ends with a ``Status``. Not here: what travels (``exe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from aiopslab.errors import LimitExceeded
 from aiopslab.models.kube import KubeError, Object
-from aiopslab.wire.kubernetes.status import failure
+from aiopslab.wire.kubernetes.cluster import call_of, cluster_of
+from aiopslab.wire.kubernetes.status import failure, refusal
 
 if TYPE_CHECKING:
     from starlette.websockets import WebSocket
@@ -81,6 +84,14 @@ async def received(socket: WebSocket, closing: asyncio.Event) -> bytes | None:
         return None
     data: bytes | None = found.get("bytes")
     return data if data is not None else str(found.get("text") or "").encode()
+
+
+async def refuse(socket: WebSocket, error: KubeError) -> None:
+    """Refuse before the upgrade, and have it recorded."""
+    with contextlib.suppress(LimitExceeded):
+        async with cluster_of(socket.scope).gate.turn(call_of(socket)) as turn:
+            turn.saw(error.message, ok=False)
+    await socket.send_denial_response(refusal(error))
 
 
 def negotiate(offered: Sequence[str], spoken: Sequence[str]) -> str | None:

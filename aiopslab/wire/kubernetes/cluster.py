@@ -41,12 +41,12 @@ def identity_of(scope: Scope) -> Identity:
     return found if found is not None else administrator()
 
 
-def call_of(request: HTTPConnection, effect: Effect = "read", **more: Any) -> Call:
+def call_of(connection: HTTPConnection, effect: Effect = "read", /, **more: Any) -> Call:
     """Return what the record says of a stream; plain requests are recorded by ``wire.metered``."""
     arguments: dict[str, Any] = {
-        "method": request.scope.get("method", "GET"),
-        "path": request.scope["path"].removeprefix(request.scope.get("root_path", "")),
-        "query": [list(pair) for pair in request.query_params.multi_items()],
+        "method": connection.scope.get("method", "GET"),
+        "path": connection.scope["path"].removeprefix(connection.scope.get("root_path", "")),
+        "query": [list(pair) for pair in connection.query_params.multi_items()],
     }
     return Call("kubernetes", {**arguments, **more}, effect)
 

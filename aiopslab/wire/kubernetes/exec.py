@@ -28,6 +28,7 @@ from aiopslab.wire.kubernetes.channels import (
     exit_status,
     internal_error,
     negotiate,
+    refuse,
 )
 from aiopslab.wire.kubernetes.cluster import Cluster, call_of, cluster_of, identity_of, may_write
 from aiopslab.wire.kubernetes.pods import authorize, choose_container, flag
@@ -91,14 +92,6 @@ async def exec_refused(request: Request) -> Response:
     except KubeError as error:
         return refusal(error)
     return status_refusal(400, "unable to upgrade: WebSocket is needed; use kubectl 1.31 or later")
-
-
-async def refuse(socket: WebSocket, error: KubeError) -> None:
-    """Refuse before the upgrade, and have it recorded."""
-    with contextlib.suppress(LimitExceeded):
-        async with cluster_of(socket.scope).gate.turn(call_of(socket)) as turn:
-            turn.saw(error.message, ok=False)
-    await socket.send_denial_response(refusal(error))
 
 
 def read_options(request: HTTPConnection) -> ExecOptions:
