@@ -17,7 +17,6 @@ from typing import Any
 from aiopslab.agents.protocol import TrialHandle
 from aiopslab.content import near
 from aiopslab.models.observation import Observation, ToolInfo
-from aiopslab.tools.briefing import brief_text
 
 _HELP = """\
 TOOL key=value ...    call a tool; required arguments may come without their names
@@ -54,7 +53,7 @@ class Human:
         """Read and carry out lines until the answer is in, or the person leaves."""
         if self._terminal:
             _prepare([tool.name for tool in trial.tools])
-        self._write(f"{brief_text(trial.brief)}\n\ntype help for the tools\n")
+        self._write(f"{trial.brief.text()}\n\ntype help for the tools\n")
         while True:
             try:
                 line = (await asyncio.to_thread(self._read, f"{trial.brief.app}> ")).strip()
@@ -72,7 +71,7 @@ class Human:
             case "help":
                 self._write(_help(trial, rest.strip()))
             case "brief":
-                self._write(brief_text(trial.brief))
+                self._write(trial.brief.text())
             case "budget":
                 left = trial.budget.model_dump(exclude_none=True)
                 self._write(", ".join(f"{k} {v:g}" for k, v in left.items()) or "unlimited")

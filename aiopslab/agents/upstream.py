@@ -16,7 +16,6 @@ from typing import Any
 from aiopslab.agents.protocol import ActionAgent, TrialHandle
 from aiopslab.errors import AgentError
 from aiopslab.models.observation import ToolInfo
-from aiopslab.tools.briefing import brief_text
 
 _FENCE = re.compile(r"```[a-zA-Z]*\n?(.*?)```", re.DOTALL)
 _PATIENCE = 5
@@ -41,7 +40,7 @@ class UpstreamAgent:
         """
         begin = getattr(self._inner, "init_context", None)
         if callable(begin):
-            begin(brief_text(trial.brief), _FORM, {t.name: t.description for t in trial.tools})
+            begin(trial.brief.text(), _FORM, {t.name: t.description for t in trial.tools})
         said, malformed = _introduction(trial), 0
         while malformed < _PATIENCE:
             action = await self._inner.get_action(said)
@@ -63,7 +62,7 @@ class UpstreamAgent:
 
 def _introduction(trial: TrialHandle) -> str:
     """Return the first observation: the brief and the tools."""
-    return f"{brief_text(trial.brief)}\n\nTools:\n{tools_text(trial.tools)}\n\n{_FORM}"
+    return f"{trial.brief.text()}\n\nTools:\n{tools_text(trial.tools)}\n\n{_FORM}"
 
 
 _FORM = (

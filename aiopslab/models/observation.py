@@ -72,3 +72,13 @@ class Brief(Model):
     budget: Budget = Field(default_factory=Budget)
     answer_schema: dict[str, Any]
     """JSON schema of the arguments of ``submit``."""
+
+    def text(self) -> str:
+        """Return the brief in words, the same behind every door."""
+        parts = [
+            f"Application {self.app} (namespace {self.namespace}): {self.app_summary}",
+            f"It is {self.now}.",
+            f"Page: {self.alert}" if self.alert else "",
+            f"Task ({self.task}): {self.instructions}",
+        ]
+        return "\n".join(filter(None, parts))

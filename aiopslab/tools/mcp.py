@@ -21,7 +21,6 @@ from starlette.responses import Response
 from aiopslab._version import __version__
 from aiopslab.errors import InfraError, LimitExceeded
 from aiopslab.models.observation import Brief, Observation, ToolInfo
-from aiopslab.tools.briefing import brief_text
 from aiopslab.tools.catalogue import TOOLS
 from aiopslab.tools.langchain import reading
 
@@ -70,7 +69,7 @@ def mcp_server(brief: Brief, tools: Sequence[ToolInfo], call: Call) -> Server[An
     return Server(
         NAME,
         version=__version__,
-        instructions=brief_text(brief),
+        instructions=brief.text(),
         on_list_tools=desk.list_tools,
         on_call_tool=desk.call_tool,
         on_list_prompts=desk.list_prompts,
@@ -113,7 +112,7 @@ class _Desk:
     ) -> types.GetPromptResult:
         if params.name != BRIEF_PROMPT:
             _unknown("prompt", params.name, BRIEF_PROMPT)
-        said = types.TextContent(type="text", text=brief_text(self._brief))
+        said = types.TextContent(type="text", text=self._brief.text())
         return types.GetPromptResult(messages=[types.PromptMessage(role="user", content=said)])
 
     async def list_resources(self, context: Any, params: Any) -> types.ListResourcesResult:
