@@ -26,6 +26,16 @@ def rfc3339_ms(seconds: float) -> str:
     return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
+def nanoseconds(seconds: float) -> int:
+    """Return unix seconds as whole nanoseconds, exactly: ``n / 10**9`` gives the same float again.
+
+    >>> nanoseconds(0.1) / 10**9
+    0.1
+    """
+    above, below = seconds.as_integer_ratio()
+    return (above * 10**9 + below // 2) // below
+
+
 @lru_cache(maxsize=4096)
 def unix(text: str) -> float:
     """Parse RFC 3339 to unix seconds.

@@ -8,6 +8,7 @@ not be the cluster's. Not here: which endpoint takes what (each API).
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable
@@ -149,7 +150,7 @@ def nanoseconds_or_date(text: str, now: float) -> float:
     if moment is None:
         moment = _number(text)
         if moment is not None and _WHOLE.fullmatch(text) and len(text) > 10:
-            moment = int(text) / 1e9
+            moment = int(text) / 10**9
     if moment is None or not _YEAR_1 <= moment < _YEAR_10000:
         raise BadParameter(f"cannot parse {brief(text)} to a valid timestamp")
     return moment
@@ -169,6 +170,34 @@ def duration(text: str) -> float:
     if not parts or "".join(n + u for n, u in parts) != rest:
         raise BadParameter(f"cannot parse {brief(text)} to a valid duration")
     return sign * math.fsum(float(n) * _UNITS[u] for n, u in parts)
+
+
+def trace_id(text: str) -> str:
+    """Return a trace id as 32 lower-case hex digits.
+
+    Raises:
+        BadParameter: Not up to 32 hex digits.
+    """
+    if not 0 < len(text) <= 32 or not set(text.lower()) <= set("0123456789abcdef"):
+        raise BadParameter(f"{brief(text)} is no trace ID: it has up to 32 hex digits")
+    return text.lower().zfill(32)
+
+
+def json_object(text: str) -> dict[str, str]:
+    """Read a JSON object of strings; numbers and booleans are taken by their text.
+
+    Raises:
+        BadParameter: Not such an object.
+    """
+    try:
+        read = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadParameter(f"{brief(text)} is not JSON") from error
+    if not isinstance(read, dict) or not all(
+        isinstance(value, str | int | float) for value in read.values()
+    ):
+        raise BadParameter(f"{brief(text)} is not a JSON object of strings")
+    return {key: v if isinstance(v, str) else json.dumps(v) for key, v in read.items()}
 
 
 def skew(start: float, end: float, now: float) -> str:
