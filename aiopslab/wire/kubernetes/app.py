@@ -1,0 +1,132 @@
+"""The Kubernetes API of a world over HTTP, for kubectl 1.31 or later and client libraries.
+
+One ASGI application: discovery and schemas without a turn, requests of objects with one (``wire.
+metered``), watches and streams that take their own. A guard stands before it and says who asks.
+What is served, and what is not, is in ``docs/kubernetes.md``. Not here: the cluster's state and
+rules (``world.kube``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+
+from aiopslab.environments.sim import Sim
+from aiopslab.models.kube import KubeError
+from aiopslab.models.observation import Effect
+from aiopslab.wire.gate import Gate
+from aiopslab.wire.kubernetes import discovery
+from aiopslab.wire.kubernetes.access import require
+from aiopslab.wire.kubernetes.cluster import Cluster, identity_of
+from aiopslab.wire.kubernetes.exec import exec as exec_stream
+from aiopslab.wire.kubernetes.exec import exec_refused
+from aiopslab.wire.kubernetes.logs import is_followed, logs
+from aiopslab.wire.kubernetes.reading import read
+from aiopslab.wire.kubernetes.status import refusal
+from aiopslab.wire.kubernetes.status import status_refusal as status_refusal
+from aiopslab.wire.kubernetes.target import parse
+from aiopslab.wire.kubernetes.writing import write
+from aiopslab.wire.metered import Metered
+from aiopslab.world.world import World
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Scope
+
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+_POD = "/api/v1/namespaces/{namespace}/pods/{name}"
+_TRUE = ("watch=1", "watch=true", "watch=True")
+
+
+def kubernetes_app(world: World, gate: Gate, *, env: Sim) -> ASGIApp:
+    """Return the API of one world as an ASGI application.
+
+    Args:
+        world: The cluster; it is only touched while a turn on it is held.
+        gate: The way to the turns.
+        env: The environment of the world, which lets commands in containers take their time.
+    """
+    app = Starlette(routes=_routes(), exception_handlers={HTTPException: _not_routed})
+    app.router.redirect_slashes = False
+    app.state.cluster = Cluster(world, env, gate)
+    return Metered(
+        app, gate, "kubernetes", status_refusal, effect=_effect, free=_is_free, streams=_is_stream
+    )
+
+
+def _routes() -> list[BaseRoute]:
+    return [
+        Route("/version", discovery.version),
+        Route("/version/", discovery.version),
+        *(Route(f"/{name}", discovery.healthy) for name in ("healthz", "livez", "readyz")),
+        Route("/api", discovery.core_versions),
+        Route("/api/", discovery.core_versions),
+        Route("/apis", discovery.group_list),
+        Route("/apis/", discovery.group_list),
+        Route("/api/{version}", discovery.resource_list),
+        Route("/api/{version}/", discovery.resource_list),
+        Route("/apis/{group}", discovery.one_group),
+        Route("/apis/{group}/", discovery.one_group),
+        Route("/apis/{group}/{version}", discovery.resource_list),
+        Route("/apis/{group}/{version}/", discovery.resource_list),
+        Route(f"{_POD}/log", logs, methods=["GET"]),
+        WebSocketRoute(f"{_POD}/exec", exec_stream),
+        Route(f"{_POD}/exec", exec_refused, methods=["GET", "POST"]),
+        Route("/api/{version}/{rest:path}", _object_request, methods=_METHODS),
+        Route("/apis/{group}/{version}/{rest:path}", _object_request, methods=_METHODS),
+    ]
+
+
+async def _object_request(request: Request) -> Response:
+    """Answer a request about an object or a collection."""
+    params = request.path_params
+    try:
+        target = parse(params.get("group", ""), params["version"], params["rest"])
+        verb = target.verb(request.method, watching=_watches(request.scope))
+        require(identity_of(request.scope), verb, target)
+        if verb in ("get", "list", "watch"):
+            return await read(request, target, verb)
+        return await write(request, target, verb)
+    except KubeError as error:
+        return refusal(error)
+
+
+async def _not_routed(request: Request, error: Exception) -> Response:
+    """Answer for a path or method that no route has."""
+    if not isinstance(error, HTTPException):
+        raise error
+    if error.status_code == 404:
+        return PlainTextResponse("404 page not found\n", 404)
+    words = "the server does not allow this method on the requested resource"
+    return status_refusal(error.status_code, words)
+
+
+def _path(scope: Scope) -> str:
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
+
+
+def _watches(scope: Scope) -> bool:
+    query = scope["query_string"].decode("latin-1").split("&")
+    return any(part in _TRUE for part in query)
+
+
+def _is_stream(scope: Scope) -> bool:
+    return scope["method"] == "GET" and (_watches(scope) or is_followed(scope))
+
+
+def _is_free(scope: Scope) -> bool:
+    """Whether a request says nothing about the world: schemas, versions, one's own rights."""
+    parts = _path(scope).strip("/").split("/")
+    if parts[0] == "apis":
+        return len(parts) <= 3 or parts[1] in ("authentication.k8s.io", "authorization.k8s.io")
+    return parts[0] != "api" or len(parts) <= 2
+
+
+def _effect(scope: Scope) -> Effect:
+    writes = scope["method"] not in ("GET", "HEAD", "OPTIONS")
+    return "write" if writes and b"dryRun=All" not in scope["query_string"] else "read"

@@ -1,0 +1,126 @@
+"""Bodies of requests: JSON, YAML or protobuf, as one plain object.
+
+JSON and YAML are read strictly: of a key that occurs twice the last value counts, as in Go, and the
+repetition is reported. Not here: whether the object fits its kind (``world.kube.decoding``).
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import yaml
+
+from aiopslab.models.kube import KubeError, PatchType
+from aiopslab.wire.kubernetes import protobuf
+
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+APPLY = ("application/apply-patch+yaml", "application/apply-patch+json")
+PATCHES: dict[str, PatchType] = {
+    "application/json-patch+json": "json",
+    "application/merge-patch+json": "merge",
+    "application/strategic-merge-patch+json": "strategic",
+}
+_YAML_TYPES = ("application/yaml", "application/apply-patch+yaml")
+
+
+def media_type(content_type: str) -> str:
+    """Return the media type of a ``Content-Type`` header without its parameters."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def read(body: bytes, content_type: str) -> tuple[Any, list[str]]:
+    """Return the value of a body, and the paths of keys that occur twice in it.
+
+    Raises:
+        KubeError: 415 for other media types, 400 for what cannot be read.
+    """
+    kind = media_type(content_type)
+    if kind == PROTOBUF:
+        return protobuf.decode(body), []
+    if kind in _YAML_TYPES:
+        return _yaml(body)
+    if kind in ("", "application/json", *APPLY, *PATCHES):
+        return _json(body)
+    accepted = f"application/json, application/yaml, {PROTOBUF}"
+    message = (
+        f"the body of the request was in an unknown format - accepted media types include: "
+        f"{accepted}"
+    )
+    raise KubeError(415, "UnsupportedMediaType", message)
+
+
+def _json(body: bytes) -> tuple[Any, list[str]]:
+    try:
+        value = json.loads(body, object_pairs_hook=_Pairs, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        text = str(error) or "it is nested too deeply"
+        raise KubeError(400, "BadRequest", f"error decoding the body: {text}") from error
+    repeated: list[str] = []
+    return _plain(value, "", repeated), repeated
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """The members of one JSON object in their order, repetitions included."""
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"invalid character in {name}")
+
+
+def _plain(value: Any, path: str, repeated: list[str]) -> Any:
+    """Turn members into dicts; note the paths of those that occur again."""
+    if isinstance(value, _Pairs):
+        result: dict[str, Any] = {}
+        for key, item in value:
+            inner = f"{path}.{key}" if path else key
+            if key in result:
+                repeated.append(inner)
+            result[key] = _plain(item, inner, repeated)
+        return result
+    if isinstance(value, list):
+        return [_plain(item, f"{path}[{at}]", repeated) for at, item in enumerate(value)]
+    return value
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as Kubernetes reads it: dates are strings, mappings keep their members.
+
+    Aliases are refused: they can make a small text a huge object, and kubectl resolves them before
+    it sends anything.
+    """
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not accepted")
+        return super().compose_node(parent, index)
+
+
+def _members(loader: _Loader, node: yaml.MappingNode) -> _Pairs:
+    loader.flatten_mapping(node)
+    pairs = _Pairs()
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if isinstance(key, bool):
+            key = str(key).lower()
+        pairs.append((str(key), loader.construct_object(value_node, deep=True)))
+    return pairs
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _members)
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in found if not tag.endswith((":timestamp", ":value"))]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _yaml(body: bytes) -> tuple[Any, list[str]]:
+    try:
+        value = yaml.load(body, _Loader)
+        repeated: list[str] = []
+        plain = _plain(value, "", repeated)
+        json.dumps(plain, allow_nan=False)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        first = str(error).splitlines()[0] if str(error) else "it is nested too deeply"
+        raise KubeError(400, "BadRequest", f"error parsing YAML: {first}") from error
+    return plain, repeated

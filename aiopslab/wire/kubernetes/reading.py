@@ -1,0 +1,103 @@
+"""Reads: one object, a list or a page of it, a watch.
+
+Not here: what is stored and how lists are paged (``world.kube``), usage (``usage``).
+"""
+
+from __future__ import annotations
+
+import yaml
+from starlette.requests import Request
+from starlette.responses import Response
+
+from aiopslab.models.kube import KubeError, Object
+from aiopslab.wire.kubernetes import negotiation
+from aiopslab.wire.kubernetes.cluster import cluster_of
+from aiopslab.wire.kubernetes.pods import number
+from aiopslab.wire.kubernetes.status import reply
+from aiopslab.wire.kubernetes.tables import Presenter, include_of
+from aiopslab.wire.kubernetes.target import Target
+from aiopslab.wire.kubernetes.versions import shown
+from aiopslab.wire.kubernetes.watching import watch
+
+
+def presenter_of(request: Request, target: Target) -> Presenter:
+    """Return how the answer to a request is presented.
+
+    Raises:
+        KubeError: 406, or 400 for an unknown ``includeObject``.
+    """
+    form = negotiation.form(request.headers.get("accept", ""))
+    if target.subresource == "scale":
+        form = negotiation.Form(yaml=form.yaml)
+    include = include_of(request.query_params.get("includeObject", ""))
+    now = cluster_of(request.scope).world.loop.time()
+    return Presenter(target.resource, form, include, now)
+
+
+def present(request: Request, presenter: Presenter, value: Object, code: int = 200) -> Response:
+    """Answer with a value that is in its form already."""
+    if presenter.form.yaml:
+        text = yaml.safe_dump(value, sort_keys=True, allow_unicode=True)
+        return Response(text, code, media_type="application/yaml")
+    return reply(value, code)
+
+
+async def read(request: Request, target: Target, verb: str) -> Response:
+    """Answer a get, list or watch.
+
+    Raises:
+        KubeError: 400, 404, 406, 410.
+    """
+    presenter = presenter_of(request, target)
+    if verb == "watch":
+        return await watch(request, target, presenter)
+    if verb == "list":
+        return present(request, presenter, _page(request, target, presenter))
+    return present(request, presenter, _one(request, target, presenter))
+
+
+def _one(request: Request, target: Target, presenter: Presenter) -> Object:
+    api = cluster_of(request.scope).world.api
+    kind, name = target.resource.kind, target.name
+    if target.subresource == "scale":
+        return api.get_scale(kind, name, target.space)
+    return presenter.one(shown(target.resource, api.get(kind, name, target.space)))
+
+
+def _page(request: Request, target: Target, presenter: Presenter) -> Object:
+    query = request.query_params
+    limit = number(query, "limit") or 0
+    if limit < 0:
+        raise KubeError(400, "BadRequest", f"invalid limit {limit}: it must not be negative")
+    api = cluster_of(request.scope).world.api
+    _check_revision(query.get("resourceVersion", ""), api.revision)
+    page = api.list_page(
+        target.resource.kind,
+        target.space,
+        labels=query.get("labelSelector", ""),
+        fields=query.get("fieldSelector", ""),
+        limit=limit,
+        token=query.get("continue", ""),
+    )
+    metadata: Object = {"resourceVersion": str(page.revision)}
+    if page.token:
+        metadata["continue"] = page.token
+        if page.remaining is not None:
+            metadata["remainingItemCount"] = page.remaining
+    return presenter.many([shown(target.resource, o) for o in page.items], metadata)
+
+
+def _check_revision(text: str, latest: int) -> None:
+    """Refuse a list "not older than" a revision that is still to come.
+
+    Raises:
+        KubeError: 400, not a number; 504, too large.
+    """
+    if not text:
+        return
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise KubeError(400, "BadRequest", f'Invalid value: "{text}": strconv.ParseUint')
+    if int(text) > latest:
+        words = f"Too large resource version: {int(text)}, current: {latest}"
+        cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
+        raise KubeError(504, "Timeout", words, {"causes": [cause], "retryAfterSeconds": 1})
