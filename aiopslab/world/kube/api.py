@@ -7,43 +7,49 @@ and kubelet act as ``system:...``: their writes skip decoding and validation, wh
 protect *them* from outside actors, and because they write often.
 
 Objects are shared, as :mod:`reading` says. Neighbours: ``reading`` (the reads), ``store``
-(keeping), ``admission``, ``validation``, ``ownership`` (who manages which field), ``deletion``,
-``eviction``.
+(keeping), ``admission``, ``validation``, ``ownership`` (who manages which field), ``components``
+(short ways in of the cluster's own parts), ``eviction``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
-from aiopslab.models.kube import KubeError, PatchType
+from aiopslab.models.kube import PatchType
+from aiopslab.models.timestamps import rfc3339
 from aiopslab.seeds import Streams
 from aiopslab.world.kube import (
     admission,
     decoding,
     defaults,
     immutability,
-    kinds,
+    ownership,
     patching,
     scale,
     validation,
 )
 from aiopslab.world.kube import metadata as metadata_rules
-from aiopslab.world.kube.authorization import Policy, authorize
-from aiopslab.world.kube.errors import already_exists, conflict, invalid, no_such_resource
+from aiopslab.world.kube.authorization import authorize
+from aiopslab.world.kube.components import ComponentApi
+from aiopslab.world.kube.errors import (
+    already_exists,
+    conflict,
+    invalid,
+    no_such_resource,
+    not_found,
+)
 from aiopslab.world.kube.journal import Verb
 from aiopslab.world.kube.kinds import Kind
 from aiopslab.world.kube.objects import (
     Object,
     Objects,
-    deleting,
     name_of,
     namespace_of,
     without_nulls,
 )
 from aiopslab.world.kube.options import DELETE, WRITE, DeleteOptions, Subresource, WriteOptions
-from aiopslab.world.kube.reading import ApiReader, space_of
+from aiopslab.world.kube.reading import space_of
 
 _STATUS_KEPT_ON_CREATE = ("Node", "Namespace", "PersistentVolume", "PersistentVolumeClaim")
 
@@ -60,28 +66,22 @@ class _Write:
     verb: Verb
     options: WriteOptions
     subresource: Subresource = ""
+    apply: bool = False
+    managed: list[Object] | None = None
+    """What ``managedFields`` will be; None is found out from what changes."""
 
     @property
     def trusted(self) -> bool:
         return _trusted(self.actor)
 
 
-class ApiServer(ApiReader):
+class ApiServer(ComponentApi):
     """The cluster's state and its rules.
 
     Args:
         now: Unix seconds of the world.
         streams: Random streams for uids, name suffixes and addresses.
     """
-
-    def __init__(self, now: Callable[[], float], streams: Streams) -> None:
-        super().__init__(now)
-        self.allowed: Policy | None = None
-        """Rights of actors to write; None allows everything."""
-        self._streams = streams.scope("kube-api")
-        # Apart, so that an event or a dry run never shifts the uids of other objects.
-        self._event_streams = self._streams.scope("events")
-        self._dry_run_streams = self._streams.scope("dry-run")
 
     # -- create -----------------------------------------------------------------------------------
 
@@ -91,7 +91,11 @@ class ApiServer(ApiReader):
         Raises:
             KubeError: 400, 403, 404 (namespace), 409 or 422.
         """
-        kind = decoding.kind_of(obj)
+        return self._create(decoding.kind_of(obj), obj, actor, options)
+
+    def _create(
+        self, kind: Kind, obj: Object, actor: str, options: WriteOptions, *, apply: bool = False
+    ) -> Object:
         new = without_nulls(obj) if _trusted(actor) else decoding.read(kind, obj, options)
         metadata = new.setdefault("metadata", {})
         if kind.namespaced:
@@ -105,12 +109,62 @@ class ApiServer(ApiReader):
         self._admit(kind, new, actor, streams)
         if self.store.get(kind.kind, namespace_of(new), name_of(new)) is not None:
             raise already_exists(kind, name_of(new))
+        if not _trusted(actor):
+            writer = self._owner(kind, _Write(actor, "create", options, apply=apply))
+            config = obj if apply else None
+            metadata["managedFields"] = ownership.created(kind, new, writer, config)
         if options.dry_run:
             return new
         stored = self.store.put(new)
         self._journal.record(self.now(), actor, "create", None, stored)
         self._journal.announce("ADDED", stored, None)
         return stored
+
+    def apply(
+        self,
+        kind: str,
+        name: str,
+        config: Object,
+        *,
+        namespace: str | None = None,
+        force: bool = False,
+        subresource: Literal["", "status"] = "",
+        actor: str,
+        options: WriteOptions,
+    ) -> Object:
+        """Apply a configuration on the server's side; creates the object if there is none.
+
+        ``options.field_manager`` is required. Field validation does not apply: what the schema
+        does not know is refused.
+
+        Raises:
+            KubeError: 400, 403, 404, 409 (fields that others own), 422; 500, the configuration
+                does not fit the schema.
+        """
+        served = self.kind(kind)
+        ownership.check_config(served, name, config, options.field_manager)
+        space = space_of(served, namespace)
+        authorize(self.allowed, actor, "patch", served, space, name)
+        place = {"name": name, "namespace": space} if space else {"name": name}
+        config = without_nulls({**config, "metadata": {**config.get("metadata", {}), **place}})
+        old = self.find(kind, name, namespace)
+        if old is None and subresource:
+            raise not_found(served, name)
+        if old is None:
+            return self._create(served, config, actor, options, apply=True)
+        write = _Write(actor, "patch", options, subresource, apply=True)
+        writer = self._owner(served, write)
+        new, entries = ownership.applied(served, old, config, writer, force=force)
+        new = decoding.read_patched(served, new, config, options)
+        return self._update(served, old, new, replace(write, managed=entries))
+
+    def _owner(self, kind: Kind, write: _Write) -> ownership.Owner:
+        """Return the entry of ``managedFields`` that a write goes under, without fields."""
+        manager = write.options.field_manager
+        manager = manager or ownership.manager_of(write.actor, write.verb, write.subresource)
+        operation: ownership.Operation = "Apply" if write.apply else "Update"
+        time = rfc3339(self.now())
+        return ownership.Owner(manager, operation, kind.api_version, time, write.subresource)
 
     def _admit(self, kind: Kind, new: Object, actor: str, streams: Streams) -> None:
         """Apply defaults and admission to a new object, and validate it."""
@@ -201,7 +255,8 @@ class ApiServer(ApiReader):
             changed = decoding.read_patched(scale.KIND, changed, patch, options)
             new = scale.apply(served, old, changed)
         else:
-            new = patching.apply(served.schema, old, patch, type)
+            seen = ownership.shown(served, old) if type == "json" else old
+            new = patching.apply(served.schema, seen, patch, type)
             new = decoding.read_patched(served, new, patch, options)
         stored = self._update(served, old, new, _Write(actor, "patch", options, subresource))
         return scale.of(stored) if subresource == "scale" else stored
@@ -213,6 +268,8 @@ class ApiServer(ApiReader):
         else:
             metadata_rules.carry_over(kind, old, new)
         defaults.apply(kind, new)
+        if write.managed is not None:
+            new["metadata"]["managedFields"] = write.managed
         if new == old:
             return old
         if not write.trusted:
@@ -226,48 +283,16 @@ class ApiServer(ApiReader):
             admission.allocate_service(new, self.store, streams("services"))
         if new.get("spec") != old.get("spec") and "generation" in old["metadata"]:
             new["metadata"]["generation"] = old["metadata"]["generation"] + 1
+        # What components write on their own objects is implied: see ``ownership``.
+        if write.managed is None and not (write.trusted and "managedFields" not in old["metadata"]):
+            entries = ownership.updated(kind, old, new, self._owner(kind, write))
+            new["metadata"]["managedFields"] = entries
         if write.options.dry_run:
             return new
         if metadata_rules.gone(kind, new):
             return self._remove(old, new, write.verb, write.actor)
         stored = self.store.put(new)
         self._journal.record(self.now(), write.actor, write.verb, old, stored)
-        self._journal.announce("MODIFIED", stored, old)
-        return stored
-
-    def update_status(
-        self, kind: str, name: str, namespace: str | None, status: Object, *, actor: str
-    ) -> Object:
-        """Replace an object's status: the short way for the cluster's own components.
-
-        Keeps generation; a status that is equal keeps the revision. The caller gives the dict
-        away: it is stored as it is. Outsiders use ``replace`` or ``patch`` on ``status``.
-
-        Raises:
-            KubeError: 404.
-        """
-        old = self.get(kind, name, namespace)
-        if old.get("status") == status:
-            return old
-        stored = self.store.put({**old, "status": status})
-        self._journal.announce("MODIFIED", stored, old)
-        return stored
-
-    def bind(self, name: str, namespace: str, node: str, *, actor: str) -> Object:
-        """Assign a pod to a node: the scheduler's ``binding`` subresource.
-
-        Raises:
-            KubeError: 403, 404; 409 if it is assigned already or being deleted.
-        """
-        authorize(self.allowed, actor, "create", self.kind("Pod"), namespace, name)
-        old = self.get("Pod", name, namespace)
-        if old["spec"].get("nodeName") or deleting(old):
-            state = "being deleted" if deleting(old) else "already assigned to a node"
-            message = (
-                f'Operation cannot be fulfilled on pods/binding "{name}": pod {name} is {state}'
-            )
-            raise KubeError(409, "Conflict", message, {"name": name, "kind": "pods/binding"})
-        stored = self.store.put({**old, "spec": {**old["spec"], "nodeName": node}})
         self._journal.announce("MODIFIED", stored, old)
         return stored
 
@@ -337,24 +362,6 @@ class ApiServer(ApiReader):
         self._journal.record(self.now(), actor, verb, old, None)
         self._journal.announce("DELETED", last, old)
         return last
-
-    # -- events -----------------------------------------------------------------------------------
-
-    def store_event(self, event: Object) -> Object:
-        """Store an Event object, new or counted up: the recorder's short way in."""
-        old = self.store.get("Event", namespace_of(event), name_of(event))
-        if old is None:
-            kind = kinds.BY_KIND["Event"]
-            metadata_rules.stamp(kind, event, self.now(), self._event_streams)
-        stored = self.store.put(event)
-        self._journal.announce("ADDED" if old is None else "MODIFIED", stored, old)
-        return stored
-
-    def drop_event(self, name: str, namespace: str) -> None:
-        """Forget an Event object whose time is over; no-op if it is gone already."""
-        old = self.store.get("Event", namespace, name)
-        if old is not None:
-            self._journal.announce("DELETED", self.store.remove(old, old), old)
 
 
 def _validate(kind: Kind, obj: Object) -> None:

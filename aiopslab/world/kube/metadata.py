@@ -10,6 +10,7 @@ import uuid
 from aiopslab.models.kube import KubeError
 from aiopslab.models.timestamps import rfc3339
 from aiopslab.seeds import Streams
+from aiopslab.world.kube import ownership
 from aiopslab.world.kube.errors import bad_request, conflict
 from aiopslab.world.kube.kinds import Kind
 from aiopslab.world.kube.objects import Object, deleting
@@ -71,7 +72,9 @@ def carry_over(kind: Kind, old: Object, new: Object) -> None:
     for key in ("resourceVersion", "uid"):
         if now.get(key) not in (None, "", was[key]):
             raise conflict(kind, was["name"])
-    now.pop("managedFields", None)
+    entries = ownership.settled(kind, old, now.pop("managedFields", None))
+    if entries is not None:
+        now["managedFields"] = entries
     for key in _KEPT:
         if key in was:
             now[key] = was[key]

@@ -37,11 +37,22 @@ class Field:
     """Fields whose combination must be unique within a list."""
     is_set: bool = False
     """Scalars of the list must be unique."""
+    map_type: str = ""
+    """``atomic`` or ``granular`` where it differs from what the message says."""
 
     @property
     def merges(self) -> bool:
         """Whether a strategic merge patch merges this list instead of replacing it."""
         return "merge" in self.strategy
+
+    @property
+    def atomic(self) -> bool:
+        """Whether server-side apply owns and replaces it as a whole."""
+        if self.type == "l":
+            return not self.map_keys and not self.is_set
+        if self.type == "o":
+            return self.map_type == "atomic" or (not self.map_type and message(self.ref).atomic)
+        return self.type != "m" or self.map_type == "atomic"
 
 
 ANY = Field("any")
@@ -54,6 +65,8 @@ class Message:
     name: str
     fields: dict[str, Field] = field(default_factory=dict)
     required: tuple[str, ...] = ()
+    atomic: bool = False
+    """Owned and replaced as a whole, wherever it occurs."""
 
     @property
     def go_name(self) -> str:
@@ -77,6 +90,7 @@ def _field(raw: dict[str, Any]) -> Field:
         strategy=frozenset(filter(None, raw.get("p", "").split(","))),
         map_keys=tuple(raw.get("mk", ())),
         is_set=raw.get("lt") == "set",
+        map_type=raw.get("mt", ""),
     )
 
 
@@ -89,4 +103,4 @@ def message(name: str) -> Message:
     """
     raw = _table()[name]
     fields = {n: _field(f) for n, f in raw["f"].items()}
-    return Message(name, fields, tuple(raw.get("r", ())))
+    return Message(name, fields, tuple(raw.get("r", ())), "a" in raw)
