@@ -48,6 +48,12 @@ class Text(Response):
         return str(content).encode("utf-8", "replace")
 
 
+def stamp(seconds: float) -> int | float:
+    """Return a time as Prometheus' JSON has it: seconds, at most three digits after the point."""
+    rounded = round(seconds, 3)
+    return int(rounded) if rounded.is_integer() else rounded
+
+
 def assembled(
     door: str,
     routes: Sequence[BaseRoute],

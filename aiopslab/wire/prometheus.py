@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from aiopslab.environments.protocol import Environment, Series
 from aiopslab.telemetry.promql import Answer, QueryError, format_value, parse
-from aiopslab.wire.assembly import Json, Text, assembled
+from aiopslab.wire.assembly import Json, Text, assembled, stamp
 from aiopslab.wire.gate import Gate
 from aiopslab.wire.parameters import BadParameter, Parameters, duration, seconds_or_date, skew
 from aiopslab.wire.prometheus_status import Status
@@ -216,12 +216,6 @@ def unescaped(name: str) -> str:
         place = part.end()
     # What is not well escaped is meant as it stands.
     return "".join(parts) if place == len(text) else name
-
-
-def stamp(seconds: float) -> int | float:
-    """Return a time as Prometheus writes it: seconds, at most three digits after the point."""
-    rounded = round(seconds, 3)
-    return int(rounded) if rounded.is_integer() else rounded
 
 
 def _query(p: Parameters) -> str:

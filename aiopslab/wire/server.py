@@ -79,7 +79,8 @@ def _config(app: ASGIApp, tls: tuple[Path, Path] | None) -> uvicorn.Config:
         backlog=BACKLOG,
         timeout_graceful_shutdown=GOODBYE_S,
         server_header=False,
-        date_header=True,
+        # Answers are dated by the cluster's clock (``assembly``), or not at all.
+        date_header=False,
         h11_max_incomplete_event_size=64 * 1024,
         ws_max_size=16 * 2**20,
         ssl_certfile=tls[0] if tls else None,
