@@ -12,6 +12,7 @@ _COMMANDS = {
     "run": "Run an agent on problems and grade it.",
     "resume": "Continue a run that was cut off; finished trials stay.",
     "regrade": "Grade a run again from its records alone.",
+    "export": "Write the telemetry of a run or a trial as parquet, csv, otlp or openmetrics.",
     "list": "List problems, incidents, suites, agents, apps, causes or runs.",
     "show": "Show one incident, problem, suite, agent, app or run.",
     "play": "Be the agent: a terminal session on one incident.",
@@ -33,6 +34,10 @@ _EXAMPLES = {
     ],
     "resume": [("aiopslab resume runs/NAME", "finish what is missing")],
     "regrade": [("aiopslab regrade runs/NAME", "after the scoring changed")],
+    "export": [
+        ("aiopslab export runs/NAME -f csv", "every trial, a directory each"),
+        ("aiopslab export runs/NAME/trials/ID__1 -f otlp -s spans", "the traces of one trial"),
+    ],
     "list": [
         ("aiopslab list suites", "what can be run"),
         ("aiopslab list runs --json", "for scripts"),

@@ -17,7 +17,7 @@ import numpy as np
 
 from aiopslab.models.signal import Alert, Change, Event
 from aiopslab.telemetry.logs import SEVERITIES
-from aiopslab.telemetry.samples import NAME
+from aiopslab.telemetry.samples import NAME, present
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,7 +127,7 @@ def _logs(store: Store) -> pd.DataFrame:
 def _samples(store: Store) -> pd.DataFrame:
     table = store.samples
     values = table.values()
-    series, rows = np.nonzero(~np.isnan(values.T))
+    series, rows = np.nonzero(present(values).T)
     metrics = [dict(pairs)[NAME] for pairs in table.labels]
     names = sorted(set(metrics))
     place = {name: i for i, name in enumerate(names)}
