@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 import string
 from collections.abc import Callable, Mapping
 
 from aiopslab.models.app import Value
 from aiopslab.services.config import Config, as_text
+from aiopslab.services.exchange import RequestFailed
+from aiopslab.services.languages import Problem
 
 Params = Mapping[str, str]
 
@@ -21,14 +24,26 @@ def names(template: str) -> set[str]:
 
 
 def text(template: Value) -> Callable[[Params], str]:
-    """Compile a template over request parameters."""
+    """Compile a template over request parameters.
+
+    The compiled function raises RequestFailed (400) for a request that lacks one of them.
+    """
     fixed = as_text(template)
     needed = names(fixed)
     if not needed:
         return lambda params: fixed
-    if len(needed) == 1 and fixed == f"{{{(only := needed.pop())}}}":
-        return lambda params: params[only]
-    return fixed.format_map
+    only = f"{{{next(iter(needed))}}}" == fixed
+    render = operator.itemgetter(*needed) if only else fixed.format_map
+
+    def rendered(params: Params) -> str:
+        try:
+            value: str = render(params)
+        except KeyError as missing:
+            message = f"missing required parameter: {missing.args[0]}"
+            raise RequestFailed(400, Problem("BadRequest", message)) from None
+        return value
+
+    return rendered
 
 
 def mapping(templates: Mapping[str, Value]) -> Callable[[Params], dict[str, str]]:
