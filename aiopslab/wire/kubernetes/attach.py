@@ -50,8 +50,8 @@ async def attach(socket: WebSocket) -> None:
         leaving = asyncio.ensure_future(_ignore_input(channels))
         try:
             await asyncio.wait({following, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if following.done():
-                following.result()
+            if following.done() or gate.closing.is_set():
+                await following
         finally:
             following.cancel()
             leaving.cancel()

@@ -10,8 +10,10 @@ import codecs
 import re
 from dataclasses import dataclass
 
-_ESCAPE = re.compile(r"\x1b(?:\[[0-9;]*[A-Za-z~]|O[A-Z]|.)")
+_ESCAPE = re.compile(r"\x1b(?:\[[0-9;]*[A-Za-z~]|O[A-Z]|[^\[O])")
 """Arrow keys and their like: there is no history to walk through."""
+_BEGUN = re.compile(r"\x1b(?:\[[0-9;]{0,16}|O)?\Z")
+"""A key whose bytes came in several pieces."""
 _INTERRUPT, _END, _KILL_LINE, _ERASE = "\x03", "\x04", "\x15", "\x08\x7f"
 
 
@@ -37,12 +39,16 @@ class Lines:
         self._tty = tty
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self._pending = ""
+        self._begun = ""
 
     def feed(self, data: bytes) -> Typed:
         """Take input."""
         text = self._decode(data)
         if self._tty:
-            return self._type(_ESCAPE.sub("", text))
+            text = _ESCAPE.sub("", self._begun + text)
+            begun = _BEGUN.search(text)
+            self._begun = begun.group() if begun else ""
+            return self._type(text[: len(text) - len(self._begun)])
         *lines, self._pending = (self._pending + text).split("\n")
         return Typed(tuple(lines))
 
