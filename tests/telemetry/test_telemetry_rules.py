@@ -97,7 +97,8 @@ def test_alerts_are_series_too() -> None:
 
 def test_a_rule_that_fails_says_so_and_keeps_its_alerts_while_the_others_go_on() -> None:
     world = World(
-        rule("level * on (job) level > 0", **{"for": 0}), rule(alert="Other", **{"for": 0})
+        rule("level * on (job) group_left () level > 0", **{"for": 0}),
+        rule(alert="Other", **{"for": 0}),
     )
     assert world.step(x=9.0) == [("x", "firing"), ("x", "firing")]
     world.step(x=1.0, y=9.0)

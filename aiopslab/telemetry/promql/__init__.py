@@ -1,7 +1,8 @@
 """PromQL over the sample table: ``Engine`` evaluates, ``QueryError`` says what is wrong."""
 
 from aiopslab.telemetry.promql.answers import Answer, format_value
-from aiopslab.telemetry.promql.engine import Engine, parse
+from aiopslab.telemetry.promql.engine import Engine
+from aiopslab.telemetry.promql.parsing import parse
 from aiopslab.telemetry.promql.values import QueryError
 
 __all__ = ["Answer", "Engine", "QueryError", "format_value", "parse"]

@@ -2,49 +2,68 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
 import numpy as np
 
 from aiopslab.telemetry.instruments import Labels
-from aiopslab.telemetry.promql.ranges import quantile_columns
+from aiopslab.telemetry.promql.answers import format_plain
+from aiopslab.telemetry.promql.labelling import check_label_name
 from aiopslab.telemetry.promql.values import (
     Bools,
+    Budget,
     Floats,
     Grouping,
     Groups,
+    Ints,
     LabelSets,
     QueryError,
     Value,
     Vector,
 )
+from aiopslab.telemetry.promql.windows import quantile
 
 Reduce = Callable[[Vector, Groups], Floats]
+_INT64 = 2.0**63
 
 
-def aggregate(operator: str, vector: Vector, grouping: Grouping, parameter: Value | None) -> Vector:
+def aggregate(
+    operator: str, vector: Vector, grouping: Grouping, parameter: Value | None, budget: Budget
+) -> Vector:
     """Apply an aggregation operator.
 
     Raises:
-        QueryError: The operator is not supported or its parameter has the wrong type.
+        QueryError: The operator is not supported or its parameter is not acceptable.
     """
-    if operator not in _KNOWN:
-        raise QueryError(f"aggregation {operator!r} is not supported")
-    groups = vector.labels.group(grouping)
-    if not len(vector.labels):
-        return vector
-    if operator in ("topk", "bottomk"):
-        return _first(vector, groups, _number(operator, parameter), largest=operator == "topk")
     if operator == "count_values":
         if not isinstance(parameter, str):
             raise QueryError("count_values needs a label name as its first argument")
-        return _count_values(vector, groups, parameter)
+        check_label_name(parameter)
+        return _count_values(vector, grouping, parameter, budget)
+    if operator in _SELECTIVE:
+        if not isinstance(parameter, np.ndarray):
+            raise QueryError(f"{operator} needs a scalar as its first argument")
+        return _SELECTIVE[operator](vector, vector.labels.group(grouping), parameter)
+    if operator not in _REDUCE:
+        raise QueryError(f"aggregation {operator!r} is not supported")
+    if not len(vector.labels):
+        return vector
+    groups = vector.labels.group(grouping)
     present = _add(vector.present.astype(np.float64), groups) > 0
-    if operator == "quantile":
-        values = _quantile(vector, groups, _number(operator, parameter))
-    else:
-        values = _REDUCE[operator](vector, groups)
-    return Vector(groups.labels, values, present)
+    return Vector(groups.labels, _REDUCE[operator](vector, groups), present)
+
+
+def _counts(number: Floats) -> Floats:
+    """Check the ``k`` of every step, in Prometheus' words."""
+    if (number < 1).all():
+        return np.zeros_like(number)
+    if np.isnan(number).any():
+        raise QueryError("Parameter value is NaN")
+    for bad, word in ((number <= -_INT64, "underflows"), (number >= _INT64, "overflows")):
+        if bad.any():
+            raise QueryError(f"Scalar value {number[bad][0]:g} {word} int64")
+    return np.trunc(number)
 
 
 def _add(values: Floats, groups: Groups) -> Floats:
@@ -61,7 +80,11 @@ def _count(v: Vector, groups: Groups) -> Floats:
 
 
 def _avg(v: Vector, groups: Groups) -> Floats:
-    mean: Floats = _sum(v, groups) / np.maximum(_count(v, groups), 1.0)
+    count = np.maximum(_count(v, groups), 1.0)
+    mean: Floats = _sum(v, groups) / count
+    if np.isinf(mean).any():
+        # The sum may have left the range of floats though the mean has not.
+        mean = _add(np.where(v.present, v.values, 0.0) / count[groups.of], groups)
     return mean
 
 
@@ -89,60 +112,107 @@ _REDUCE: dict[str, Reduce] = {
     "stddev": lambda v, g: np.sqrt(_variance(v, g)),
     "stdvar": _variance,
 }
-_KNOWN = {*_REDUCE, "topk", "bottomk", "count_values", "quantile"}
 
 
-def _quantile(v: Vector, groups: Groups, q: Floats) -> Floats:
-    values = np.empty((len(groups.labels), v.values.shape[1]))
+def _quantile(v: Vector, groups: Groups, q: Floats) -> Vector:
+    shape = len(groups.labels), v.values.shape[1]
+    values, present = np.empty(shape), np.empty(shape, bool)
     for group in range(len(groups.labels)):
         rows = groups.rows(group)
-        for step, share in enumerate(q.tolist()):
-            column = slice(step, step + 1)
-            values[group, column] = quantile_columns(
-                share, v.values[rows, column], v.present[rows, column]
-            )
-    return values
+        # As if the group's series were the samples of a window of one series.
+        samples, there = v.values[rows].T[:, :, None], v.present[rows].T[:, :, None]
+        values[group] = quantile(q, samples, there)[:, 0]
+        present[group] = there.any(axis=(1, 2))
+    return Vector(groups.labels, values, present)
 
 
 def _first(v: Vector, groups: Groups, k: Floats, *, largest: bool) -> Vector:
     """Keep the k largest or smallest of each group; at one step also bring them in order."""
+    k = _counts(k)
     present = np.zeros_like(v.present)
     order: list[int] = []
     sign = -1.0 if largest else 1.0
     for group in range(len(groups.labels)):
         rows = groups.rows(group)
-        # Absent rows and NaN sort last.
-        keys = np.where(v.present[rows], sign * v.values[rows], np.nan)
-        ranked = np.argsort(keys, axis=0, kind="stable")
+        # NaN after numbers, what is absent after all.
+        ranked = np.lexsort((sign * v.values[rows], ~v.present[rows]), axis=0)
         ranks = np.argsort(ranked, axis=0, kind="stable")
-        present[rows] = v.present[rows] & (ranks < np.maximum(k, 0))
+        present[rows] = v.present[rows] & (ranks < k)
         order.extend(rows[ranked[:, 0]].tolist())
     if v.values.shape[1] != 1:
         return Vector(v.labels, v.values, present)
-    return reordered(v, np.array(order), present)
+    return reordered(v, np.array(order, np.int64), present)
 
 
-def reordered(v: Vector, order: np.ndarray[tuple[int], np.dtype[np.int64]], mask: Bools) -> Vector:
+def reordered(v: Vector, order: Ints, mask: Bools) -> Vector:
     """Return the rows that are present under the mask, in the given order."""
     kept = order[mask[order].any(axis=1)]
     labels = LabelSets(v.labels.sets[i] for i in kept.tolist())
     return Vector(labels, v.values[kept], mask[kept])
 
 
-def _count_values(v: Vector, groups: Groups, label: str) -> Vector:
+def _limited(v: Vector, groups: Groups, k: Floats) -> Vector:
+    """Keep the first k series of each group that are present."""
+    k = _counts(k)
+    present = np.zeros_like(v.present)
+    for group in range(len(groups.labels)):
+        rows = groups.rows(group)
+        place = np.cumsum(v.present[rows], axis=0)
+        present[rows] = v.present[rows] & (place <= k)
+    return Vector(v.labels, v.values, present)
+
+
+def _sampled(v: Vector, groups: Groups, ratio: Floats) -> Vector:
+    """Keep the share ``ratio`` of the series; a negative one keeps what ``1 + ratio`` does not.
+
+    Each label set has a place in [0, 1) that never changes. Prometheus takes it from its own hash
+    of labels, so which series are kept differs, how many and that the two complement each other
+    does not.
+    """
+    del groups
+    if np.isnan(ratio).any():
+        raise QueryError("Ratio value is NaN")
+    places = v.labels.derive(("places",), lambda: np.array([_place(s) for s in v.labels.sets]))
+    kept = np.where(ratio >= 0, places[:, None] < ratio, places[:, None] >= 1.0 + ratio)
+    return Vector(v.labels, v.values, v.present & kept)
+
+
+def _place(labels: Labels) -> float:
+    text = "\xff".join(part for pair in labels for part in pair)
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2.0**64
+
+
+_SELECTIVE: dict[str, Callable[[Vector, Groups, Floats], Vector]] = {
+    "quantile": _quantile,
+    "topk": lambda v, groups, k: _first(v, groups, k, largest=True),
+    "bottomk": lambda v, groups, k: _first(v, groups, k, largest=False),
+    "limitk": _limited,
+    "limit_ratio": _sampled,
+}
+"""Operators with a scalar parameter."""
+
+
+def _count_values(v: Vector, grouping: Grouping, label: str, budget: Budget) -> Vector:
+    """Count the series of each group by value; the value becomes a label."""
     steps = v.values.shape[1]
-    rows: dict[Labels, Floats] = {}
-    for row, step in np.argwhere(v.present).tolist():
-        base = dict(groups.labels.sets[groups.of[row]])
-        base[label] = f"{v.values[row, step]:g}"
-        rows.setdefault(tuple(sorted(base.items())), np.zeros(steps))[step] += 1.0
-    if not rows:
+    if grouping.by:
+        grouping = Grouping(by=True, names=(*grouping.names, label))
+    kept = np.where(v.present, v.values, 0.0)
+    distinct, codes = np.unique(kept, return_inverse=True)
+    codes = codes.reshape(kept.shape)
+    texts = [format_plain(value) for value in distinct.tolist()]
+    rows: dict[Labels, int] = {}
+    counts: list[Floats] = []
+    for row, labels in enumerate(v.labels.sets):
+        for code in np.unique(codes[row][v.present[row]]).tolist():
+            key = grouping.key(tuple(sorted({**dict(labels), label: texts[code]}.items())))
+            place = rows.setdefault(key, len(counts))
+            if place == len(counts):
+                budget.spend(steps)
+                counts.append(np.zeros(steps))
+            counts[place] += v.present[row] & (codes[row] == code)
+    if not counts:
         return Vector.empty(steps)
-    values = np.array(list(rows.values()))
+    values = np.array(counts)
     return Vector(LabelSets(rows), values, values > 0)
-
-
-def _number(operator: str, parameter: Value | None) -> Floats:
-    if not isinstance(parameter, np.ndarray):
-        raise QueryError(f"{operator} needs a number as its first argument")
-    return parameter

@@ -6,12 +6,14 @@ here: how it is computed (``evaluation``), the JSON around it (``wire``).
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
+from aiopslab.telemetry.instruments import Labels
 from aiopslab.telemetry.rows import Series
 
 Kind = Literal["vector", "matrix", "scalar", "string"]
@@ -53,3 +55,13 @@ def format_plain(value: float) -> str:
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
     return format(Decimal(repr(value)), "f").removesuffix(".0")
+
+
+def format_labels(labels: Labels) -> str:
+    """Write a label set as Prometheus does in messages.
+
+    >>> format_labels((("__name__", "up"), ("job", "a")))
+    '{__name__="up", job="a"}'
+    """
+    pairs = (f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in labels)
+    return f"{{{', '.join(pairs)}}}"

@@ -9,8 +9,10 @@ from typing import Literal
 import numpy as np
 
 from aiopslab.telemetry.instruments import Labels
+from aiopslab.telemetry.promql.answers import format_labels
 from aiopslab.telemetry.promql.values import (
     Bools,
+    Budget,
     Floats,
     Grouping,
     Ints,
@@ -60,11 +62,11 @@ class Operation:
         return self.operator in COMPARISON and not self.as_bool
 
 
-def evaluate(operation: Operation, left: Value, right: Value) -> Vector | Floats:
+def evaluate(operation: Operation, left: Value, right: Value, budget: Budget) -> Vector | Floats:
     """Apply an operator to two values.
 
     Raises:
-        QueryError: The sides cannot be matched one to one, or the operator is not supported.
+        QueryError: The sides cannot be matched as asked, or the operator is not supported.
     """
     known = operation.operator in ARITHMETIC or operation.operator in COMPARISON
     if not known and operation.operator not in SETS:
@@ -72,7 +74,7 @@ def evaluate(operation: Operation, left: Value, right: Value) -> Vector | Floats
     if isinstance(left, Vector) and isinstance(right, Vector):
         if operation.operator in SETS:
             return _set(operation, left, right)
-        return _match(operation, left, right)
+        return _match(operation, left, right, budget)
     if isinstance(left, Vector) and isinstance(right, np.ndarray):
         return _scalar(operation, left, left.values, right)
     if isinstance(left, np.ndarray) and isinstance(right, Vector):
@@ -140,14 +142,19 @@ def _partners(operation: Operation, many: LabelSets, one: LabelSets) -> Ints:
     return many.derive(("partners", operation.matching), find, other=one)
 
 
-def _match(operation: Operation, left: Vector, right: Vector) -> Vector:
+def _match(operation: Operation, left: Vector, right: Vector, budget: Budget) -> Vector:
     swapped = operation.group == "right"
     many, one = (right, left) if swapped else (left, right)
     if not len(many.labels) or not len(one.labels):
         return Vector.empty(many.values.shape[1])
     values, present, count = collapse(one.values, one.present, one.labels.group(operation.matching))
     partner = _partners(operation, many.labels, one.labels)
-    _check(operation, many, count, partner)
+    # At a step where one side is empty nothing matches, and nothing is wrong.
+    count = count * many.present.any(axis=0)
+    if (count > 1).any():
+        raise QueryError(_duplicates(operation, one, count))
+    if not operation.group:
+        _check_one_to_one(operation, many, count, partner)
     if operation.include:
         # Labels are copied from the very series: those of one key that follow each other (a pod
         # before and after it got its address) are partners in turn.
@@ -157,6 +164,7 @@ def _match(operation: Operation, left: Vector, right: Vector) -> Vector:
         lambda: _pairs(operation, partner, one.labels),
         other=one.labels,
     )
+    budget.spend(len(rows) * many.values.shape[1])
     a, b = many.values[rows], values[mine]
     result, holds = _compute(operation, *((b, a) if swapped else (a, b)))
     both = many.present[rows] & present[mine]
@@ -165,6 +173,8 @@ def _match(operation: Operation, left: Vector, right: Vector) -> Vector:
         lambda: _result_labels(operation, many.labels, one.labels, rows, mine),
         other=one.labels,
     )
+    if operation.group:
+        _check_groups(labels, both)
     return Vector(labels, result, both if holds is None else both & holds)
 
 
@@ -179,25 +189,40 @@ def _pairs(operation: Operation, partner: Ints, one: LabelSets) -> tuple[Ints, I
     return pairs[:, 0], pairs[:, 1]
 
 
-def _check(operation: Operation, many: Vector, one_count: Ints, partner: Ints) -> None:
-    used = np.zeros(len(one_count), bool)
-    used[partner[partner >= 0]] = True
-    if (one_count[used] > 1).any():
-        raise QueryError(
-            f"many-to-many matching of {operation.operator!r}: several series of one side have the"
-            " same matching labels; add on(...) or ignoring(...)"
-        )
-    if operation.group:
-        return
+def _duplicates(operation: Operation, one: Vector, count: Ints) -> str:
+    """Say which two series of the one side have the same matching labels."""
+    group, step = np.argwhere(count > 1)[0].tolist()
+    groups = one.labels.group(operation.matching)
+    twice = [row for row in groups.rows(group).tolist() if one.present[row, step]]
+    series = sorted(format_labels(one.labels.sets[row]) for row in twice[:2])
+    return (
+        f"found duplicate series for the match group {format_labels(groups.labels.sets[group])} on"
+        f" the {'left' if operation.group == 'right' else 'right'} hand-side of the operation:"
+        f" [{', '.join(series)}];many-to-many matching not allowed: matching labels must be unique"
+        " on one side"
+    )
+
+
+def _check_one_to_one(operation: Operation, many: Vector, one_count: Ints, partner: Ints) -> None:
     groups = many.labels.group(operation.matching)
     _, _, count = collapse(many.values, many.present, groups)
     matched = partner[groups.order[groups.starts]]
     against = one_count[np.maximum(matched, 0)] * (matched >= 0)[:, None]
     if ((count > 1) & (against > 0)).any():
         raise QueryError(
-            f"several series match one in {operation.operator!r}: many-to-one matching must be"
-            " explicit (group_left or group_right)"
+            "multiple matches for labels: many-to-one matching must be explicit"
+            " (group_left/group_right)"
         )
+
+
+def _check_groups(labels: LabelSets, present: Bools) -> None:
+    groups = labels.distinct()
+    if len(groups.labels) < len(labels):
+        count = np.add.reduceat(present[groups.order].astype(np.int64), groups.starts, axis=0)
+        if (count > 1).any():
+            raise QueryError(
+                "multiple matches for labels: grouping labels must ensure unique matches"
+            )
 
 
 def _result_labels(

@@ -1,55 +1,83 @@
-"""Functions of instant vectors and scalars: mathematics, labels, time.
+"""The table of functions: by name, what is computed from the arguments.
 
-Functions of range vectors are in ``ranges``, quantiles of buckets in ``histogram``.
+Functions of range vectors are in ``windows``, ``rates`` and ``trends``, those of buckets in
+``histogram``, those of labels in ``labelling``, calendars in ``calendar``; mathematics is here.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from aiopslab.telemetry.instruments import Labels
+from aiopslab.telemetry.promql import histogram, labelling, rates, trends, windows
 from aiopslab.telemetry.promql.aggregates import reordered
-from aiopslab.telemetry.promql.histogram import histogram_quantile
-from aiopslab.telemetry.promql.ranges import RANGE_FUNCTIONS, quantile_over_time, regression
+from aiopslab.telemetry.promql.calendar import CALENDAR
 from aiopslab.telemetry.promql.values import (
     Bools,
     Floats,
+    Ints,
     LabelSets,
     QueryError,
     RangeVector,
     Value,
     Vector,
 )
-from aiopslab.telemetry.regex import compile_bounded
 
 _ELEMENTWISE: dict[str, Callable[[Floats], Floats]] = {
     "abs": np.abs, "ceil": np.ceil, "floor": np.floor, "exp": np.exp, "ln": np.log,
     "log2": np.log2, "log10": np.log10, "sqrt": np.sqrt, "sgn": np.sign,
-    "sin": np.sin, "cos": np.cos, "tan": np.tan, "deg": np.degrees, "rad": np.radians,
-    "minute": lambda t: t // 60 % 60, "hour": lambda t: t // 3600 % 24,
-    "day_of_week": lambda t: (t // 86400 + 4) % 7,
+    "sin": np.sin, "cos": np.cos, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos,
+    "atan": np.arctan, "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh, "asinh": np.arcsinh,
+    "acosh": np.arccosh, "atanh": np.arctanh, "deg": np.degrees, "rad": np.radians,
 }  # fmt: skip
-_CLOCK = ("minute", "hour", "day_of_week")
+NATIVE = frozenset(
+    {"histogram_avg", "histogram_count", "histogram_stddev", "histogram_stdvar", "histogram_sum"}
+)
+"""Functions that know native histograms only."""
+UNSUPPORTED = frozenset({"info", "start_timestamp"})
 
 
-def call(name: str, arguments: Sequence[Value], steps: Floats) -> Value:
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The steps at which a call is evaluated, and those of the whole query, in ms."""
+
+    steps: Ints
+    outer: Ints
+
+    @property
+    def seconds(self) -> Floats:
+        """The steps in seconds."""
+        return self.steps / 1000.0
+
+    def fixed(self, milliseconds: int) -> Floats:
+        """Return a scalar of so many seconds at every step."""
+        return np.full(len(self.steps), milliseconds / 1000.0)
+
+
+def call(name: str, arguments: Sequence[Value], times: Times) -> Value:
     """Call a function; the parser has checked number and types of the arguments.
 
     Raises:
-        QueryError: The function is not supported.
+        QueryError: The function is not supported, or an argument is not acceptable.
     """
-    if name in RANGE_FUNCTIONS:
-        return RANGE_FUNCTIONS[name](_windows(arguments[0]))
+    if name in NATIVE:
+        raise QueryError(f"{name}() needs native histograms, which are not supported")
+    if name in UNSUPPORTED:
+        raise QueryError(f"function {name}() is not supported")
+    if name in CALENDAR:
+        vector = _vector(arguments[0]) if arguments else Vector.of_scalar(times.seconds)
+        return vector.unnamed(CALENDAR[name](vector.values))
     if name in _ELEMENTWISE:
-        vector = _vector(arguments[0]) if arguments else from_scalar(steps)
-        with np.errstate(all="ignore"):
-            return vector.unnamed(_ELEMENTWISE[name](vector.values))
-    if name not in _FUNCTIONS:
-        raise QueryError(f"function {name!r} is not supported")
-    return _FUNCTIONS[name](arguments, steps)
+        vector = _vector(arguments[0])
+        return vector.unnamed(_ELEMENTWISE[name](vector.values))
+    if name in _OF_WINDOWS:
+        [window] = [a for a in arguments if isinstance(a, RangeVector)]
+        return _OF_WINDOWS[name](window, [a for a in arguments if isinstance(a, np.ndarray)])
+    if name not in _OTHERS:
+        raise QueryError(f"function {name}() is not supported")
+    return _OTHERS[name](arguments, times)
 
 
 def _vector(value: Value) -> Vector:
@@ -58,138 +86,144 @@ def _vector(value: Value) -> Vector:
     return value
 
 
-def _windows(value: Value) -> RangeVector:
-    if not isinstance(value, RangeVector):
-        raise QueryError("a range vector is needed here; write for example metric[5m]")
-    return value
-
-
 def _scalar(value: Value) -> Floats:
     if not isinstance(value, np.ndarray):
-        raise QueryError("a number is needed here")
+        raise QueryError("a scalar is needed here")
     return value
 
 
-def _text(value: Value) -> str:
-    if not isinstance(value, str):
-        raise QueryError("a string is needed here")
-    return value
+def _texts(values: Sequence[Value]) -> list[str]:
+    texts = [value for value in values if isinstance(value, str)]
+    if len(texts) != len(values):
+        raise QueryError("strings are needed here")
+    return texts
 
 
-def from_scalar(values: Floats) -> Vector:
-    """Return a vector of one series without labels."""
-    return Vector(LabelSets([()]), values[None, :].copy(), np.ones((1, len(values)), bool))
-
-
-def _to_scalar(a: Sequence[Value], steps: Floats) -> Value:
+def _to_scalar(a: Sequence[Value], times: Times) -> Value:
     v = _vector(a[0])
     alone = v.present.sum(axis=0) == 1
     total = np.where(v.present, v.values, 0.0).sum(axis=0)
     return np.where(alone, total, np.nan)
 
 
-def _round(a: Sequence[Value], steps: Floats) -> Value:
+def _round(a: Sequence[Value], times: Times) -> Value:
     v = _vector(a[0])
-    to = _scalar(a[1]) if len(a) > 1 else np.ones(len(steps))
+    inverse = 1.0 / _scalar(a[1]) if len(a) > 1 else 1.0
     # Ties go up, as with Prometheus; numpy's round would send them to the even neighbour.
-    return v.unnamed(np.floor(v.values / to + 0.5) * to)
+    return v.unnamed(np.floor(v.values * inverse + 0.5) / inverse)
 
 
-def _clamp(a: Sequence[Value], low: Floats | float, high: Floats | float) -> Value:
-    v = _vector(a[0])
-    return v.unnamed(np.clip(v.values, low, high), v.present & np.asarray(low <= high))
+def _clamp(v: Vector, low: Floats | float, high: Floats | float) -> Value:
+    return v.unnamed(np.maximum(low, np.minimum(high, v.values)), v.present & ~np.less(high, low))
 
 
 def _sort(a: Sequence[Value], *, descending: bool) -> Value:
     v = _vector(a[0])
     if v.values.shape[1] != 1:
         return v  # the order of a range query's result is by labels
-    keys = -v.values[:, 0] if descending else v.values[:, 0]
+    keys = np.where(v.present, -v.values if descending else v.values, np.nan)[:, 0]
     return reordered(v, np.argsort(keys, kind="stable"), v.present)
 
 
-def _absent(a: Sequence[Value], steps: Floats) -> Value:
-    missing: Bools = np.logical_not(_vector(a[0]).present.any(axis=0))
-    return Vector(LabelSets([()]), np.ones((1, len(steps))), missing[None, :])
+def _sort_by_label(a: Sequence[Value], *, descending: bool) -> Value:
+    v = _vector(a[0])
+    if v.values.shape[1] != 1:
+        return v
+    order = labelling.order_by_label(v, _texts(a[1:]))
+    return reordered(v, order[::-1] if descending else order, v.present)
 
 
-def _absent_over_time(a: Sequence[Value], steps: Floats) -> Value:
-    return _absent([RANGE_FUNCTIONS["count_over_time"](_windows(a[0]))], steps)
+def _absent(a: Sequence[Value], times: Times) -> Value:
+    value = a[0]
+    if isinstance(value, RangeVector):
+        value = windows.folded(value, windows.count)
+    missing = np.logical_not(_vector(value).present.any(axis=0))
+    return Vector(LabelSets([()]), np.ones((1, len(times.steps))), missing[None, :])
 
 
-def _relabel(v: Vector, key: tuple[str, ...], change: Callable[[dict[str, str]], None]) -> Vector:
-    def make() -> LabelSets:
-        sets: list[Labels] = []
-        for labels in v.labels.sets:
-            changed = dict(labels)
-            change(changed)
-            sets.append(tuple(sorted((k, t) for k, t in changed.items() if t)))
-        return LabelSets(sets)
-
-    return Vector(v.labels.derive(key, make), v.values, v.present)
+def _step(times: Times) -> int:
+    return int(times.outer[1] - times.outer[0]) if len(times.outer) > 1 else 0
 
 
-_REFERENCE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+def _extreme_time(r: RangeVector, *, largest: bool) -> Vector:
+    """Time of the last sample that has the greatest or least value."""
+    extreme = windows.most if largest else windows.least
+
+    def time(chunk: slice, samples: Floats, there: Bools) -> Floats:
+        best = there & (samples == extreme(samples, there)[:, None])
+        # Where all are NaN, the last one it is.
+        best = np.where(best.any(axis=1, keepdims=True), best, there)
+        places = best.shape[1] - 1 - np.argmax(best[:, ::-1], axis=1)
+        rows = np.minimum(r.lo[chunk, None] + places, len(r.times) - 1)
+        seconds: Floats = r.times[rows] / 1000.0
+        return seconds
+
+    return windows.computed(r, time)
 
 
-def _label_replace(a: Sequence[Value], steps: Floats) -> Value:
-    target, template, source, regex = map(_text, a[1:5])
-    try:
-        pattern = compile_bounded(regex)
-    except re.error as error:
-        raise QueryError(f"regex {regex!r} of label_replace is malformed: {error}") from error
+_OF_WINDOWS: dict[str, Callable[[RangeVector, Sequence[Floats]], Vector]] = {
+    "rate": lambda r, a: rates.extrapolated(r, counter=True, per_second=True),
+    "increase": lambda r, a: rates.extrapolated(r, counter=True, per_second=False),
+    "delta": lambda r, a: rates.extrapolated(r, counter=False, per_second=False),
+    "irate": lambda r, a: rates.last_two(r, counter=True),
+    "idelta": lambda r, a: rates.last_two(r, counter=False),
+    "changes": lambda r, a: rates.happened(r, resets=False),
+    "resets": lambda r, a: rates.happened(r, resets=True),
+    "last_over_time": lambda r, a: rates.newest(r),
+    "first_over_time": lambda r, a: rates.oldest(r),
+    "ts_of_last_over_time": lambda r, a: rates.time_of(r, last=True),
+    "ts_of_first_over_time": lambda r, a: rates.time_of(r, last=False),
+    "ts_of_max_over_time": lambda r, a: _extreme_time(r, largest=True),
+    "ts_of_min_over_time": lambda r, a: _extreme_time(r, largest=False),
+    "deriv": lambda r, a: trends.regression(r),
+    "predict_linear": lambda r, a: trends.regression(r, a[0]),
+    "double_exponential_smoothing": lambda r, a: trends.smoothed(r, a[0], a[1]),
+    "avg_over_time": lambda r, a: windows.folded(r, windows.mean),
+    "sum_over_time": lambda r, a: windows.folded(r, windows.total),
+    "min_over_time": lambda r, a: windows.folded(r, windows.least),
+    "max_over_time": lambda r, a: windows.folded(r, windows.most),
+    "count_over_time": lambda r, a: windows.folded(r, windows.count),
+    "present_over_time": lambda r, a: windows.folded(r, lambda v, there: np.ones(v[:, 0].shape)),
+    "stdvar_over_time": lambda r, a: windows.folded(r, windows.variance),
+    "stddev_over_time": lambda r, a: windows.folded(r, lambda *w: np.sqrt(windows.variance(*w))),
+    "mad_over_time": lambda r, a: windows.folded(r, windows.deviation_of_median),
+    "quantile_over_time": lambda r, a: windows.computed(
+        r, lambda steps, v, there: windows.quantile(a[0][steps], v, there)
+    ),
+}
+"""Functions of one range vector and scalars."""
 
-    def change(labels: dict[str, str]) -> None:
-        match = pattern.fullmatch(labels.get(source, ""))
-        if match:
-            labels[target] = _expanded(template, match)
-
-    return _relabel(_vector(a[0]), ("label_replace", target, template, source, regex), change)
-
-
-def _expanded(template: str, match: re.Match[str]) -> str:
-    """Fill ``$1`` and ``${name}`` in, as Go's ``Regexp.Expand``: an unknown group is empty."""
-    numbered = [match[0], *match.groups()]
-    named = match.groupdict()
-
-    def group(reference: re.Match[str]) -> str:
-        name = reference[1] or reference[2]
-        if name.isdecimal():
-            return (numbered[int(name)] or "") if int(name) < len(numbered) else ""
-        return named.get(name) or ""
-
-    return _REFERENCE.sub(group, template)
-
-
-def _label_join(a: Sequence[Value], steps: Floats) -> Value:
-    target, separator, *sources = map(_text, a[1:])
-
-    def change(labels: dict[str, str]) -> None:
-        labels[target] = separator.join(labels.get(s, "") for s in sources)
-
-    return _relabel(_vector(a[0]), ("label_join", target, separator, *sources), change)
-
-
-def _first_step(value: Value) -> float:
-    return float(_scalar(value)[0])
-
-
-_FUNCTIONS: dict[str, Callable[[Sequence[Value], Floats], Value]] = {
-    "time": lambda a, steps: steps,
-    "pi": lambda a, steps: np.full(len(steps), np.pi),
-    "vector": lambda a, steps: from_scalar(_scalar(a[0])),
+_OTHERS: dict[str, Callable[[Sequence[Value], Times], Value]] = {
+    "time": lambda a, times: times.seconds,
+    "start": lambda a, times: times.fixed(int(times.outer[0])),
+    "end": lambda a, times: times.fixed(int(times.outer[-1])),
+    "range": lambda a, times: times.fixed(int(times.outer[-1] - times.outer[0])),
+    "step": lambda a, times: times.fixed(_step(times)),
+    "pi": lambda a, times: np.full(len(times.steps), np.pi),
+    "max_of": lambda a, times: np.maximum(_scalar(a[0]), _scalar(a[1])),
+    "min_of": lambda a, times: np.minimum(_scalar(a[0]), _scalar(a[1])),
+    "vector": lambda a, times: Vector.of_scalar(_scalar(a[0])),
     "scalar": _to_scalar,
+    "timestamp": lambda a, times: _vector(a[0]).unnamed(
+        np.broadcast_to(times.seconds, _vector(a[0]).values.shape)
+    ),
     "round": _round,
-    "clamp": lambda a, steps: _clamp(a, _scalar(a[1]), _scalar(a[2])),
-    "clamp_min": lambda a, steps: _clamp(a, _scalar(a[1]), np.inf),
-    "clamp_max": lambda a, steps: _clamp(a, -np.inf, _scalar(a[1])),
-    "sort": lambda a, steps: _sort(a, descending=False),
-    "sort_desc": lambda a, steps: _sort(a, descending=True),
+    "clamp": lambda a, times: _clamp(_vector(a[0]), _scalar(a[1]), _scalar(a[2])),
+    "clamp_min": lambda a, times: _clamp(_vector(a[0]), _scalar(a[1]), np.inf),
+    "clamp_max": lambda a, times: _clamp(_vector(a[0]), -np.inf, _scalar(a[1])),
+    "sort": lambda a, times: _sort(a, descending=False),
+    "sort_desc": lambda a, times: _sort(a, descending=True),
+    "sort_by_label": lambda a, times: _sort_by_label(a, descending=False),
+    "sort_by_label_desc": lambda a, times: _sort_by_label(a, descending=True),
     "absent": _absent,
-    "absent_over_time": _absent_over_time,
-    "label_replace": _label_replace,
-    "label_join": _label_join,
-    "histogram_quantile": lambda a, steps: histogram_quantile(_scalar(a[0]), _vector(a[1])),
-    "quantile_over_time": lambda a, steps: quantile_over_time(_first_step(a[0]), _windows(a[1])),
-    "predict_linear": lambda a, steps: regression(_windows(a[0]), _first_step(a[1])),
+    "absent_over_time": _absent,
+    "label_replace": lambda a, times: labelling.label_replace(_vector(a[0]), _texts(a[1:])),
+    "label_join": lambda a, times: labelling.label_join(_vector(a[0]), _texts(a[1:])),
+    "histogram_quantile": lambda a, times: histogram.quantile(_scalar(a[0]), _vector(a[1])),
+    "histogram_quantiles": lambda a, times: histogram.quantiles(
+        _vector(a[0]), _texts(a[1:2])[0], [_scalar(q) for q in a[2:]]
+    ),
+    "histogram_fraction": lambda a, times: histogram.fraction(
+        _scalar(a[0]), _scalar(a[1]), _vector(a[2])
+    ),
 }

@@ -15,19 +15,21 @@ import promql_parser as ast
 
 from aiopslab.telemetry.instruments import Labels
 from aiopslab.telemetry.promql.values import (
-    Floats,
+    Budget,
     Ints,
     LabelSets,
     QueryError,
     RangeVector,
     Vector,
+    milliseconds,
 )
 from aiopslab.telemetry.regex import compile_bounded
 from aiopslab.telemetry.samples import NAME, SampleTable, present
 
-LOOKBACK_S = 300.0
-MAX_SAMPLES = 10_000_000
-"""Values one selector may bring into memory at once; Prometheus allows 50 million."""
+LOOKBACK_MS = 300_000
+REGEX_FLAGS = re.DOTALL | re.ASCII
+"""Prometheus 3 lets ``.`` match a newline; RE2's classes such as ``\\d`` are ASCII."""
+_REMEMBERED = 256
 _OPERATORS = {
     "MatchOp.Equal": "=", "MatchOp.NotEqual": "!=", "MatchOp.Re": "=~", "MatchOp.NotRe": "!~",
 }  # fmt: skip
@@ -52,30 +54,35 @@ class Selectors:
         self._table = table
         self._known: dict[tuple[str, tuple[Matcher, ...]], _Selection] = {}
 
-    def instant(self, selector: ast.VectorSelector, ends: Floats) -> tuple[Vector, Floats]:
+    def instant(
+        self, selector: ast.VectorSelector, ends: Ints, budget: Budget
+    ) -> tuple[Vector, Ints]:
         """Return the newest sample of each series not older than the lookback, and its times."""
         found = self._select(selector)
-        times = self._table.times()
+        times = milliseconds(self._table.times())
+        if not len(times):
+            return Vector.empty(len(ends)), ends
         rows = np.searchsorted(times, ends, side="right") - 1
         known = rows >= 0
         rows = np.maximum(rows, 0)
-        if not len(times):
-            return Vector.empty(len(ends)), ends
-        known &= times[rows] > ends - LOOKBACK_S
-        limit_samples(len(found.columns) * len(ends))
+        known &= times[rows] > ends - LOOKBACK_MS
+        budget.spend(len(found.columns) * len(ends))
         # A series without sample in the newest round is stale, so one row answers for all.
         values = self._table.values()[rows[:, None], found.columns].T
-        return Vector(found.labels, values, ~np.isnan(values) & known), times[rows]
+        return Vector(found.labels, values, present(values) & known), times[rows]
 
-    def windows(self, selector: ast.VectorSelector, ends: Floats, window: float) -> RangeVector:
-        """Return the samples in the windows that end at ``ends``."""
+    def windows(
+        self, selector: ast.VectorSelector, ends: Ints, window: int, budget: Budget
+    ) -> RangeVector:
+        """Return the samples in the windows of ``window`` ms that end at ``ends``."""
         found = self._select(selector)
-        times = self._table.times()
+        times = milliseconds(self._table.times())
         first = int(np.searchsorted(times, ends.min() - window, side="right"))
         last = int(np.searchsorted(times, ends.max(), side="right"))
-        limit_samples(len(found.columns) * max(last - first, len(ends)))
+        budget.spend(len(found.columns) * max(last - first, len(ends)))
         values = self._table.values()[first:last, found.columns]
-        return RangeVector.over(found.labels, times[first:last], values, ends, window)
+        samples = (times[first:last], values, present(values))
+        return RangeVector.over(found.labels, samples, ends, window, budget)
 
     def with_samples(
         self, selectors: Sequence[ast.VectorSelector], start: float, end: float
@@ -93,9 +100,11 @@ class Selectors:
 
     def _select(self, selector: ast.VectorSelector) -> _Selection:
         matchers, name = _matchers(selector)
-        found = self._known.get((name, matchers))
-        if found is None:
-            found = self._known[name, matchers] = _Selection(_predicate(matchers))
+        # The least recently used selector is forgotten: agents make up new ones without end.
+        found = self._known.pop((name, matchers), None) or _Selection(_predicate(matchers))
+        self._known[name, matchers] = found
+        if len(self._known) > _REMEMBERED:
+            del self._known[next(iter(self._known))]
         labels = self._table.labels
         total = len(self._table.columns_named(name)) if name else len(labels)
         if total > found.scanned:
@@ -113,17 +122,19 @@ class Selectors:
         return found
 
 
-def limit_samples(count: int) -> None:
-    """Refuse what would take the memory of the machine.
+def equalities(selector: ast.VectorSelector) -> Labels:
+    """Return the labels that a selector fixes by one ``=`` and nothing else: those of ``absent``.
 
-    Raises:
-        QueryError: More than :data:`MAX_SAMPLES`.
+    See ``createLabelsForAbsentFunction`` in Prometheus' ``promql/functions.go``.
     """
-    if count > MAX_SAMPLES:
-        raise QueryError(
-            f"the query would load {count} samples, more than {MAX_SAMPLES}; select fewer series,"
-            " a shorter range or a longer step"
-        )
+    fixed: dict[str, str] = {}
+    spoilt = {NAME}
+    for name, operator, value in _matchers(selector)[0]:
+        if operator == "=" and name not in fixed:
+            fixed[name] = value
+        else:
+            spoilt.add(name)
+    return tuple(sorted((n, v) for n, v in fixed.items() if n not in spoilt and v))
 
 
 def _matchers(selector: ast.VectorSelector) -> tuple[tuple[Matcher, ...], str]:
@@ -142,9 +153,10 @@ def _predicate(matchers: tuple[Matcher, ...]) -> Callable[[dict[str, str]], bool
             tests.append((name, value.__eq__, operator == "="))
             continue
         try:
-            tests.append((name, compile_bounded(value).fullmatch, operator == "=~"))
+            pattern = compile_bounded(value, REGEX_FLAGS)
         except re.error as error:
             raise QueryError(f"regex {value!r} of label {name!r} is malformed: {error}") from error
+        tests.append((name, pattern.fullmatch, operator == "=~"))
     return lambda labels: all(
         bool(test(labels.get(name, ""))) is wanted for name, test, wanted in tests
     )

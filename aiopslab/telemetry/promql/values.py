@@ -1,7 +1,8 @@
 """Values of the evaluator: label sets, instant vectors and range vectors over all steps at once.
 
 A query over N series and S steps is computed on N x S matrices with a presence mask, so that label
-sets can be kept (and grouping and matching remembered) while single points come and go.
+sets can be kept (and grouping and matching remembered) while single points come and go. Time is
+in whole milliseconds, as in Prometheus, so that whether a sample lies in a window is exact.
 Not here: what operators do with them (``aggregates``, ``binary``, ``functions``, ``ranges``).
 """
 
@@ -21,11 +22,39 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 T = TypeVar("T")
-_REMEMBERED = 64
+_REMEMBERED = 16
+MAX_SAMPLES = 50_000_000
+"""Values one query may touch, results of its parts included; Prometheus' own bound."""
 
 
 class QueryError(Exception):
     """The query is malformed, not supported or ambiguous; the message names the construct."""
+
+
+@dataclass(slots=True)
+class Budget:
+    """What is left of a query's work. A query is refused before it takes memory or minutes."""
+
+    left: int = MAX_SAMPLES
+
+    def spend(self, count: int) -> None:
+        """Account for values that are about to be made.
+
+        Raises:
+            QueryError: More than :data:`MAX_SAMPLES` in all.
+        """
+        self.left -= count
+        if self.left < 0:
+            raise QueryError(
+                "query processing would load too many samples into memory in query execution:"
+                f" more than {MAX_SAMPLES}; select fewer series, a shorter range or a longer step"
+            )
+
+
+def milliseconds(seconds: Floats | float) -> Ints:
+    """Round times to whole milliseconds."""
+    whole: Ints = np.rint(np.asarray(seconds, np.float64) * 1000.0).astype(np.int64)
+    return whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,36 +148,64 @@ class Vector:
         """Return a vector without series."""
         return Vector(LabelSets([]), np.empty((0, steps)), np.empty((0, steps), bool))
 
+    @staticmethod
+    def of_scalar(values: Floats) -> Vector:
+        """Return a vector of one series without labels."""
+        return Vector(LabelSets([()]), values[None, :].copy(), np.ones((1, len(values)), bool))
+
     def unnamed(self, values: Floats, present: Bools | None = None) -> Vector:
         """Return new values under these label sets without the metric name."""
         mask = self.present if present is None else present
         return Vector(self.labels.without_name(), values, mask)
+
+    def merged(self) -> Vector:
+        """Make series that follow each other under the same labels one row.
+
+        They do when what told them apart, such as the metric name, was dropped.
+
+        Raises:
+            QueryError: Two of them are there at one step.
+        """
+        groups = self.labels.distinct()
+        if len(groups.labels) == len(self.labels):
+            return self
+        values, present, count = collapse(self.values, self.present, groups)
+        if (count > 1).any():
+            raise QueryError("vector cannot contain metrics with the same labelset")
+        return Vector(groups.labels, values, present)
 
 
 @dataclass(frozen=True, slots=True)
 class RangeVector:
     """Windows over samples: ``values[lo[s]:hi[s]]`` are the samples of step ``s``.
 
-    ``values`` is rounds x series with NaN for no sample; ``ends`` are the right ends of the
-    windows, which are open on the left: ``(end - window, end]``.
+    ``values`` and ``there`` (whether there is a sample) are rounds x series; ``ends`` are the right
+    ends of the windows, which are open on the left: ``(end - window, end]``. Times are in ms.
     """
 
     labels: LabelSets
-    times: Floats
+    times: Ints
     values: Floats
+    there: Bools
+    ends: Ints
+    window: int
     lo: Ints
     hi: Ints
-    ends: Floats
-    window: float
+    budget: Budget
 
     @staticmethod
     def over(
-        labels: LabelSets, times: Floats, values: Floats, ends: Floats, window: float
+        labels: LabelSets,
+        samples: tuple[Ints, Floats, Bools],
+        ends: Ints,
+        window: int,
+        budget: Budget,
     ) -> RangeVector:
-        """Lay windows that end at ``ends`` over samples."""
+        """Lay windows that end at ``ends`` over samples (times, values, there)."""
+        times, values, there = samples
         lo = np.searchsorted(times, ends - window, side="right")
         hi = np.searchsorted(times, ends, side="right")
-        return RangeVector(labels, times, values, lo, hi, ends, window)
+        return RangeVector(labels, times, values, there, ends, window, lo, hi, budget)
 
 
 Value = Vector | RangeVector | Floats | str
