@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from aiopslab.errors import LimitExceeded
 from aiopslab.models.kube import KubeError
@@ -22,6 +22,7 @@ from aiopslab.models.timestamps import unix
 from aiopslab.wire.kubernetes.cluster import Cluster, call_of, cluster_of, identity_of
 from aiopslab.wire.kubernetes.pods import authorize, choose_container, flag, number
 from aiopslab.wire.kubernetes.status import refusal, status_refusal
+from aiopslab.wire.kubernetes.streaming import LiveResponse
 from aiopslab.world.container import Container
 from aiopslab.world.kube.errors import Cause
 
@@ -79,7 +80,7 @@ async def logs(request: Request) -> Response:
         return refusal(error)
     except LimitExceeded as error:
         return status_refusal(429, str(error))
-    return StreamingResponse(_followed(cluster, box, options, page, written), media_type=PLAIN)
+    return LiveResponse(_followed(cluster, box, options, page, written), media_type=PLAIN)
 
 
 def read_options(query: QueryParams, pod: str) -> LogOptions:
