@@ -24,10 +24,12 @@ from aiopslab.world.kube import (
     decoding,
     defaults,
     immutability,
+    kinds,
     ownership,
     patching,
     scale,
     validation,
+    versions,
 )
 from aiopslab.world.kube import metadata as metadata_rules
 from aiopslab.world.kube.authorization import authorize
@@ -91,12 +93,14 @@ class ApiServer(ComponentApi):
         Raises:
             KubeError: 400, 403, 404 (namespace), 409 or 422.
         """
-        return self._create(decoding.kind_of(obj), obj, actor, options)
+        return self._create(obj, actor, options)
 
     def _create(
-        self, kind: Kind, obj: Object, actor: str, options: WriteOptions, *, apply: bool = False
+        self, obj: Object, actor: str, options: WriteOptions, *, apply: bool = False
     ) -> Object:
-        new = without_nulls(obj) if _trusted(actor) else decoding.read(kind, obj, options)
+        spoken = decoding.kind_of(obj)
+        kind = kinds.BY_KIND[spoken.kind]
+        new = without_nulls(obj) if _trusted(actor) else decoding.read(spoken, obj, options)
         metadata = new.setdefault("metadata", {})
         if kind.namespaced:
             metadata.setdefault("namespace", "default")
@@ -145,13 +149,14 @@ class ApiServer(ComponentApi):
         ownership.check_config(served, name, config, options.field_manager)
         space = space_of(served, namespace)
         authorize(self.allowed, actor, "patch", served, space, name)
+        config = versions.store(config)
         place = {"name": name, "namespace": space} if space else {"name": name}
         config = without_nulls({**config, "metadata": {**config.get("metadata", {}), **place}})
         old = self.find(kind, name, namespace)
         if old is None and subresource:
             raise not_found(served, name)
         if old is None:
-            return self._create(served, config, actor, options, apply=True)
+            return self._create(config, actor, options, apply=True)
         write = _Write(actor, "patch", options, subresource, apply=True)
         writer = self._owner(served, write)
         new, entries = ownership.applied(served, old, config, writer, force=force)
@@ -195,8 +200,9 @@ class ApiServer(ComponentApi):
         Raises:
             KubeError: 400, 403, 404, 409 (stale resourceVersion) or 422.
         """
-        kind = decoding.kind_of(obj)
-        new = without_nulls(obj) if _trusted(actor) else decoding.read(kind, obj, options)
+        spoken = decoding.kind_of(obj)
+        kind = kinds.BY_KIND[spoken.kind]
+        new = without_nulls(obj) if _trusted(actor) else decoding.read(spoken, obj, options)
         metadata = new.setdefault("metadata", {})
         if kind.namespaced:
             metadata.setdefault("namespace", "default")
@@ -255,9 +261,11 @@ class ApiServer(ComponentApi):
             changed = decoding.read_patched(scale.KIND, changed, patch, options)
             new = scale.apply(served, old, changed)
         else:
+            spoken = versions.spoken(served.kind, options.api_version) or served
             seen = ownership.shown(served, old) if type == "json" else old
-            new = patching.apply(served.schema, seen, patch, type)
-            new = decoding.read_patched(served, new, patch, options)
+            seen = versions.show(seen, spoken.api_version)
+            new = patching.apply(spoken.schema, seen, patch, type)
+            new = decoding.read_patched(spoken, new, patch, options)
         stored = self._update(served, old, new, _Write(actor, "patch", options, subresource))
         return scale.of(stored) if subresource == "scale" else stored
 

@@ -13,7 +13,7 @@ import json
 import re
 from typing import Any
 
-from aiopslab.world.kube import kinds, patching
+from aiopslab.world.kube import patching, versions
 from aiopslab.world.kube.errors import bad_request, invalid_patch
 from aiopslab.world.kube.kinds import Kind
 from aiopslab.world.kube.objects import Object
@@ -161,7 +161,7 @@ def _mistyped(value: Any, struct: str, path: str, wanted: str) -> DecodeError:
 
 
 def kind_of(obj: Any) -> Kind:
-    """Find the kind an object says it is.
+    """Find the kind an object says it is, in the version it speaks.
 
     Raises:
         KubeError: 400, it does not say, or the kind is not served.
@@ -172,20 +172,20 @@ def kind_of(obj: Any) -> Kind:
     if not name or not version:
         missing = "Kind" if not name else "apiVersion"
         raise bad_request(f"Object '{missing}' is missing in the request")
-    kind = kinds.BY_KIND.get(str(name))
-    if kind is None or kind.api_version != version:
+    kind = versions.spoken(str(name), str(version))
+    if kind is None:
         raise bad_request(f'no matches for kind "{name}" in version "{version}"')
     return kind
 
 
 def read(kind: Kind, obj: Object, options: WriteOptions = WRITE) -> Object:
-    """Decode the body of a create or replace.
+    """Decode the body of a create or replace; returns it in the version that is stored.
 
     Raises:
         KubeError: 400 with the decoder's words.
     """
     try:
-        return decode(kind, obj, options)
+        return versions.store(decode(kind, obj, options))
     except DecodeError as error:
         raise bad_request(
             f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {error}'
@@ -193,13 +193,13 @@ def read(kind: Kind, obj: Object, options: WriteOptions = WRITE) -> Object:
 
 
 def read_patched(kind: Kind, obj: Any, patch: Any, options: WriteOptions = WRITE) -> Object:
-    """Decode the result of a patch.
+    """Decode the result of a patch; returns it in the version that is stored.
 
     Raises:
         KubeError: 422 with the patch and the decoder's words.
     """
     try:
-        return decode(kind, obj, options)
+        return versions.store(decode(kind, obj, options))
     except DecodeError as error:
         detail = f"patch: Invalid value: {patching.quote(patch)}: {error}"
         raise invalid_patch(detail) from error

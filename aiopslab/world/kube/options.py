@@ -29,6 +29,8 @@ class WriteOptions:
     """Answer as if, and store nothing."""
     validation: FieldValidation = "Strict"
     """What happens to unknown fields: refused, dropped with a warning, dropped."""
+    api_version: str = ""
+    """The version a patch speaks; empty is the stored one. Objects say their own."""
     warn: Callable[[str], None] = unheard
     """Receives warnings in the API server's words, without the code ``299``."""
 

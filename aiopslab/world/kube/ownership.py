@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from aiopslab.models.kube import KubeError
-from aiopslab.world.kube import fieldsets, typed
+from aiopslab.world.kube import fieldsets, typed, versions
 from aiopslab.world.kube.errors import bad_request
 from aiopslab.world.kube.fieldsets import FieldSet, Path
 from aiopslab.world.kube.kinds import Kind
@@ -332,7 +332,8 @@ def check_config(kind: Kind, name: str, config: object, manager: str) -> None:
         raise KubeError(422, "Invalid", f'PatchOptions.meta.k8s.io "" is invalid: {words}')
     if not isinstance(config, dict) or not isinstance(config.get("metadata", {}), dict):
         raise bad_request("error decoding patch: the patch is not an object")
-    if config.get("apiVersion") != kind.api_version or config.get("kind") != kind.kind:
+    version = str(config.get("apiVersion"))
+    if config.get("kind") != kind.kind or versions.spoken(kind.kind, version) is None:
         sent = f"{config.get('apiVersion')}, Kind={config.get('kind')}"
         raise bad_request(
             f"incorrect type or version of the patch: got {sent}, expected {kind.api_version}, "
