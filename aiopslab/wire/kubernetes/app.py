@@ -8,6 +8,7 @@ rules (``world.kube``).
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -20,13 +21,16 @@ from aiopslab.environments.sim import Sim
 from aiopslab.models.kube import KubeError
 from aiopslab.models.observation import Effect
 from aiopslab.wire.gate import Gate
-from aiopslab.wire.kubernetes import discovery
+from aiopslab.wire.kubernetes import discovery, openapi
 from aiopslab.wire.kubernetes.access import require
+from aiopslab.wire.kubernetes.attach import attach, attach_refused
 from aiopslab.wire.kubernetes.cluster import Cluster, identity_of
 from aiopslab.wire.kubernetes.exec import exec as exec_stream
 from aiopslab.wire.kubernetes.exec import exec_refused
 from aiopslab.wire.kubernetes.logs import is_followed, logs
+from aiopslab.wire.kubernetes.portforward import portforward, portforward_refused
 from aiopslab.wire.kubernetes.reading import read
+from aiopslab.wire.kubernetes.reviews import review
 from aiopslab.wire.kubernetes.status import refusal
 from aiopslab.wire.kubernetes.status import status_refusal as status_refusal
 from aiopslab.wire.kubernetes.target import parse
@@ -60,25 +64,31 @@ def kubernetes_app(world: World, gate: Gate, *, env: Sim) -> ASGIApp:
 
 def _routes() -> list[BaseRoute]:
     return [
-        Route("/version", discovery.version),
-        Route("/version/", discovery.version),
+        *_both("/version", discovery.version),
         *(Route(f"/{name}", discovery.healthy) for name in ("healthz", "livez", "readyz")),
-        Route("/api", discovery.core_versions),
-        Route("/api/", discovery.core_versions),
-        Route("/apis", discovery.group_list),
-        Route("/apis/", discovery.group_list),
-        Route("/api/{version}", discovery.resource_list),
-        Route("/api/{version}/", discovery.resource_list),
-        Route("/apis/{group}", discovery.one_group),
-        Route("/apis/{group}/", discovery.one_group),
-        Route("/apis/{group}/{version}", discovery.resource_list),
-        Route("/apis/{group}/{version}/", discovery.resource_list),
+        *_both("/api", discovery.core_versions),
+        *_both("/apis", discovery.group_list),
+        *_both("/api/{version}", discovery.resource_list),
+        *_both("/apis/{group}", discovery.one_group),
+        *_both("/apis/{group}/{version}", discovery.resource_list),
+        Route("/openapi/v3", openapi.index),
+        Route("/openapi/v3/api/{version}", openapi.document),
+        Route("/openapi/v3/apis/{group}/{version}", openapi.document),
         Route(f"{_POD}/log", logs, methods=["GET"]),
         WebSocketRoute(f"{_POD}/exec", exec_stream),
         Route(f"{_POD}/exec", exec_refused, methods=["GET", "POST"]),
+        WebSocketRoute(f"{_POD}/attach", attach),
+        Route(f"{_POD}/attach", attach_refused, methods=["GET", "POST"]),
+        WebSocketRoute(f"{_POD}/portforward", portforward),
+        Route(f"{_POD}/portforward", portforward_refused, methods=["GET", "POST"]),
         Route("/api/{version}/{rest:path}", _object_request, methods=_METHODS),
         Route("/apis/{group}/{version}/{rest:path}", _object_request, methods=_METHODS),
     ]
+
+
+def _both(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> list[BaseRoute]:
+    """Serve a path with and without a slash at its end, as clients write both."""
+    return [Route(path, endpoint), Route(f"{path}/", endpoint)]
 
 
 async def _object_request(request: Request) -> Response:
@@ -87,6 +97,8 @@ async def _object_request(request: Request) -> Response:
     try:
         target = parse(params.get("group", ""), params["version"], params["rest"])
         verb = target.verb(request.method, watching=_watches(request.scope))
+        if target.resource.source == "review":
+            return await review(request, target)
         require(identity_of(request.scope), verb, target)
         if verb in ("get", "list", "watch"):
             return await read(request, target, verb)

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from aiopslab.models.kube import KubeError, Object
-from aiopslab.wire.kubernetes import negotiation
+from aiopslab.wire.kubernetes import negotiation, usage
 from aiopslab.wire.kubernetes.cluster import cluster_of
 from aiopslab.wire.kubernetes.pods import number
 from aiopslab.wire.kubernetes.status import reply
@@ -49,11 +49,19 @@ async def read(request: Request, target: Target, verb: str) -> Response:
         KubeError: 400, 404, 406, 410.
     """
     presenter = presenter_of(request, target)
+    if target.resource.source == "usage":
+        return present(request, presenter, _usage(request, target, presenter))
     if verb == "watch":
         return await watch(request, target, presenter)
     if verb == "list":
         return present(request, presenter, _page(request, target, presenter))
     return present(request, presenter, _one(request, target, presenter))
+
+
+def _usage(request: Request, target: Target, presenter: Presenter) -> Object:
+    if target.name:
+        return presenter.one(usage.one(request, target))
+    return presenter.many(usage.listed(request, target), {})
 
 
 def _one(request: Request, target: Target, presenter: Presenter) -> Object:

@@ -8,7 +8,7 @@ world stands still meanwhile: ``wire.metered`` holds its turn. Not here: the rul
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from starlette.requests import Request
@@ -239,7 +239,25 @@ def _patch(job: Write) -> tuple[Object, int]:
 
 
 def _apply(job: Write) -> tuple[Object, int]:
-    raise KubeError(415, "UnsupportedMediaType", "apply patches are not served")
+    target, query = job.target, job.request.query_params
+    if not isinstance(job.body, dict):
+        raise bad_request("the body of the request is not an object")
+    if target.subresource == "scale":
+        raise KubeError(415, "UnsupportedMediaType", "apply patches of a scale are not served")
+    api, kind = job.world.api, target.resource.kind
+    is_new = api.find(kind, target.name, target.space) is None
+    result = api.apply(
+        kind,
+        target.name,
+        stored(target.resource, job.body),
+        namespace=target.space,
+        force=flag(query, "force"),
+        subresource="status" if target.subresource else "",
+        actor=job.actor,
+        # Who applies must say who it is; a name derived from the program would not do.
+        options=replace(job.options(), field_manager=query.get("fieldManager", "")),
+    )
+    return result, 201 if is_new else 200
 
 
 def _part(target: Target) -> Subresource:
