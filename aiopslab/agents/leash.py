@@ -37,6 +37,7 @@ def main(arguments: list[str]) -> int:
     # The program must not be able to report for us.
     line.set_inheritable(False)
     _adopt_orphans()
+    _go_first()
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -188,6 +189,17 @@ def _kill(target: int) -> None:
 def _adopt_orphans() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _go_first() -> None:
+    """Run before thousands of processes do, where the user may ask for that (root, on Linux).
+
+    Where not, the kernel's limit of processes holds.
+    """
+    if sys.platform == "linux":
+        with contextlib.suppress(PermissionError):
+            policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK
+            os.sched_setscheduler(0, policy, os.sched_param(1))
 
 
 def _tell(line: socket.socket, message: dict[str, object]) -> None:

@@ -1,6 +1,7 @@
-"""Finding agents: by name, folder, ``module:Class`` or ``file.py:Class``.
+"""Finding agents: by name, folder, class, command line or URL.
 
-A name is a built-in or a folder of the content room ``agents``; a folder holds ``agent.yaml``.
+``module:Class``, ``file.py:Class``, ``cmd:PROGRAM ...`` and ``webhook:URL`` say what they are. A
+name is a built-in or a folder of the content room ``agents``; a folder holds ``agent.yaml``.
 Importing an agent runs its code; nothing is imported before it is asked for. Not here: the
 contract (``protocol``), what ``agent.yaml`` may say (``spec``).
 """
@@ -13,15 +14,19 @@ import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from aiopslab.agents import webhook
 from aiopslab.agents.builtins import Noop
+from aiopslab.agents.command import PREFIX, CommandAgent, CommandLine, preflight
+from aiopslab.agents.external import External
 from aiopslab.agents.human import Human
 from aiopslab.agents.protocol import ActionAgent, Agent
 from aiopslab.agents.replay import Replay
-from aiopslab.agents.spec import AgentSpec, ArgSpec, ModelSettings
+from aiopslab.agents.spec import NOTHING, AgentSpec, ArgSpec, ModelSettings, Surroundings
 from aiopslab.agents.upstream import UpstreamAgent
 from aiopslab.content import files, load_model, near
 from aiopslab.errors import AgentError, PreflightError, UsageError
@@ -34,6 +39,12 @@ _BUILTIN: dict[str, tuple[AgentSpec, Callable[..., Any] | None]] = {
     ORACLE: (
         AgentSpec(name=ORACLE, version="1", summary="Plays the reference fix and the truth."),
         None,
+    ),
+    "external": (
+        AgentSpec(
+            name="external", version="1", summary="Whoever comes through the doors and submits."
+        ),
+        External,
     ),
     "human": (AgentSpec(name="human", version="1", summary="You, at a terminal."), Human),
     "replay": (
@@ -54,15 +65,40 @@ class AgentLoader:
     folder: Path | None
     """Folder of its content; None for built-ins and modules."""
     factory: Callable[[], Callable[..., Any]]
+    line: CommandLine | None = None
+    """The command line where the agent is a program; ``factory`` is not asked then."""
+
+    def preflight(
+        self,
+        arguments: dict[str, str],
+        model: ModelSettings | None = None,
+        surroundings: Surroundings = NOTHING,
+    ) -> None:
+        """Refuse, before anything boots, what cannot be built or started.
+
+        Raises:
+            UsageError: An argument is unknown, malformed or missing.
+            PreflightError: A model, key, program, variable or container engine is missing.
+        """
+        self.spec.arguments(arguments)
+        self._fits(model, surroundings)
+        if self.line is not None:
+            preflight(self.line, surroundings)
+        elif self.spec.needs_model and model is not None:
+            model.key()
 
     def build(
-        self, arguments: dict[str, str] | None = None, model: ModelSettings | None = None
+        self,
+        arguments: dict[str, str] | None = None,
+        model: ModelSettings | None = None,
+        surroundings: Surroundings = NOTHING,
     ) -> Agent:
         """Make the agent.
 
         Args:
             arguments: As given by ``-A name=value``.
             model: The model to talk to; required where the agent needs one.
+            surroundings: What a program is given.
 
         Raises:
             UsageError: An argument is unknown, malformed or missing.
@@ -70,13 +106,24 @@ class AgentLoader:
             AgentError: The agent does not keep the contract.
         """
         keywords = self.spec.arguments(arguments or {})
+        self._fits(model, surroundings)
+        if self.line is not None:
+            return CommandAgent(self.line, values=keywords, surroundings=surroundings, model=model)
         if self.spec.needs_model:
-            if model is None:
-                raise PreflightError(
-                    f"agent {self.spec.name!r} needs a model", hint="--model PROVIDER/NAME"
-                )
             keywords["model"] = model
         return as_agent(self.factory()(**keywords))
+
+    def _fits(self, model: ModelSettings | None, surroundings: Surroundings) -> None:
+        """Check that what was given is what the agent takes."""
+        if self.spec.needs_model and model is None:
+            raise PreflightError(
+                f"agent {self.spec.name!r} needs a model", hint="--model PROVIDER/NAME"
+            )
+        if self.line is None and surroundings != NOTHING:
+            raise UsageError(
+                f"agent {self.spec.name!r} is no program",
+                hint="--sandbox and --agent-env are for cmd: agents",
+            )
 
 
 def as_agent(made: object) -> Agent:
@@ -99,7 +146,8 @@ def load(reference: str) -> AgentLoader:
     """Find an agent.
 
     Args:
-        reference: A name, the path of a folder, ``module:Class`` or ``file.py:Class``.
+        reference: A name, the path of a folder, ``module:Class``, ``file.py:Class``, ``cmd:`` and a
+            command line, or ``webhook:`` and a URL.
 
     Raises:
         UsageError: There is none; suggests near names.
@@ -108,6 +156,10 @@ def load(reference: str) -> AgentLoader:
     if reference in _BUILTIN:
         spec, factory = _BUILTIN[reference]
         return AgentLoader(spec, None, lambda: _made_elsewhere(reference, factory))
+    if reference.startswith(PREFIX):
+        return _from_command(reference)
+    if reference.startswith(webhook.PREFIX):
+        return _from_webhook(reference)
     for path in files("agents", "*/agent.yaml"):
         if path.parent.name == reference:
             return _from_folder(path.parent)
@@ -123,7 +175,8 @@ def load(reference: str) -> AgentLoader:
     names = [spec.name for spec in known()]
     raise UsageError(
         f"there is no agent {reference!r}",
-        hint=near(reference, names) or f"agents: {', '.join(names)}; or a folder, or module:Class",
+        hint=near(reference, names)
+        or f"agents: {', '.join(names)}; a folder, module:Class, cmd:...",
     )
 
 
@@ -147,8 +200,27 @@ def _made_elsewhere(name: str, factory: Callable[..., Any] | None) -> Callable[.
 
 def _from_folder(folder: Path) -> AgentLoader:
     spec = load_model(folder / "agent.yaml", AgentSpec)
+    if spec.entry.startswith(PREFIX):
+        line = CommandLine(
+            spec.entry.removeprefix(PREFIX), folder=folder.resolve(), arguments=spec.args
+        )
+        return AgentLoader(spec, folder, lambda: CommandAgent, line)
     file, _, name = spec.entry.partition(":")
     return AgentLoader(spec, folder, lambda: _class(_folder_module(folder, Path(file).stem), name))
+
+
+def _from_command(reference: str) -> AgentLoader:
+    """Make an agent of a command line."""
+    line = CommandLine(reference.removeprefix(PREFIX))
+    spec = AgentSpec(name=reference, summary="A program.", needs_model="model" in line.names)
+    return AgentLoader(spec, None, lambda: CommandAgent, line)
+
+
+def _from_webhook(reference: str) -> AgentLoader:
+    """Make an agent of the URL of somebody's assistant."""
+    url = webhook.checked(reference.removeprefix(webhook.PREFIX))
+    spec = AgentSpec(name=reference, summary="An assistant at a URL.", args=webhook.ARGUMENTS)
+    return AgentLoader(spec, None, lambda: partial(webhook.Webhook, url))
 
 
 def _from_reference(reference: str) -> AgentLoader:

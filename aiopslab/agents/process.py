@@ -24,7 +24,7 @@ KEPT_BYTES = 2**20
 """Bytes kept of standard output, and as many of standard error: half head, half tail."""
 PROCESSES = 512
 """Processes a program may have at once."""
-FAREWELL_S = 10.0
+FAREWELL_S = 30.0
 """Seconds the leash has to kill what it holds."""
 _LEASH = Path(__file__).with_name("leash.py")
 _CHUNK = 65536

@@ -9,6 +9,7 @@ which the orchestrator keeps behind ``TrialHandle``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, runtime_checkable
 
 from aiopslab.models.doors import Doors
@@ -39,6 +40,23 @@ class TrialHandle(Protocol):
 
         An agent object with ``needs_doors = True`` has its trials served.
         """
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether the answer is in, or nothing is accepted any longer."""
+        ...
+
+    def doors_at(self, host: str) -> AbstractAsyncContextManager[Doors]:
+        """Open a served trial's doors at another address of this machine too, for a sandbox.
+
+        Raises:
+            InfraError: The address cannot be bound.
+        """
+        ...
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Put a file with the trial's record, for people: what a program printed."""
         ...
 
     async def call(self, name: str, /, **arguments: Any) -> Observation:

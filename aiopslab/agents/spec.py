@@ -1,4 +1,4 @@
-"""``agent.yaml``: what an agent's folder says about itself, and the settings of its model.
+"""``agent.yaml``: what an agent says about itself; its model's settings, a program's surroundings.
 
 Not here: importing the agent (``loading``).
 """
@@ -16,6 +16,11 @@ from aiopslab.errors import PreflightError, UsageError
 from aiopslab.models.base import Model
 
 KEY_VARIABLES = ("OPENAI_API_KEY", "AIOPSLAB_API_KEY")
+RESERVED = (
+    "HOME", "LANG", "KUBECONFIG", "PROMETHEUS_URL", "LOKI_URL", "JAEGER_URL", "TEMPO_URL",
+    "ALERTMANAGER_URL", "AIOPSLAB_URL", "AIOPSLAB_MCP_URL", "AIOPSLAB_TOKEN", "AIOPSLAB_BRIEF",
+)  # fmt: skip
+"""Variables of a program that lead it to its trial; the operator cannot set them."""
 
 
 class ArgSpec(Model):
@@ -35,7 +40,7 @@ class AgentSpec(Model):
     version: str = "0"
     summary: str = ""
     entry: str = "agent.py:Agent"
-    """``file.py:Class`` in the folder."""
+    """``file.py:Class`` in the folder, or ``cmd:`` and a command line."""
     needs_model: bool = False
     """True: the class takes ``model=ModelSettings(...)``."""
     args: dict[str, ArgSpec] = Field(default_factory=dict)
@@ -93,6 +98,38 @@ class ModelSettings(Model):
         raise PreflightError(
             f"no API key for model {self.model!r}", hint=f"export {KEY_VARIABLES[0]}=..."
         )
+
+
+class Surroundings(Model):
+    """What the operator gives to an agent that is a program."""
+
+    sandbox: Literal["none", "docker"] = "none"
+    image: str | None = None
+    """Image of the sandbox's container."""
+    env: tuple[str, ...] = ()
+    """``NAME`` (passed on from this process) or ``NAME=VALUE``; nothing else is passed on."""
+
+    def variables(self) -> dict[str, str]:
+        """Return the variables with their values.
+
+        Raises:
+            UsageError: A name is none, or leads to the trial.
+            PreflightError: A variable that is to be passed on is not set.
+        """
+        found = {}
+        for text in self.env:
+            name, given, value = text.partition("=")
+            if not name.isidentifier() or name in RESERVED:
+                why = "is set by the trial" if name in RESERVED else "is no name of a variable"
+                raise UsageError(f"--agent-env {name!r} {why}")
+            if not given and name not in os.environ:
+                raise PreflightError(f"{name} is not set", hint=f"export {name}=...")
+            found[name] = value if given else os.environ[name]
+        return found
+
+
+NOTHING = Surroundings()
+"""Nothing given."""
 
 
 def _convert(agent: str, name: str, text: str, wanted: str) -> Any:

@@ -43,6 +43,9 @@ def take(lab: Lab, config: RunConfig, trials: Sequence[PlannedTrial]) -> Lock:
 
 def _agent_digest(agent: str) -> str:
     """Digest the files of an agent; built-in agents are part of the harness."""
+    if agent.startswith(("cmd:", "webhook:")):
+        # Their code is elsewhere; what can be pinned is how they are called.
+        return _digest_text(agent)
     source, _, name = agent.rpartition(":")
     if name and source.endswith(".py"):
         return _digest_files([(Path(source).name, Path(source))])

@@ -11,8 +11,7 @@ from typing import assert_never
 from aiopslab.agents.builtins import Oracle
 from aiopslab.agents.loading import ORACLE, as_agent, load
 from aiopslab.agents.protocol import Agent
-from aiopslab.agents.spec import ModelSettings
-from aiopslab.errors import PreflightError
+from aiopslab.agents.spec import ModelSettings, Surroundings
 from aiopslab.models.answer import (
     Answer,
     Candidate,
@@ -38,10 +37,10 @@ def agent_source(config: RunConfig) -> AgentSource:
     if config.agent == ORACLE:
         return oracle
     loader = load(config.agent)
-    model = _model(config)
+    model, surroundings = _model(config), _surroundings(config)
 
     def build(staged: Staged, plan: PlannedTrial) -> Agent:
-        return loader.build(config.agent_args, model)
+        return loader.build(config.agent_args, model, surroundings)
 
     return build
 
@@ -51,18 +50,10 @@ def preflight(config: RunConfig) -> None:
 
     Raises:
         UsageError: The agent or one of its arguments is unknown.
-        PreflightError: A model or its key is missing.
+        PreflightError: A model, its key, a program or a container engine is missing.
     """
-    if config.agent == ORACLE:
-        return
-    spec = load(config.agent).spec
-    spec.arguments(config.agent_args)
-    if spec.needs_model:
-        model = _model(config)
-        if model is None:
-            hint = "--model PROVIDER/NAME"
-            raise PreflightError(f"agent {spec.name!r} needs a model", hint=hint)
-        model.key()
+    if config.agent != ORACLE:
+        load(config.agent).preflight(config.agent_args, _model(config), _surroundings(config))
 
 
 def of_object(agent: object) -> AgentSource:
@@ -100,6 +91,12 @@ def right_answer(task: Task, truth: Truth) -> Answer:
             return Mitigation(summary=said, confidence=1.0)
         case _:
             assert_never(task)
+
+
+def _surroundings(config: RunConfig) -> Surroundings:
+    return Surroundings(
+        sandbox=config.sandbox, image=config.sandbox_image, env=tuple(config.agent_env)
+    )
 
 
 def _model(config: RunConfig) -> ModelSettings | None:

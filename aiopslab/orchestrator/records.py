@@ -4,6 +4,7 @@
     <run>/trials/<problem>__<k>/steps.jsonl answer.json evidence.json grade.json
                                 telemetry/*.parquet truth/truth.json trial.json
                                 doors.json while it is served, agent_telemetry/*.parquet
+                                agent/stdout.txt agent/stderr.txt of a program
     <run>/trials/<problem>__<k>/attempts/<n>/...      superseded tries of a lab that failed
 
 ``trial.json`` is written last: a trial is complete exactly if it is there. Nothing is deleted.
@@ -68,6 +69,11 @@ class TrialDirectory:
     def remove_doors(self) -> None:
         """Say that nothing is served any longer."""
         self.doors.unlink(missing_ok=True)
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Write a file that the agent's side left for people, below ``agent/``."""
+        (self.path / "agent").mkdir(exist_ok=True)
+        (self.path / "agent" / name).write_bytes(content)
 
     def open(self) -> None:
         """Make the directory; whatever an earlier try left moves to ``attempts/N``."""

@@ -19,7 +19,7 @@ from aiopslab._version import __version__
 from aiopslab.agents.protocol import Agent
 from aiopslab.errors import UsageError
 from aiopslab.models.run import PlannedTrial, Results, RunConfig, RunRecord, RunStatus
-from aiopslab.orchestrator import lock, wallclock
+from aiopslab.orchestrator import lock, tracing, wallclock
 from aiopslab.orchestrator.bench import Bench
 from aiopslab.orchestrator.lab import Lab, find_lab
 from aiopslab.orchestrator.plan import plan_jobs, plan_trials, spread
@@ -174,9 +174,23 @@ class _Course:
         self._record = record
         self._agent = agent
         self._progress = progress
+        self._export: tracing.Emit | None = None
         self._done = {p.directory for p in record.trials if _is_done(directory, p)}
 
     async def follow(self, trials: Sequence[PlannedTrial]) -> RunReport:
+        record = self._record
+        with (
+            tracing.exporting(os.environ) as self._export,
+            tracing.root(record.label, record.config, self._export) as span,
+        ):
+            report = await self._follow(trials)
+            if span is not None:
+                span.set(
+                    {"aiopslab.trials": len(trials), "aiopslab.run": self._directory.path.name}
+                )
+            return report
+
+    async def _follow(self, trials: Sequence[PlannedTrial]) -> RunReport:
         directory = self._directory
         directory.event("run_started", trials=len(trials))
         self._tell("run_started")
@@ -207,7 +221,8 @@ class _Course:
             pool = Pool(self._directory, config, self._heard)
             await pool.work(spread(jobs, hosts), hosts)
             return
-        bench = Bench(self._lab, config, self._directory, of_object(self._agent))
+        source, trace = of_object(self._agent), tracing.present()
+        bench = Bench(self._lab, config, self._directory, source, trace=trace)
         for _, job in jobs:
             await bench.work_cold(job, self._heard)
 
@@ -222,6 +237,10 @@ class _Course:
         return record, results
 
     def _heard(self, message: dict[str, Any]) -> None:
+        if message["event"] == tracing.EVENT:
+            if self._export is not None:
+                self._export(message)
+            return
         kind = message.pop("event")
         if kind != "step":
             self._directory.event(kind, **message)
@@ -244,9 +263,13 @@ def _has_failed(directory: RunDirectory, plan: PlannedTrial) -> bool:
     return trial.complete and trial.trial().outcome == "infra_error"
 
 
+_NAME_LENGTH = 60
+"""Characters of an agent's reference that a directory's name takes; a command line may be long."""
+
+
 def _name(config: RunConfig, label: str) -> str:
     """Compose ``<time>_<suite>_<agent>_<model>`` of characters that any file system takes."""
-    agent = Path(config.agent.rpartition(":")[2] or config.agent).name
+    agent = Path(config.agent.rpartition(":")[2] or config.agent).name[:_NAME_LENGTH]
     parts = [label, agent, *([config.model.rpartition("/")[2]] if config.model else [])]
     safe = [re.sub(r"[^A-Za-z0-9.@-]+", "-", part).strip("-") for part in parts]
     return "_".join([wallclock.directory_stamp(), *safe])

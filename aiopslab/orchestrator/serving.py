@@ -9,7 +9,7 @@ hold the token live in a private directory that goes with the doors. Not here: w
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from aiopslab.models.doors import Doors
 from aiopslab.orchestrator.session import Session
 from aiopslab.orchestrator.trial_gate import TrialGate
 from aiopslab.telemetry.store import Store
-from aiopslab.tools.http import tool_api
+from aiopslab.tools.http import refusal, tool_api
 from aiopslab.tools.mcp import mcp_door
 from aiopslab.wire.alertmanager import alertmanager_app, alertmanager_refusal
 from aiopslab.wire.certificate import self_signed
@@ -47,6 +47,8 @@ class _House:
     identity: Identity
     inbox: Store
     """Where telemetry goes that comes in from outside."""
+    inbox_clock: Callable[[], float] | None = None
+    """The cluster's clock where the inbox is the world's own store."""
     extra: Sequence[Mount] = ()
     host: str = LOOPBACK
     """Address to listen on; another one than loopback where a sandbox has a network of its own."""
@@ -79,8 +81,8 @@ async def trial_doors(
             lambda: session.budget,
             over=session.over.is_set,
         )
-        extra = (Mount("/api", api, plain), Mount("/mcp", mcp, plain))
-        house = _House(env, gate, identity, inbox, extra, host)
+        extra = (Mount("/api", api, refusal), Mount("/mcp", mcp, plain))
+        house = _House(env, gate, identity, inbox, extra=extra, host=host)
         doors = await stack.enter_async_context(_open(house))
         try:
             yield doors
@@ -91,7 +93,7 @@ async def trial_doors(
 @asynccontextmanager
 async def lab_doors(env: Sim, gate: Gate) -> AsyncIterator[Doors]:
     """Open a standing lab to its owner; telemetry sent to it becomes part of the world's."""
-    house = _House(env, gate, administrator(), env.world.store)
+    house = _House(env, gate, administrator(), env.world.store, inbox_clock=env.now)
     async with _open(house) as doors:
         yield doors
 
@@ -139,7 +141,7 @@ def _monitoring(house: _House) -> list[Mount]:
         Mount("/jaeger", jaeger_app(env, gate), jaeger_refusal),
         Mount("/tempo", tempo_app(env, gate), tempo_refusal),
         Mount("/alertmanager", alertmanager_app(env, gate), alertmanager_refusal),
-        Mount("/otlp", otlp_app(house.inbox, gate), otlp_refusal),
+        Mount("/otlp", otlp_app(house.inbox, gate, now=house.inbox_clock), otlp_refusal),
     ]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from aiopslab.environments.protocol import Environment
@@ -43,15 +43,25 @@ class Session:
         env: The world, through its protocol.
         config: Clock, thinking time, budgets.
         record: Receives every step as it happens.
+        keep: Takes files for the record.
     """
 
     doors: Doors | None = None
     """Where this trial is reached from outside; None where it is not."""
+    opener: Callable[[str], AbstractAsyncContextManager[Doors]] | None = None
+    """Opens the doors at another address; None where the trial is not served."""
 
     def __init__(
-        self, brief: Brief, env: Environment, config: RunConfig, record: Callable[[Step], None]
+        self,
+        brief: Brief,
+        env: Environment,
+        config: RunConfig,
+        record: Callable[[Step], None],
+        *,
+        keep: Callable[[str, bytes], None] | None = None,
     ) -> None:
         self.brief = brief
+        self._keep = keep
         self.over = asyncio.Event()
         """Set when the answer is in, malformed for good, or a budget was overrun too often."""
         self.failure: InfraError | None = None
@@ -96,6 +106,11 @@ class Session:
         return self._context.sink.answer
 
     @property
+    def ended(self) -> bool:
+        """Whether nothing is accepted any longer."""
+        return self.over.is_set()
+
+    @property
     def malformed(self) -> bool:
         """Whether the answer was malformed for good."""
         return self._context.sink.closed and self.answer is None
@@ -108,6 +123,26 @@ class Session:
     def note(self, thought: str) -> None:
         """Keep what the agent thinks; it is recorded with its next call."""
         self._thoughts.append(thought)
+
+    @asynccontextmanager
+    async def doors_at(self, host: str) -> AsyncIterator[Doors]:
+        """Open the doors at another address too.
+
+        Raises:
+            InfraError: The address cannot be bound, or the trial is not served.
+        """
+        if self.opener is None:
+            raise InfraError("doors", "the trial is not served")
+        try:
+            async with self.opener(host) as doors:
+                yield doors
+        except OSError as error:
+            raise InfraError("doors", f"{host}: {type(error).__name__}: {error}") from error
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Put a file with the trial's record."""
+        if self._keep is not None:
+            self._keep(name, content)
 
     def usage(self, tokens_in: int = 0, tokens_out: int = 0, cost_usd: float | None = None) -> None:
         """Book what a model call consumed."""

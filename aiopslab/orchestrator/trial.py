@@ -113,7 +113,7 @@ async def _conduct(
         on_step(step)
 
     begun = await measuring.at_handover(env)
-    session = Session(_brief(staged, assignment), env, config, record)
+    session = Session(_brief(staged, assignment), env, config, record, keep=directory.keep)
     agent = source(staged, assignment.plan)
     async with AsyncExitStack() as stack:
         if config.serve or getattr(agent, "needs_doors", False):
@@ -154,6 +154,7 @@ async def _opened(
     sent = Store()
     try:
         async with serving.trial_doors(session, env, sent) as doors:
+            session.opener = lambda host: serving.trial_doors(session, env, sent, host=host)
             directory.write_doors(doors)
             yield doors
     except OSError as error:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 Call = Callable[..., Awaitable[Observation]]
 """``call(name, **arguments)``: carries a tool call out."""
 KINDS = {
-    400: "malformed", 404: "not_found", 405: "method_not_allowed", 410: "over", 429: "limit",
-    503: "unavailable",
+    400: "malformed", 401: "unauthorized", 403: "forbidden", 404: "not_found",
+    405: "method_not_allowed", 410: "over", 413: "too_large", 429: "limit", 503: "unavailable",
 }  # fmt: skip
 
 
