@@ -299,7 +299,7 @@ class Telemetry(Protocol):
         ...
 
     async def span_tag_values(self, tag: str) -> list[TagValue]:
-        """Return the values of ``resource.x``, ``span.x``, ``.x``, ``x`` or an intrinsic, sorted."""
+        """Return the values of ``resource.x``, ``span.x``, ``.x`` or an intrinsic, sorted."""
         ...
 
     async def critical_path(self, trace_id: str) -> list[PathSegment]:

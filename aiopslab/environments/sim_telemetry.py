@@ -5,17 +5,28 @@ Queries read memory; no virtual time passes. Not here: the tables (``telemetry``
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aiopslab.models.signal import Alert, Change, Event
 from aiopslab.telemetry import catalogue
+from aiopslab.telemetry.answers import LogAnswer, LogStats, TagValue, TraceMatch
+from aiopslab.telemetry.logql import LogEngine
 from aiopslab.telemetry.promql import Answer
-from aiopslab.telemetry.rows import LogRow, ScrapeTarget, Series, SpanRow, TraceSummary
+from aiopslab.telemetry.rows import (
+    LogRow,
+    PathSegment,
+    ScrapeTarget,
+    Series,
+    SpanRow,
+    TraceSummary,
+)
 from aiopslab.telemetry.rules import GroupStatus, RuleEvaluator
 from aiopslab.telemetry.samples import NAME
 from aiopslab.telemetry.store import Store
+from aiopslab.telemetry.traceql import TraceEngine
+from aiopslab.telemetry.traces import Tree
 from aiopslab.world.clock import VirtualLoop
 from aiopslab.world.scrape import SCRAPE_S
 
@@ -36,6 +47,8 @@ class SimTelemetry:
         self._loop = loop
         self._store = store
         self._rules = rules
+        self._logql = LogEngine(store.logs)
+        self._traceql = TraceEngine(store.spans)
 
     async def instant(self, promql: str, at: float | None = None) -> list[Series]:
         time = self._loop.time() if at is None else at
@@ -142,11 +155,46 @@ class SimTelemetry:
             service=service, severity=severity, start=start, end=end, limit=limit
         )
 
+    async def logql(
+        self,
+        query: str,
+        start: float,
+        end: float,
+        *,
+        step: float | None = None,
+        limit: int = 100,
+        newest_first: bool = True,
+    ) -> LogAnswer:
+        return self._logql.range(
+            query, start, end, step=step, limit=limit, newest_first=newest_first
+        )
+
+    async def logql_instant(self, query: str, at: float | None = None) -> LogAnswer:
+        return self._logql.instant(query, self._loop.time() if at is None else at)
+
+    async def log_labels(self, start: float, end: float, *, match: str = "") -> list[str]:
+        return self._logql.labels(start, end, match=match)
+
+    async def log_label_values(
+        self, name: str, start: float, end: float, *, match: str = ""
+    ) -> list[str]:
+        return self._logql.label_values(name, start, end, match=match)
+
+    async def log_series(
+        self, matchers: Sequence[str], start: float, end: float
+    ) -> list[dict[str, str]]:
+        return self._logql.series(matchers, start, end)
+
+    async def log_stats(self, selector: str, start: float, end: float) -> LogStats:
+        return self._logql.stats(selector, start, end)
+
     async def traces(
         self,
         *,
         service: str | None = None,
         operation: str = "",
+        exact: bool = False,
+        tags: Mapping[str, str] | None = None,
         min_ms: float | None = None,
         max_ms: float | None = None,
         errors_only: bool = False,
@@ -154,9 +202,11 @@ class SimTelemetry:
         end: float,
         limit: int,
     ) -> tuple[list[TraceSummary], int]:
-        return self._store.spans.search(
+        return self._traceql.search(
             service=service,
             operation=operation,
+            exact=exact,
+            tags=tags,
             min_ms=min_ms,
             max_ms=max_ms,
             errors_only=errors_only,
@@ -165,8 +215,31 @@ class SimTelemetry:
             limit=limit,
         )
 
+    async def traceql(
+        self, query: str, start: float, end: float, *, limit: int = 20, spans: int = 3
+    ) -> tuple[list[TraceMatch], int]:
+        return self._traceql.query(query, start, end, limit=limit, spans=spans)
+
     async def trace(self, trace_id: str) -> list[SpanRow]:
         return self._store.spans.trace(trace_id)
+
+    async def trace_spans(self, trace_ids: Sequence[str]) -> list[list[SpanRow]]:
+        return self._store.spans.trace_spans(trace_ids)
+
+    async def traced_services(self) -> list[str]:
+        return self._traceql.services()
+
+    async def operations(self, service: str | None = None) -> list[tuple[str, str]]:
+        return self._traceql.operations(service)
+
+    async def span_tags(self) -> dict[str, list[str]]:
+        return self._traceql.tags()
+
+    async def span_tag_values(self, tag: str) -> list[TagValue]:
+        return self._traceql.tag_values(tag)
+
+    async def critical_path(self, trace_id: str) -> list[PathSegment]:
+        return Tree(self._store.spans.trace(trace_id)).critical_path()
 
     async def service_graph(
         self, start: float, end: float

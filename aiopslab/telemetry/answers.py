@@ -44,8 +44,8 @@ class LogAnswer:
     series: Sequence[Series] = ()
     stats: LogStats = LogStats()
     """What was read to answer: entries and bytes before any pipeline stage."""
-    total: int = 0
-    """Lines of a log query that match, before the limit."""
+    total: int | None = None
+    """Lines of a log query that match; None where the search ended at its limit."""
 
 
 @dataclass(frozen=True, slots=True)

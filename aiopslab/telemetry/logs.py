@@ -1,6 +1,7 @@
 """Log lines in columns: appended as written, searched by service, pod, time, severity and text.
 
-Neighbours: ``patterns`` (templates of lines), ``rows`` (what queries return).
+Neighbours: ``patterns`` (templates of lines), ``rows`` (what queries return), ``logql`` (the
+query language over the same columns).
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ _BATCH = 4096
 _LOW = (1 << 64) - 1
 _DTYPES = {
     "time": "f8", "service": "i4", "namespace": "i4", "pod": "i4", "container": "i4",
-    "severity": "i1", "trace_high": "u8", "trace_low": "u8", "span": "u8",
+    "severity": "i1", "trace_high": "u8", "trace_low": "u8", "span": "u8", "stream": "i4",
+    "size": "i4",
 }  # fmt: skip
+Source = tuple[str, str, str, str]
+"""Service, namespace, pod and container: what tells streams of lines apart."""
 
 
 class LogTable:
@@ -34,6 +38,7 @@ class LogTable:
         self._buffer: list[tuple[Any, ...]] = []
         self._columns = Columns(_DTYPES)
         self.strings: Dictionary[str] = Dictionary()
+        self.streams: Dictionary[Source] = Dictionary()
         self.lines: list[str] = []
         self._templates: Dictionary[str] = Dictionary()
         self._template_of: dict[int, int] = {}
@@ -151,6 +156,13 @@ class LogTable:
                 "trace_high": [t >> 64 for t in trace],
                 "trace_low": [t & _LOW for t in trace],
                 "span": span,
+                "stream": list(
+                    map(
+                        self.streams.__getitem__,
+                        zip(service, namespace, pod, container, strict=True),
+                    )
+                ),
+                "size": [len(t) if t.isascii() else len(t.encode()) for t in line],
             }
         )
         self.lines.extend(line)

@@ -1,12 +1,12 @@
-"""Spans in columns: cheap to append, searched with numpy.
+"""Spans in columns: cheap to append, looked up by trace, summed up to traces and a service graph.
 
-Neighbours: ``rows`` (what queries return), ``traces`` (what one trace tells). Not here: frames and
-files (``frames``).
+Neighbours: ``rows`` (what queries return), ``traces`` (what one trace tells), ``traceql`` (which
+spans a search takes). Not here: frames and files (``frames``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,11 @@ _LOW = (1 << 64) - 1
 _DTYPES = {
     "trace_high": "u8", "trace_low": "u8", "span": "u8", "parent": "u8",
     "service": "i4", "pod": "i4", "name": "i4", "kind": "i4", "error": "i4",
-    "attributes": "i4", "start": "f8", "end": "f8",
+    "attributes": "i4", "start": "f8", "end": "f8", "trace": "i4",
 }  # fmt: skip
 Attributes = tuple[tuple[str, str | int | float], ...]
 Mask = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.int64]
 Edge = tuple[str, str, int, int, float]
 """Caller, callee, calls, errors, p95 milliseconds at the caller."""
 
@@ -36,6 +37,7 @@ class SpanTable:
         self._columns = Columns(_DTYPES)
         self.strings: Dictionary[str] = Dictionary()
         self.attributes: Dictionary[Attributes] = Dictionary()
+        self.traces: Dictionary[int] = Dictionary()
 
     def append(
         self, trace_id: int, span_id: int, parent_id: int, service: str, pod: str, name: str,
@@ -57,55 +59,54 @@ class SpanTable:
         self._seal()
         return self._columns
 
-    def search(
-        self, *, service: str | None = None, operation: str = "", min_ms: float | None = None,
-        max_ms: float | None = None, errors_only: bool = False, start: float, end: float,
-        limit: int,
-    ) -> tuple[list[TraceSummary], int]:  # fmt: skip
-        """Find traces with a span that meets every condition, newest first, and their total.
+    def newest(self, hit: Mask, limit: int) -> tuple[list[TraceSummary], int]:
+        """Sum up the traces of the spans under a mask, newest first, and count them all.
 
-        A span meets them if it started in ``[start, end]``, is of the service, has ``operation``
-        in its name, its duration lies within the bounds and, if asked, it failed. Where neither
-        service nor operation is given, durations are those of root spans.
+        A trace is as new as the newest of those spans.
         """
         c = self.columns()
-        hit: Mask = (c["start"] >= start) & (c["start"] <= end)
-        if service is not None:
-            hit &= c["service"] == self._code(service)
-        if operation:
-            named = [code for text, code in self.strings.items() if operation in text]
-            hit &= np.isin(c["name"], named)
-        if min_ms is not None or max_ms is not None:
-            duration = (c["end"] - c["start"]) * 1000.0
-            hit &= (duration >= (min_ms or 0.0)) & (duration <= (max_ms or np.inf))
-            if service is None and not operation:
-                hit &= c["parent"] == 0
-        if errors_only:
-            hit &= c["error"] != self._code("")
         rows = np.flatnonzero(hit)
-        order = rows[np.argsort(-c["start"][rows], kind="stable")]
-        _, first = np.unique(c["trace_low"][order], return_index=True)
-        newest = order[np.sort(first)]
-        chosen = c["trace_low"][newest[:limit]]
-        members = np.flatnonzero(np.isin(c["trace_low"], chosen))
-        by_trace = {int(low): members[c["trace_low"][members] == low] for low in chosen}
-        return [self._summary(by_trace[int(low)]) for low in chosen], len(newest)
+        latest = np.full(len(self.traces), -np.inf)
+        np.maximum.at(latest, c["trace"][rows], c["start"][rows])
+        found = np.flatnonzero(latest > -np.inf)
+        chosen = found[np.argsort(-latest[found], kind="stable")[: max(limit, 0)]]
+        members = self.members(chosen)
+        return [self._summary(members[code]) for code in chosen.tolist()], len(found)
+
+    def members(self, traces: npt.NDArray[np.int64]) -> dict[int, Rows]:
+        """Return the rows of each trace (by its code) in the order of recording."""
+        c = self.columns()
+        wanted = np.zeros(len(self.traces), bool)
+        wanted[traces] = True
+        rows = np.flatnonzero(wanted[c["trace"]])
+        codes = c["trace"][rows]
+        order = np.argsort(codes, kind="stable")
+        ends = np.searchsorted(codes[order], traces, side="right")
+        begins = np.searchsorted(codes[order], traces, side="left")
+        return {
+            code: rows[order[begin:end]]
+            for code, begin, end in zip(
+                traces.tolist(), begins.tolist(), ends.tolist(), strict=True
+            )
+        }
 
     def trace(self, trace_id: str) -> list[SpanRow]:
         """Return the spans of a trace (32 hex digits) in start order; empty if unknown."""
-        try:
-            number = int(trace_id, 16)
-        except ValueError:
-            return []
-        if number >> 128 or number < 0:
-            return []
-        c = self.columns()
-        hit = (c["trace_low"] == np.uint64(number & _LOW)) & (
-            c["trace_high"] == np.uint64(number >> 64)
-        )
-        rows = np.flatnonzero(hit)
+        return self.trace_spans([trace_id])[0]
+
+    def trace_spans(self, trace_ids: Sequence[str]) -> list[list[SpanRow]]:
+        """Return ``trace`` of each id, at the cost of one look at the table."""
+        self._seal()
+        codes = [self.traces.get(_number(id), -1) for id in trace_ids]
+        known = np.array(sorted({code for code in codes if code >= 0}), np.int64)
+        members = self.members(known) if len(known) else {}
+        return [self.rows(members[code]) if code >= 0 else [] for code in codes]
+
+    def rows(self, rows: Rows) -> list[SpanRow]:
+        """Return spans by their places in the columns, in start order."""
         # A parent ends after its children, so the later record comes first among equal starts.
-        return [self._row(int(i)) for i in rows[np.lexsort((-rows, c["start"][rows]))]]
+        order = np.lexsort((-rows, self._columns["start"][rows]))
+        return [self._row(int(i)) for i in rows[order]]
 
     def service_graph(self, start: float, end: float) -> list[Edge]:
         """Return who called whom, from client spans that started in the window, sorted.
@@ -153,6 +154,7 @@ class SpanTable:
                 "attributes": list(map(attribute_code, attributes)),
                 "start": start,
                 "end": end,
+                "trace": list(map(self.traces.__getitem__, trace)),
             }
         )
         self._buffer.clear()
@@ -178,8 +180,7 @@ class SpanTable:
         )
 
     def _trace_id(self, row: int) -> str:
-        c = self._columns
-        return f"{int(c['trace_high'][row]):016x}{int(c['trace_low'][row]):016x}"
+        return f"{self.traces.decoded()[self._columns['trace'][row]]:032x}"
 
     def _row(self, row: int) -> SpanRow:
         c, names = self._columns, self.strings.decoded()
@@ -198,6 +199,14 @@ class SpanTable:
             error=names[c["error"][row]],
             attributes=dict(self.attributes.decoded()[c["attributes"][row]]),
         )
+
+
+def _number(trace_id: str) -> int:
+    """Read a trace id; -1, which no trace has, for what is none."""
+    try:
+        return int(trace_id, 16) if len(trace_id) <= 32 else -1
+    except ValueError:
+        return -1
 
 
 def _callee(attributes: Attributes) -> str:

@@ -10,8 +10,8 @@ from pydantic import Field
 from aiopslab.content import near
 from aiopslab.environments.protocol import SpanRow
 from aiopslab.models.timestamps import rfc3339
+from aiopslab.telemetry.traces import Node, Tree
 from aiopslab.tools.context import Paged, Result, ToolContext, ToolRefused, tool
-from aiopslab.tools.spans import Node, Tree
 from aiopslab.tools.tables import table
 from aiopslab.tools.times import parse_window, range_line
 

@@ -6,6 +6,7 @@ from aiopslab.models.signal import Change, Event
 from aiopslab.telemetry.patterns import template
 from aiopslab.telemetry.promql.values import QueryError
 from aiopslab.telemetry.store import Store
+from aiopslab.telemetry.traceql import TraceEngine
 
 FRONTEND, RATE = "frontend", "rate"
 
@@ -36,7 +37,7 @@ def store() -> Store:
 
 
 def test_traces_come_newest_first_with_their_total(store: Store) -> None:
-    found, total = store.spans.search(start=0, end=200, limit=3)
+    found, total = TraceEngine(store.spans).search(start=0, end=200, limit=3)
     assert total == 10
     assert [t.start for t in found] == [100.0, 90.0, 80.0]
     assert found[0].root == "frontend: GET /hotels"
@@ -58,7 +59,7 @@ def test_traces_come_newest_first_with_their_total(store: Store) -> None:
 )
 def test_trace_search_filters(store: Store, condition: dict[str, object], expected: int) -> None:
     arguments: dict[str, object] = {"start": 0, "end": 200, "limit": 50, **condition}
-    assert store.spans.search(**arguments)[1] == expected  # type: ignore[arg-type]
+    assert TraceEngine(store.spans).search(**arguments)[1] == expected  # type: ignore[arg-type]
 
 
 def test_a_trace_is_found_by_its_128_bit_id_in_start_order(store: Store) -> None:
@@ -84,7 +85,7 @@ def test_the_service_graph_counts_calls_errors_and_latency(store: Store) -> None
 
 def test_an_empty_store_answers_every_query() -> None:
     store = Store()
-    assert store.spans.search(start=0, end=1, limit=5) == ([], 0)
+    assert TraceEngine(store.spans).search(start=0, end=1, limit=5) == ([], 0)
     assert store.spans.service_graph(0, 1) == []
     assert store.logs.search(start=0, end=1, limit=5) == ([], 0)
     assert store.logs.patterns(start=0, end=1, limit=5) == []
@@ -95,7 +96,7 @@ def test_spans_beyond_a_batch_are_found_as_well() -> None:
     store = Store()
     for n in range(5000):
         request(store, n + 1, float(n))
-    assert store.spans.search(start=0, end=1e9, limit=1)[1] == 5000
+    assert TraceEngine(store.spans).search(start=0, end=1e9, limit=1)[1] == 5000
 
 
 def log(store: Store, time: float, line: str, **other: str) -> None:

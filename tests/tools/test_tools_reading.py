@@ -15,7 +15,7 @@ from aiopslab.environments.protocol import SpanRow
 from aiopslab.models.observation import Observation
 from aiopslab.tools import Toolbox
 from aiopslab.tools.differences import differences
-from aiopslab.tools.spans import Tree
+from aiopslab.telemetry.traces import Tree
 from aiopslab.tools.times import TimeError, parse_time, parse_window
 
 

@@ -1,7 +1,7 @@
 """A trace as a tree: depth, self time, critical path, where an error began.
 
 Pure functions of spans, so that every environment's traces read alike. Not here: searching for
-traces (the environment), the tools that print this (``traces``).
+traces (``spans``, ``traceql``), the tools that print this (``tools.traces``).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from aiopslab.environments.protocol import SpanRow
+from aiopslab.telemetry.rows import PathSegment, SpanRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,17 +20,10 @@ class Node:
     depth: int
     self_ms: float
     """Duration not covered by children."""
+    path_ms: float
+    """Time of the critical path that was spent in the span itself."""
     origin: bool
     """The span failed, and none of its children did: the error began here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A stretch of the critical path, spent in one span itself."""
-
-    span: SpanRow
-    start: float
-    ms: float
 
 
 class Tree:
@@ -52,29 +45,37 @@ class Tree:
 
     def walk(self) -> Iterator[Node]:
         """Yield every span, parents before children."""
+        waited: dict[str, float] = {}
+        for segment in self.critical_path():
+            id = segment.span.span_id
+            waited[id] = waited.get(id, 0.0) + segment.ms
         stack = [(root, 0) for root in reversed(self.roots)]
         while stack:
             span, depth = stack.pop()
             below = self.children(span)
             origin = bool(span.error) and not any(child.error for child in below)
-            yield Node(span, depth, _self_ms(span, below), origin)
+            path_ms = waited.get(span.span_id, 0.0)
+            yield Node(span, depth, _self_ms(span, below), path_ms, origin)
             stack.extend((child, depth + 1) for child in reversed(below))
 
-    def critical_path(self) -> list[Segment]:
+    def critical_path(self) -> list[PathSegment]:
         """Return what the first root's duration was spent on, in time order.
 
         Walks back from the end of each span: the child that finished last was waited for, then
-        what finished before that child began, and so on. The segments' lengths sum to the
-        duration of the root.
+        what finished before that child began, and so on; what lies between is the span's own. The
+        segments' lengths sum to the duration of the root. This is the algorithm of CRISP (Zhang
+        et al., "CRISP: Critical Path Analysis of Large-Scale Microservice Architectures", USENIX
+        ATC 2022, section 4), which Jaeger's user interface draws, too; children that outlive
+        their parent are cut at its end.
         """
         if not self.roots:
             return []
         root = self.roots[0]
-        segments: list[Segment] = []
+        segments: list[PathSegment] = []
         self._back(root, root.start, _end(root), segments)
         return segments[::-1]
 
-    def _back(self, span: SpanRow, begin: float, end: float, out: list[Segment]) -> None:
+    def _back(self, span: SpanRow, begin: float, end: float, out: list[PathSegment]) -> None:
         """Append the path of one span between two instants, the latest segment first."""
         cursor = end
         for child in sorted(self.children(span), key=_end, reverse=True):
@@ -87,9 +88,9 @@ class Tree:
         _append(out, span, begin, cursor)
 
 
-def _append(out: list[Segment], span: SpanRow, start: float, end: float) -> None:
+def _append(out: list[PathSegment], span: SpanRow, start: float, end: float) -> None:
     if end > start:
-        out.append(Segment(span, start, (end - start) * 1000.0))
+        out.append(PathSegment(span, start, (end - start) * 1000.0))
 
 
 def _end(span: SpanRow) -> float:
