@@ -24,6 +24,7 @@ from aiopslab.world.disk import Volume
 from aiopslab.world.images.registry import Registry
 from aiopslab.world.images.shell import shell
 from aiopslab.world.kube.api import ApiServer
+from aiopslab.world.kube.bootstrap import bootstrap
 from aiopslab.world.kube.controllers.manager import ControllerManager
 from aiopslab.world.kube.errors import not_found
 from aiopslab.world.kube.events import EventRecorder
@@ -98,6 +99,7 @@ class World:
 
     def boot(self) -> None:
         """Start the cluster and apply the app's manifests; nothing has run yet."""
+        bootstrap(self.api)
         self.recorder.on_event(self.store.event)
         self.changelog.history(self.loop.time())
         manager = ControllerManager(

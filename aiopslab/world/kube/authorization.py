@@ -1,7 +1,7 @@
 """Who may write what: a policy function instead of roles.
 
 Role objects can be stored, but nothing evaluates them; the environment gives each actor its
-rights. Reads are not restricted here.
+rights. Reads are not restricted here: ``wire.kubernetes`` holds clients to their identity.
 """
 
 from __future__ import annotations

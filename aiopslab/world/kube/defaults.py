@@ -266,6 +266,17 @@ def _limit_range(obj: Object) -> None:
                 item.setdefault("defaultRequest", {}).setdefault(name, value)
 
 
+def _binding(obj: Object) -> None:
+    group = "rbac.authorization.k8s.io"
+    if obj.get("roleRef"):
+        _set(obj["roleRef"], apiGroup=group)
+    for subject in obj.get("subjects") or ():
+        if subject.get("kind") in ("User", "Group"):
+            _set(subject, apiGroup=group)
+        elif subject.get("kind") == "ServiceAccount" and obj["kind"] == "RoleBinding":
+            _set(subject, namespace=obj["metadata"].get("namespace"))
+
+
 def _quota(obj: Object) -> None:
     _set(obj, spec={})
 
@@ -288,4 +299,6 @@ _BY_KIND: dict[str, Callable[[Object], None]] = {
     "Node": _node,
     "LimitRange": _limit_range,
     "ResourceQuota": _quota,
+    "RoleBinding": _binding,
+    "ClusterRoleBinding": _binding,
 }

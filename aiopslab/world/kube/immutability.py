@@ -22,7 +22,6 @@ _FIXED: dict[str, tuple[tuple[str, ...], ...]] = {
         ("spec", "template"),
         ("spec", "completionMode"),
     ),
-    "RoleBinding": (("roleRef",),),
     "PriorityClass": (("value",),),
     "Secret": (("type",),),
 }
@@ -62,7 +61,11 @@ def check(kind: Kind, old: Object, new: Object) -> list[Cause]:
         for path in _FIXED.get(kind.kind, ())
         if dig(old, *path) != dig(new, *path)
     ]
-    if kind.kind == "StatefulSet":
+    if kind.kind in ("RoleBinding", "ClusterRoleBinding"):
+        if old.get("roleRef") != new.get("roleRef"):
+            value = _json(new.get("roleRef"))
+            causes.append(Cause("roleRef", f"Invalid value: {value}: cannot change roleRef"))
+    elif kind.kind == "StatefulSet":
         if _without(old["spec"], _STATEFUL_SET_MAY) != _without(new["spec"], _STATEFUL_SET_MAY):
             causes.append(Cause("spec", _STATEFUL_SET_WORDS))
     elif kind.kind == "Pod":

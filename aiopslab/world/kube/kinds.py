@@ -93,6 +93,10 @@ KINDS: tuple[Kind, ...] = (
     _kind("PodDisruptionBudget", "policy/v1", "poddisruptionbudgets", "pdb"),
     _kind("Role", "rbac.authorization.k8s.io/v1", "roles"),
     _kind("RoleBinding", "rbac.authorization.k8s.io/v1", "rolebindings"),
+    _kind("ClusterRole", "rbac.authorization.k8s.io/v1", "clusterroles", scoped=False),
+    _kind(
+        "ClusterRoleBinding", "rbac.authorization.k8s.io/v1", "clusterrolebindings", scoped=False
+    ),
     _kind("PriorityClass", "scheduling.k8s.io/v1", "priorityclasses", "pc", scoped=False),
 )
 

@@ -2,8 +2,9 @@
 
 ``RULES`` maps a schema message to the function that checks it wherever it occurs, so a container
 is held to the same rules in a Pod and in a CronJob's template. ``ENUMS`` lists fields with a
-closed set of values. Workload specs are in ``rules_workloads``, forms of names in ``syntax``.
-Neighbours: ``validation`` walks objects and calls these; ``immutability`` compares versions.
+closed set of values. Workload specs are in ``rules_workloads``, roles in ``rules_rbac``, forms of
+names in ``syntax``. Neighbours: ``validation`` walks objects and calls these; ``immutability``
+compares versions.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from aiopslab.world.kube import quantity
 from aiopslab.world.kube.errors import Cause
 from aiopslab.world.kube.objects import Object, dig
+from aiopslab.world.kube.rules_rbac import RBAC_RULES
 from aiopslab.world.kube.rules_workloads import WORKLOAD_RULES, check_mounts
 from aiopslab.world.kube.syntax import (
     DATA_KEY,
@@ -232,4 +234,5 @@ RULES: dict[str, Rule] = {
     "core.ConfigMap": _data,
     "core.Secret": _data,
     **WORKLOAD_RULES,
+    **RBAC_RULES,
 }

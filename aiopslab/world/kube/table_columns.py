@@ -108,7 +108,7 @@ def _access_modes(obj: Object) -> str:
 
 def _claim(obj: Object) -> str:
     reference = dig(obj, "spec", "claimRef", default={})
-    return f"{reference.get('namespace', '')}/{reference['name']}" if reference else ""
+    return f"{reference.get('namespace', '')}/{reference.get('name', '')}" if reference else ""
 
 
 def _role(obj: Object) -> str:

@@ -13,6 +13,7 @@ from aiopslab.world.kube.controllers.base import Controller, Surroundings
 from aiopslab.world.kube.controllers.cronjob import CronJobController
 from aiopslab.world.kube.controllers.daemonset import DaemonSetController
 from aiopslab.world.kube.controllers.deployment import DeploymentController
+from aiopslab.world.kube.controllers.disruption import DisruptionController
 from aiopslab.world.kube.controllers.endpoints import EndpointsController, EndpointSliceController
 from aiopslab.world.kube.controllers.gc import (
     GarbageCollector,
@@ -73,6 +74,7 @@ class ControllerManager:
             JobController(around),
             CronJobController(around),
             HpaController(around, usage),
+            DisruptionController(around),
             EndpointsController(around),
             EndpointSliceController(around),
             ServiceProxy(around, network),
