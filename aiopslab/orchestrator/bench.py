@@ -23,7 +23,7 @@ from aiopslab.errors import InfraError
 from aiopslab.models.base import Model
 from aiopslab.models.run import PlannedTrial, RunConfig
 from aiopslab.models.trial import Step, Trial
-from aiopslab.orchestrator import fork, staging
+from aiopslab.orchestrator import fork, staging, tracing
 from aiopslab.orchestrator.lab import Lab
 from aiopslab.orchestrator.records import RunDirectory
 from aiopslab.orchestrator.trial import AgentSource, Assignment, conduct, failed_trial, left_trial
@@ -52,19 +52,33 @@ class Bench:
         config: What was asked.
         run: Where records go.
         source: Makes agents.
+        trace: Where spans hang; None where nobody traces.
     """
 
-    def __init__(self, lab: Lab, config: RunConfig, run: RunDirectory, source: AgentSource) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        config: RunConfig,
+        run: RunDirectory,
+        source: AgentSource,
+        *,
+        trace: tracing.TraceContext | None = None,
+    ) -> None:
         self.lab = lab
         self.config = config
         self.run = run
         self.source = source
+        self.trace = trace
         self._warm: tuple[Hashable, Environment] | None = None
 
     # -- forked -----------------------------------------------------------------------------------
 
     def work(self, job: Job, channel: fork.Channel, lifeline: int) -> None:
         """Carry out a job by forking; records every trial of it, come what may."""
+        with tracing.under(self.trace, channel.send):
+            self._work(job, channel, lifeline)
+
+    def _work(self, job: Job, channel: fork.Channel, lifeline: int) -> None:
         watch = Stopwatch()
         for plan in job.trials:
             self.run.trial(plan).open()
@@ -136,7 +150,9 @@ class Bench:
                 continue
             if directory.left_by_agent and (ended.timed_out or ended.by_itself):
                 one, mine = staged.for_task(plan.task), self._assignment(plan)
-                channel.send(_finished(plan, left_trial(one, mine, ended, watch=watch)))
+                trial_left = left_trial(one, mine, ended, watch=watch)
+                tracing.lost(plan, self.config, trial_left)
+                channel.send(_finished(plan, trial_left))
             else:
                 self._fail([plan], InfraError("process", ended.reason), channel.send, watch)
 
@@ -165,7 +181,12 @@ class Bench:
         # does not touch, and thereby copy, every page of it.
         gc.collect()
         gc.freeze()
-        return fork.run_child(body, channel, lifeline=lifeline, deadline_s=deadline_s)
+
+        def child(channel: fork.Channel) -> None:
+            with tracing.under(self.trace, channel.send):
+                body(channel)
+
+        return fork.run_child(child, channel, lifeline=lifeline, deadline_s=deadline_s)
 
     async def _conduct_watched(
         self, staged: staging.Staged, plan: PlannedTrial, say: Say, lifeline: int
@@ -178,6 +199,10 @@ class Bench:
 
     async def work_cold(self, job: Job, say: Say) -> None:
         """Carry out a job with a world of its own for each trial."""
+        with tracing.under(self.trace, say):
+            await self._work_cold(job, say)
+
+    async def _work_cold(self, job: Job, say: Say) -> None:
         for plan in job.trials:
             watch = Stopwatch()
             self.run.trial(plan).open()
@@ -222,9 +247,11 @@ class Bench:
         def on_step(step: Step) -> None:
             say({"event": "step", "trial": plan.directory, "n": step.n, "tool": step.tool})
 
-        trial = await conduct(
-            staged.for_task(plan.task), self._assignment(plan), self.source, on_step
-        )
+        with tracing.trial(plan, self.config) as conclude:
+            trial = await conduct(
+                staged.for_task(plan.task), self._assignment(plan), self.source, on_step
+            )
+            conclude(trial)
         say(_finished(plan, trial))
 
     def _fail(
@@ -236,6 +263,7 @@ class Bench:
             assignment = self._assignment(plan)
             trial = failed_trial(assignment, failure, watch=watch)
             assignment.directory.finish(trial)
+            tracing.lost(plan, self.config, trial)
             say(_finished(plan, trial))
 
 
@@ -255,7 +283,8 @@ def _finished(plan: PlannedTrial, trial: Trial) -> dict[str, Any]:
 def _stage(name: str, work: Callable[[], T]) -> T:
     """Run a stage of ours; whatever fails in it is the lab's failure, with the stage's name."""
     try:
-        return work()
+        with tracing.span(name):
+            return work()
     except InfraError:
         raise
     except Exception as error:

@@ -21,6 +21,7 @@ from aiopslab.orchestrator.fork import Channel, can_fork
 from aiopslab.orchestrator.lab import find_lab
 from aiopslab.orchestrator.players import agent_source
 from aiopslab.orchestrator.records import RunDirectory
+from aiopslab.orchestrator.tracing import TraceContext
 from aiopslab.orchestrator.trial import AgentSource
 
 
@@ -31,6 +32,8 @@ class Opening(Model):
     run: str
     fork: bool = True
     """False: from cold even where the platform forks."""
+    trace: TraceContext | None = None
+    """The run's span; None where nobody traces."""
 
 
 def main() -> int:
@@ -47,7 +50,8 @@ def main() -> int:
     opening = Opening.model_validate_json(next(lines))
     config = opening.config
     lab = find_lab(config.environment)
-    bench = Bench(lab, config, RunDirectory(Path(opening.run)), _source(config))
+    run = RunDirectory(Path(opening.run))
+    bench = Bench(lab, config, run, _source(config), trace=opening.trace)
     for line in lines:
         job = Job.model_validate_json(line)
         if opening.fork and lab.forkable and can_fork():

@@ -20,7 +20,7 @@ from typing import Any
 
 from aiopslab.errors import InfraError
 from aiopslab.models.run import RunConfig
-from aiopslab.orchestrator import documents
+from aiopslab.orchestrator import documents, tracing
 from aiopslab.orchestrator.bench import Job
 from aiopslab.orchestrator.records import RunDirectory
 from aiopslab.orchestrator.trial import Assignment, failed_trial
@@ -103,7 +103,9 @@ class Pool:
                 continue
             directory.path.mkdir(parents=True, exist_ok=True)
             assignment = Assignment(plan, self._config, directory)
-            directory.finish(failed_trial(assignment, failure, watch=Stopwatch()))
+            trial = failed_trial(assignment, failure, watch=Stopwatch())
+            directory.finish(trial)
+            tracing.lost(plan, self._config, trial)
             finished = {"event": "trial_finished", "trial": plan.directory}
             self._on_event({**finished, "outcome": "infra_error", "error": str(failure)})
 
@@ -131,7 +133,9 @@ class Host:
             )
         host = cls(process)
         opening = {"config": config.model_dump(mode="json", by_alias=True)}
-        await host._tell({**opening, "run": str(run.path.resolve()), "fork": fork})
+        trace = None if (place := tracing.present()) is None else place.model_dump()
+        run_path = str(run.path.resolve())
+        await host._tell({**opening, "run": run_path, "fork": fork, "trace": trace})
         return host
 
     async def carry_out(self, job: Job, on_event: OnEvent) -> None:

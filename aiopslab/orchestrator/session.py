@@ -20,7 +20,7 @@ from aiopslab.models.observation import Brief, Budget, Observation, ToolInfo
 from aiopslab.models.run import RunConfig
 from aiopslab.models.task import Task
 from aiopslab.models.trial import Step, Usage
-from aiopslab.orchestrator import wallclock
+from aiopslab.orchestrator import tracing, wallclock
 from aiopslab.orchestrator.meter import Meter
 from aiopslab.tools.context import ToolContext
 from aiopslab.tools.toolbox import Toolbox
@@ -148,6 +148,7 @@ class Session:
         """Book what a model call consumed."""
         self._meter.book(tokens_in, tokens_out, cost_usd)
 
+    @tracing.tool_call
     async def call(self, name: str, /, **arguments: Any) -> Observation:
         """Call a tool.
 
@@ -173,6 +174,7 @@ class Session:
                 self.over.set()
             return seen
 
+    @tracing.tool_turn
     @asynccontextmanager
     async def turn(self, call: Call) -> AsyncIterator[Turn]:
         """Give a request of a wire API its turn: it costs and counts what a tool call does.

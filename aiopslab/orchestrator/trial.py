@@ -25,6 +25,7 @@ from aiopslab.models.observation import Brief, Budget
 from aiopslab.models.run import PlannedTrial, RunConfig
 from aiopslab.models.trial import Outcome, Step, Trial, Usage
 from aiopslab.orchestrator import evidence as measuring
+from aiopslab.orchestrator import tracing
 from aiopslab.orchestrator.fork import Ended
 from aiopslab.orchestrator.records import TrialDirectory
 from aiopslab.orchestrator.session import Session
@@ -205,6 +206,7 @@ async def _play(agent: Agent, session: Session, config: RunConfig) -> Ending:
     return _ending(session, playing, timed_out=timed_out)
 
 
+@tracing.agent_run
 async def _guarded(agent: Agent, session: Session) -> None:
     try:
         await agent.run(session)

@@ -1,7 +1,7 @@
 """The one place that reads the host's clock.
 
 Its readings live under ``wall`` in ``run.json`` and ``trial.json`` and in ``events.jsonl``, nowhere
-else, so that records can be compared byte for byte.
+else, so that records can be compared byte for byte; and in traces (``tracing``), which leave.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ def timestamp() -> str:
 def directory_stamp() -> str:
     """Return the host's local time as the first part of a run directory's name."""
     return datetime.now().astimezone().strftime("%Y-%m-%dT%H-%M-%S")  # noqa: TID251
+
+
+def unix_nanoseconds() -> int:
+    """Return the host's time as traces have it."""
+    return time.time_ns()
 
 
 def seconds() -> float:
