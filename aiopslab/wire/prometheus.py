@@ -269,7 +269,8 @@ def _window(p: Parameters, now: float) -> tuple[float, float, float]:
             f"exceeded maximum resolution of {MAX_STEPS:,} points per timeseries. Try decreasing"
             " the query resolution (?step=XX)"
         )
-    return start, end, step
+    # A step beyond the range is as good as one of its length, and no larger number than needed.
+    return start, end, min(step, end - start + 1.0)
 
 
 def _time(p: Parameters, name: str, now: float, default: float) -> float:

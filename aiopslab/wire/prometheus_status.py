@@ -18,7 +18,8 @@ from aiopslab.environments.protocol import Environment, ScrapeTarget
 from aiopslab.models.signal import Alert
 from aiopslab.models.timestamps import rfc3339_ms
 from aiopslab.telemetry.promql import format_value
-from aiopslab.telemetry.promql.selectors import LOOKBACK_S, MAX_SAMPLES
+from aiopslab.telemetry.promql.selectors import LOOKBACK_MS
+from aiopslab.telemetry.promql.values import MAX_SAMPLES
 from aiopslab.telemetry.rules import GroupStatus, RuleStatus
 from aiopslab.telemetry.samples import NAME
 from aiopslab.wire.parameters import BadParameter, Parameters, brief
@@ -180,7 +181,7 @@ class Status:
     async def flags(self, p: Parameters, _: Request) -> dict[str, str]:
         """Serve ``status/flags``: those that bear on what queries answer."""
         return {
-            "query.lookback-delta": f"{LOOKBACK_S / 60:g}m",
+            "query.lookback-delta": f"{LOOKBACK_MS / 60_000:g}m",
             "query.max-samples": str(MAX_SAMPLES),
             "web.enable-admin-api": "false",
             "web.enable-lifecycle": "false",

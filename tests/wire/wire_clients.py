@@ -1,0 +1,100 @@
+"""Clients of the monitoring APIs: in memory, one request at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+
+from aiopslab.environments.protocol import Environment
+from aiopslab.telemetry.store import Store
+from aiopslab.wire.alertmanager import alertmanager_app, alertmanager_refusal
+from aiopslab.wire.gate import StandingGate
+from aiopslab.wire.identity import Tokens, administrator
+from aiopslab.wire.jaeger import jaeger_app, jaeger_refusal
+from aiopslab.wire.loki import loki_app, loki_refusal
+from aiopslab.wire.otlp import otlp_app, otlp_refusal
+from aiopslab.wire.prometheus import prometheus_app, prometheus_refusal
+from aiopslab.wire.server import listening
+from aiopslab.wire.site import Mount, Site
+from aiopslab.wire.tempo import tempo_app, tempo_refusal
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+
+class Wire:
+    """A site with all monitoring APIs of an environment, and one token for it."""
+
+    def __init__(self, env: Environment) -> None:
+        self.env = env
+        self.inbox = Store()
+        gate = StandingGate(env, 1.0)
+        tokens = Tokens()
+        self.token = tokens.issue(administrator())
+        self.site = Site(
+            [
+                Mount("/prometheus", prometheus_app(env, gate), prometheus_refusal),
+                Mount("/loki", loki_app(env, gate), loki_refusal),
+                Mount("/jaeger", jaeger_app(env, gate), jaeger_refusal),
+                Mount("/tempo", tempo_app(env, gate), tempo_refusal),
+                Mount("/alertmanager", alertmanager_app(env, gate), alertmanager_refusal),
+                Mount("/otlp", otlp_app(self.inbox, gate), otlp_refusal),
+            ],
+            tokens,
+        )
+
+    def ask(self, method: str, path: str, **options: Any) -> httpx2.Response:
+        headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
+
+        async def request() -> httpx2.Response:
+            transport = httpx2.ASGITransport(app=self.site)
+            async with httpx2.AsyncClient(
+                transport=transport, base_url="http://127.0.0.1"
+            ) as client:
+                return await client.request(method, path, headers=headers, **options)
+
+        return asyncio.run(request())
+
+    def get(self, path: str, **params: Any) -> httpx2.Response:
+        return self.ask("GET", path, params=params)
+
+    def form(self, path: str, **fields: Any) -> httpx2.Response:
+        return self.ask("POST", path, data=fields)
+
+    def json(self, path: str, **params: Any) -> Any:
+        answer = self.get(path, **params)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def data(self, path: str, **params: Any) -> Any:
+        """Ask one of the APIs that wrap answers in ``data``."""
+        return self.json(path, **params)["data"]
+
+
+@contextmanager
+def on_socket(site: ASGIApp) -> Iterator[str]:
+    """Serve a site from a thread of its own, for clients that block; yields ``http://host:port``."""
+    port: Future[int] = Future()
+    stop: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def serve() -> None:
+        ended = asyncio.Event()
+        async with listening(site) as bound:
+            stop.set_result((asyncio.get_running_loop(), ended))
+            port.set_result(bound)
+            await ended.wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{port.result(timeout=10)}"
+    finally:
+        loop, ended = stop.result(timeout=10)
+        loop.call_soon_threadsafe(ended.set)
+        thread.join(timeout=10)
