@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -184,7 +185,7 @@ async def _on_this_machine(trial: TrialHandle, folder: Path | None) -> AsyncIter
     with private_directory() as root:
         yield Quarters(
             Workplace(root, str(root), trial.doors),
-            {"PATH": os.environ.get("PATH", os.defpath)},
+            {"PATH": _path()},
             run_leashed,
             str(folder) if folder else None,
         )
@@ -198,6 +199,11 @@ def private_directory() -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _path() -> str:
+    """Return the search path; ``aiopslab submit`` is found on it however this was started."""
+    return os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)])
 
 
 async def _submit(trial: TrialHandle, place: Workplace, ended: Ended, last_words: str) -> None:

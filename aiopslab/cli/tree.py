@@ -18,6 +18,8 @@ _COMMANDS = {
     "play": "Be the agent: a terminal session on one incident.",
     "up": "Keep an application or an incident running, with every API open.",
     "check": "Prove incidents sound: twin healthy, fault hurts, fix works, cheats fail.",
+    "submit": "Submit the answer of a running trial, from a program outside.",
+    "mcp": "Offer the tools of a running trial over MCP on standard input and output.",
     "doctor": "Look whether everything needed is there, with the fix to type.",
 }
 
@@ -59,6 +61,11 @@ _EXAMPLES = {
         ("aiopslab check", "every incident"),
         ("aiopslab check my-incident.yaml --seed 7", "your own, another draw"),
     ],
+    "submit": [
+        ("aiopslab submit --anomaly true --confidence 0.9", "field by field"),
+        ("aiopslab submit --file answer.json", "a JSON object"),
+    ],
+    "mcp": [("aiopslab mcp --url $AIOPSLAB_URL", "as the command of an MCP client")],
     "doctor": [("aiopslab doctor", "before the first run")],
 }
 

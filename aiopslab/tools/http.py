@@ -154,9 +154,14 @@ class _Desk:
         # An unknown name is called too: the record then holds the mistake, as from every door.
         seen = await self._call(name, **arguments)
         if name not in self._tools and not seen.ok:
-            hint = near(name, list(self._tools)) or f"tools: {', '.join(self._tools)}"
-            return refusal(404, f"there is no tool {name[:100]!r}", hint=hint)
+            return self._no_such_tool(name, seen)
         return _json(seen.model_dump_json())
+
+    def _no_such_tool(self, name: str, seen: Observation) -> Response:
+        """Refuse a name, with a near one; the observation is that of every other door."""
+        hint = near(name, list(self._tools)) or f"tools: {', '.join(self._tools)}"
+        error = {"kind": KINDS[404], "message": f"there is no tool {name[:100]!r}", "hint": hint}
+        return JSONResponse({"error": error, "observation": seen.model_dump(mode="json")}, 404)
 
 
 def _json(text: str) -> Response:
