@@ -16,7 +16,6 @@ from aiopslab.wire.kubernetes.pods import number
 from aiopslab.wire.kubernetes.status import reply
 from aiopslab.wire.kubernetes.tables import Presenter, include_of
 from aiopslab.wire.kubernetes.target import Target
-from aiopslab.wire.kubernetes.versions import shown
 from aiopslab.wire.kubernetes.watching import watch
 
 
@@ -69,7 +68,7 @@ def _one(request: Request, target: Target, presenter: Presenter) -> Object:
     kind, name = target.resource.kind, target.name
     if target.subresource == "scale":
         return api.get_scale(kind, name, target.space)
-    return presenter.one(shown(target.resource, api.get(kind, name, target.space)))
+    return presenter.one(api.get(kind, name, target.space))
 
 
 def _page(request: Request, target: Target, presenter: Presenter) -> Object:
@@ -92,7 +91,7 @@ def _page(request: Request, target: Target, presenter: Presenter) -> Object:
         metadata["continue"] = page.token
         if page.remaining is not None:
             metadata["remainingItemCount"] = page.remaining
-    return presenter.many([shown(target.resource, o) for o in page.items], metadata)
+    return presenter.many(page.items, metadata)
 
 
 def _check_revision(text: str, latest: int) -> None:

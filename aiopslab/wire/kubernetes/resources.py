@@ -8,7 +8,7 @@ one table. Not here: what a request does (``reads``, ``writes``, ``reviews``, ``
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
@@ -57,8 +57,6 @@ class Resource:
     categories: tuple[str, ...] = ()
     subresources: tuple[Subresource, ...] = ()
     source: Source = "stored"
-    schema: str = ""
-    """Name of its message in the schema and the protobuf table."""
 
     @property
     def api_version(self) -> str:
@@ -90,11 +88,6 @@ class Resource:
         return next((s for s in self.subresources if s.name == name), None)
 
 
-_WITH_STATUS = (
-    "Namespace", "Node", "Pod", "Service", "PersistentVolumeClaim", "PersistentVolume",
-    "ResourceQuota", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob",
-    "HorizontalPodAutoscaler", "Ingress", "PodDisruptionBudget",
-)  # fmt: skip
 _IN_ALL = (
     "Pod", "Service", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob",
     "HorizontalPodAutoscaler",
@@ -115,33 +108,35 @@ def _resource(kind: Kind) -> Resource:
         parts += _POD_PARTS
     if kind.scale:
         parts.append(Subresource("scale", "Scale", _VIEW, "autoscaling", "v1"))
-    if kind.kind in _WITH_STATUS:
+    if kind.has_status:
         parts.append(Subresource("status", kind.kind, _VIEW))
+    verbs = tuple(v for v in ALL_VERBS if kind.kind != "Namespace" or v != "deletecollection")
     return Resource(
         kind.group,
         kind.version,
         kind.plural,
         kind.kind,
         kind.namespaced,
+        verbs,
         short=kind.short,
         categories=("all",) if kind.kind in _IN_ALL else (),
         subresources=tuple(parts),
-        schema=kind.schema,
     )
 
 
 def _review(group: str, kind: str) -> Resource:
-    package = f"{group.split('.')[0]}.{kind}"
-    return Resource(
-        group, "v1", f"{kind.lower()}s", kind, False, ("create",), source="review", schema=package
-    )
+    return Resource(group, "v1", f"{kind.lower()}s", kind, False, ("create",), source="review")
 
 
 def _usage(plural: str, kind: str, *, namespaced: bool) -> Resource:
-    return Resource(
-        "metrics.k8s.io", "v1beta1", plural, kind, namespaced, ("get", "list"), source="usage",
-        schema=f"metrics.{kind}",
-    )  # fmt: skip
+    verbs = ("get", "list")
+    return Resource("metrics.k8s.io", "v1beta1", plural, kind, namespaced, verbs, source="usage")
+
+
+def _version(of: str, group: str, version: str) -> Resource:
+    """Return another version of a stored kind."""
+    kind = kinds.BY_KIND[of]
+    return replace(_resource(kind), group=group, version=version)
 
 
 @cache
@@ -149,6 +144,8 @@ def served() -> tuple[Resource, ...]:
     """Return every resource in the order discovery lists them: core first."""
     known = [_resource(kind) for kind in kinds.KINDS]
     known += [
+        _version("HorizontalPodAutoscaler", "autoscaling", "v1"),
+        _version("Event", "events.k8s.io", "v1"),
         _review("authentication.k8s.io", "SelfSubjectReview"),
         _review("authorization.k8s.io", "SelfSubjectAccessReview"),
         _review("authorization.k8s.io", "SelfSubjectRulesReview"),

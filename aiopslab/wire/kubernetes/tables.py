@@ -13,9 +13,12 @@ from typing import Any, Literal
 from aiopslab.models.kube import KubeError, Object
 from aiopslab.wire.kubernetes.negotiation import Form
 from aiopslab.wire.kubernetes.resources import Resource
+from aiopslab.world.kube import ownership, versions
 from aiopslab.world.kube.table_columns import columns
 
 Include = Literal["None", "Metadata", "Object"]
+_OF_LIST = ("kind", "apiVersion")
+"""What the list says for all its items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +31,23 @@ class Presenter:
     now: float
     """Unix seconds of the world."""
 
+    def whole(self, obj: Object) -> Object:
+        """Return a stored object as the resource's version shows it, with its field managers."""
+        if self.resource.source != "stored" or "uid" not in obj["metadata"]:
+            return obj
+        seen = ownership.shown(self.resource.stored, obj)
+        return versions.show(seen, self.resource.api_version)
+
     def one(self, obj: Object) -> Object:
-        """Return one object in the form."""
+        """Return one stored object in the form."""
         if self.form.shape == "table":
             return self.table([obj], {"resourceVersion": obj["metadata"].get("resourceVersion")})
         if self.form.shape == "metadata":
             return self._metadata(obj)
-        return obj
+        return self.whole(obj)
 
     def many(self, objects: Sequence[Object], metadata: Object) -> Object:
-        """Return a list in the form; items of a plain list carry no kind, as real ones."""
+        """Return a list of stored objects in the form; items carry no kind, as real ones."""
         if self.form.shape == "table":
             return self.table(objects, metadata)
         if self.form.shape == "metadata":
@@ -52,7 +62,8 @@ class Presenter:
             "apiVersion": self.resource.api_version,
             "metadata": metadata,
             "items": [
-                {key: o[key] for key in o if key not in ("kind", "apiVersion")} for o in objects
+                {key: value for key, value in self.whole(o).items() if key not in _OF_LIST}
+                for o in objects
             ],
         }
 
@@ -95,13 +106,13 @@ class Presenter:
     def _attached(self, obj: Object) -> dict[str, Object]:
         if self.include == "None":
             return {}
-        return {"object": obj if self.include == "Object" else self._metadata(obj)}
+        return {"object": self.whole(obj) if self.include == "Object" else self._metadata(obj)}
 
     def _metadata(self, obj: Object) -> Object:
         return {
             "kind": "PartialObjectMetadata",
             "apiVersion": f"meta.k8s.io/{self.form.version}",
-            "metadata": obj["metadata"],
+            "metadata": self.whole(obj)["metadata"],
         }
 
 

@@ -25,7 +25,6 @@ from aiopslab.wire.kubernetes.status import encode, failure, refusal, status_ref
 from aiopslab.wire.kubernetes.streaming import LiveResponse
 from aiopslab.wire.kubernetes.tables import Presenter
 from aiopslab.wire.kubernetes.target import Target
-from aiopslab.wire.kubernetes.versions import shown
 from aiopslab.world.kube import selectors
 from aiopslab.world.kube.history import Change
 from aiopslab.world.kube.objects import namespace_of
@@ -198,7 +197,6 @@ class WatchStream:
         )
 
     def _line(self, event: str, obj: Object) -> bytes:
-        obj = shown(self.target.resource, obj)
         presenter = self.presenter
         if presenter.form.shape == "table":
             metadata = {"resourceVersion": obj["metadata"]["resourceVersion"]}

@@ -21,8 +21,8 @@ from aiopslab.wire.kubernetes.pods import flag, number
 from aiopslab.wire.kubernetes.reading import present, presenter_of
 from aiopslab.wire.kubernetes.status import success
 from aiopslab.wire.kubernetes.target import Target
-from aiopslab.wire.kubernetes.versions import shown, stored
 from aiopslab.world.kube.errors import bad_request
+from aiopslab.world.kube.eviction import evict
 from aiopslab.world.kube.options import (
     DeleteOptions,
     FieldValidation,
@@ -74,6 +74,7 @@ class Write:
             field_manager=self._manager(),
             dry_run=dry_run(query.getlist("dryRun")),
             validation=validation,
+            api_version=self.target.resource.api_version,
             warn=self.warnings.append,
         )
 
@@ -104,7 +105,7 @@ async def write(request: Request, target: Target, verb: str) -> Response:
     presenter = presenter_of(request, target)
     result, code = act(job)
     if target.subresource != "scale" and result.get("kind") not in ("Status", "Table"):
-        result = presenter.one(shown(target.resource, result))
+        result = presenter.one(result)
     response = present(request, presenter, result, code)
     for text in job.warnings:
         response.headers.append("warning", f"299 - {_quoted(text)}")
@@ -145,7 +146,7 @@ def _quoted(text: str) -> str:
 
 
 def _object(job: Write) -> Object:
-    """Return the object of a body, in agreement with the URL and in its stored version.
+    """Return the object of a body, in agreement with the URL.
 
     Raises:
         KubeError: 400.
@@ -184,7 +185,7 @@ def _object(job: Write) -> Object:
     if isinstance(obj.get("metadata", {}), dict):
         named = {"namespace": target.namespace, "name": target.name}
         obj["metadata"] = {**metadata, **{k: v for k, v in named.items() if v}}
-    return stored(resource, obj)
+    return obj
 
 
 def _create(job: Write) -> tuple[Object, int]:
@@ -249,7 +250,7 @@ def _apply(job: Write) -> tuple[Object, int]:
     result = api.apply(
         kind,
         target.name,
-        stored(target.resource, job.body),
+        job.body,
         namespace=target.space,
         force=flag(query, "force"),
         subresource="status" if target.subresource else "",
@@ -337,7 +338,7 @@ def _delete_collection(job: Write) -> tuple[Object, int]:
     )
     presenter = presenter_of(job.request, target)
     metadata = {"resourceVersion": str(job.world.api.revision)}
-    return presenter.many([shown(target.resource, o) for o in found], metadata), 200
+    return presenter.many(found, metadata), 200
 
 
 def _bind(job: Write) -> tuple[Object, int]:
@@ -352,7 +353,18 @@ def _bind(job: Write) -> tuple[Object, int]:
 
 
 def _evict(job: Write) -> tuple[Object, int]:
-    raise KubeError(404, "NotFound", "the server could not find the requested resource")
+    body = job.body if isinstance(job.body, dict) else {}
+    options = body.get("deleteOptions")
+    inner = replace(job, body=options if isinstance(options, dict) else {})
+    target = job.target
+    evict(
+        job.world.api,
+        target.name,
+        target.namespace,
+        actor=job.actor,
+        options=_delete_options(inner),
+    )
+    return success({}), 201
 
 
 _ACTS: dict[str, Callable[[Write], tuple[Object, int]]] = {
