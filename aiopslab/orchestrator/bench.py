@@ -75,7 +75,7 @@ class Bench:
 
     def work(self, job: Job, channel: fork.Channel, lifeline: int) -> None:
         """Carry out a job by forking; records every trial of it, come what may."""
-        with tracing.under(self.trace, channel.send):
+        with tracing.under(self.trace, channel.send, _about(job)):
             self._work(job, channel, lifeline)
 
     def _work(self, job: Job, channel: fork.Channel, lifeline: int) -> None:
@@ -183,7 +183,7 @@ class Bench:
         gc.freeze()
 
         def child(channel: fork.Channel) -> None:
-            with tracing.under(self.trace, channel.send):
+            with tracing.through(channel.send):
                 body(channel)
 
         return fork.run_child(child, channel, lifeline=lifeline, deadline_s=deadline_s)
@@ -199,7 +199,7 @@ class Bench:
 
     async def work_cold(self, job: Job, say: Say) -> None:
         """Carry out a job with a world of its own for each trial."""
-        with tracing.under(self.trace, say):
+        with tracing.under(self.trace, say, _about(job)):
             await self._work_cold(job, say)
 
     async def _work_cold(self, job: Job, say: Say) -> None:
@@ -265,6 +265,10 @@ class Bench:
             assignment.directory.finish(trial)
             tracing.lost(plan, self.config, trial)
             say(_finished(plan, trial))
+
+
+def _about(job: Job) -> dict[str, tracing.Value]:
+    return {"aiopslab.incident": job.incident, "aiopslab.attempt": job.attempt}
 
 
 def _is_twin(drawn: DrawnIncident, plan: PlannedTrial) -> bool:

@@ -101,7 +101,7 @@ class _Place:
     agent: TraceContext | None = None
     """The agent's span while it runs: servers' tasks know only their trial's place."""
     about: Mapping[str, Value] = field(default_factory=dict)
-    """Attributes of the agent of this trial."""
+    """Attributes of the spans that hang directly here."""
 
 
 _here: ContextVar[_Place | None] = ContextVar("aiopslab_trace", default=None)
@@ -111,14 +111,31 @@ _here: ContextVar[_Place | None] = ContextVar("aiopslab_trace", default=None)
 
 
 @contextmanager
-def under(context: TraceContext | None, emit: Emit) -> Iterator[None]:
+def under(
+    context: TraceContext | None, emit: Emit, about: Mapping[str, Value] | None = None
+) -> Iterator[None]:
     """Hang the spans of a block under one of another process; None: nobody traces.
 
     Args:
         context: The run's span.
         emit: Takes ``{"event": "span", "span": ...}`` of each finished span.
+        about: Attributes of the spans that hang directly there.
     """
-    token = _here.set(None if context is None else _Place(context, emit))
+    with _at(None if context is None else _Place(context, emit, about=about or {})):
+        yield
+
+
+@contextmanager
+def through(emit: Emit) -> Iterator[None]:
+    """Let the spans of a block go another way: a forked process has a pipe of its own."""
+    place = _here.get()
+    with _at(None if place is None else _Place(place.context, emit, about=place.about)):
+        yield
+
+
+@contextmanager
+def _at(place: _Place | None) -> Iterator[None]:
+    token = _here.set(place)
     try:
         yield
     finally:
@@ -133,12 +150,9 @@ def span(name: str, attributes: Mapping[str, Value | None] | None = None) -> Ite
         yield None
         return
     with _timed(place, name, place.context) as begun:
-        begun.set(attributes or {})
-        token = _here.set(_Place(begun.context, place.emit, about=place.about))
-        try:
+        begun.set({**place.about, **(attributes or {})})
+        with _at(_Place(begun.context, place.emit)):
             yield begun
-        finally:
-            _here.reset(token)
 
 
 @contextmanager
