@@ -158,8 +158,8 @@ def _implied(kind: Kind, obj: Object) -> list[Owner]:
 def _maker(kind: Kind, obj: Object) -> str:
     """Return the component that makes objects of a kind."""
     if kind.kind == "Event":
-        component = dig(obj, "source", "component", default=CONTROLLERS)
-        return KUBELET if component == KUBELET else manager_of(f"system:{component}", "create", "")
+        component = dig(obj, "source", "component")
+        return {"kubelet": KUBELET, "default-scheduler": SCHEDULER}.get(component, CONTROLLERS)
     if kind.kind in _OF_KUBELET:
         return KUBELET
     return "kube-apiserver" if kind.kind == "Namespace" else CONTROLLERS
@@ -281,7 +281,7 @@ def _applied(kind: Kind, config: Object) -> FieldSet:
     try:
         return typed.field_set(config, typed.root(kind.schema))
     except typed.SchemaError as error:
-        metadata = config["metadata"]
+        metadata = config.get("metadata", {})
         place = f"{metadata['namespace']}/" if metadata.get("namespace") else "/"
         what = f"{place}{metadata.get('name', '')}; {kind.api_version}, Kind={kind.kind}"
         message = f"failed to create typed patch object ({what}): {error}"
@@ -322,18 +322,18 @@ def _conflict(conflicts: Sequence[tuple[Owner, Path]]) -> KubeError:
 
 
 def check_config(kind: Kind, name: str, config: object, manager: str) -> None:
-    """Hold an apply request to its form.
+    """Hold an apply request to its form, in whichever version it speaks.
 
     Raises:
-        KubeError: 400 or 422.
+        KubeError: 400 or 422; 500, the configuration does not fit the schema.
     """
     if not manager:
         words = "fieldManager: Required value: is required for apply patch"
         raise KubeError(422, "Invalid", f'PatchOptions.meta.k8s.io "" is invalid: {words}')
     if not isinstance(config, dict) or not isinstance(config.get("metadata", {}), dict):
         raise bad_request("error decoding patch: the patch is not an object")
-    version = str(config.get("apiVersion"))
-    if config.get("kind") != kind.kind or versions.spoken(kind.kind, version) is None:
+    spoken = versions.spoken(kind.kind, str(config.get("apiVersion")))
+    if config.get("kind") != kind.kind or spoken is None:
         sent = f"{config.get('apiVersion')}, Kind={config.get('kind')}"
         raise bad_request(
             f"incorrect type or version of the patch: got {sent}, expected {kind.api_version}, "
@@ -347,3 +347,4 @@ def check_config(kind: Kind, name: str, config: object, manager: str) -> None:
             f"the name of the object ({metadata['name']}) does not match the name on the URL "
             f"({name})"
         )
+    _applied(spoken, config)

@@ -66,6 +66,7 @@ MAY_BE_EMPTY = frozenset(
         ("core.Container", "image"),  # its own text comes from the container's rule
         ("core.VolumeMount", "name"),
         ("core.Toleration", "key"),
+        ("Condition", "message"),
         ("core.ObjectFieldSelector", "apiVersion"),
         ("core.ConfigMapKeySelector", "name"),
         ("core.SecretKeySelector", "name"),
