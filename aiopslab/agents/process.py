@@ -120,24 +120,24 @@ async def run_leashed(program: Program, *, processes: int = PROCESSES) -> Ended:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     said: dict[str, object] = {}
-    async with asyncio.TaskGroup() as group:
-        with ours:
-            with theirs, _Pipe() as out, _Pipe() as err:
-                process = await _started(program, processes, theirs, out, err)
-                hearing = {
-                    group.create_task(_hear(out.reading(), program.out)),
-                    group.create_task(_hear(err.reading(), program.err)),
-                }
-            try:
-                await _listen(ours, said)
-            finally:
-                # Closing our end is what tells a leash that still runs to let nothing live.
-                ours.close()
-                await _gone(process, said)
-                # Whoever still holds the other end of a pipe is not waited for.
-                await asyncio.wait(hearing, timeout=1.0)
-                for task in hearing:
-                    task.cancel()
+    with ours:
+        with theirs, _Pipe() as out, _Pipe() as err:
+            process = await _started(program, processes, theirs, out, err)
+            hearing = {
+                asyncio.create_task(_hear(out.reading(), program.out)),
+                asyncio.create_task(_hear(err.reading(), program.err)),
+            }
+        try:
+            await _listen(ours, said)
+        finally:
+            # Closing our end is what tells a leash that still runs to let nothing live.
+            ours.close()
+            await _gone(process, said)
+            # Whoever still holds the other end of a pipe is not waited for.
+            await asyncio.wait(hearing, timeout=1.0)
+            for task in hearing:
+                task.cancel()
+            await asyncio.wait(hearing)
     return _ended(said)
 
 

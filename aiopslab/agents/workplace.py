@@ -120,9 +120,10 @@ def _read(path: Path) -> bytes | None:
         return None
     except OSError as error:
         raise AgentError(f"{ANSWER} cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise AgentError(f"{ANSWER} is no plain file")
     with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise AgentError(f"{ANSWER} is no plain file")
         text = file.read(ANSWER_BYTES + 1)
     if len(text) > ANSWER_BYTES:
         raise AgentError(f"{ANSWER} is longer than {ANSWER_BYTES} bytes")

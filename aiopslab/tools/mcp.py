@@ -8,6 +8,7 @@ single posts without one, and JSON answers are all served. Not here: tokens and 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -40,7 +41,7 @@ _REPEATABLE = ("k8s_apply", "k8s_scale", "k8s_set_env", "k8s_set_image", "k8s_se
 async def mcp_door(brief: Brief, tools: Sequence[ToolInfo], call: Call) -> AsyncIterator[ASGIApp]:
     """Serve one trial; yields an ASGI application that answers at every path below its mount.
 
-    The block must be left by the task that entered it; calls under way are then cancelled.
+    At the end of the block calls under way are cancelled.
 
     Args:
         brief: What the agent is told.
@@ -59,8 +60,22 @@ async def mcp_door(brief: Brief, tools: Sequence[ToolInfo], call: Call) -> Async
             return
         await manager.handle_request(scope, receive, send)
 
-    async with manager.run():
+    # The SDK's task group lives in a task of its own: what is raised in the block is the caller's
+    # and must not come out of it wrapped in a group.
+    ready, done = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        async with manager.run():
+            ready.set()
+            await done.wait()
+
+    holding = asyncio.create_task(hold())
+    try:
+        await ready.wait()
         yield app
+    finally:
+        done.set()
+        await holding
 
 
 def mcp_server(brief: Brief, tools: Sequence[ToolInfo], call: Call) -> Server[Any]:
