@@ -21,7 +21,7 @@ from aiopslab.wire.loki_windows import Window, step_of, window_of
 from aiopslab.wire.parameters import BadParameter, Parameters
 
 DEFAULT_VOLUMES = 100
-PATTERN_LINES = 20_000
+PATTERN_LINES = 5_000
 """Newest lines that patterns are made of."""
 PATTERNS = 300
 _NAME = re.compile(r"([a-zA-Z_][a-zA-Z0-9_]*)\s*(?:=~|!~|!=|=)")

@@ -90,10 +90,15 @@ def test_a_search_by_service_finds_the_newest_traces(
     ],
 )
 def test_a_search_by_tags_finds_failures(
-    wire: Wire, spans: pd.DataFrame, tags: dict[str, str]
+    wire: Wire, hotel: Sim, spans: pd.DataFrame, tags: dict[str, str]
 ) -> None:
-    found = wire.data(f"{API}/traces", service="search", limit=1500, **tags)
-    failed = spans[(spans["service"] == "search") & (spans["error"] != "")]
+    start = hotel.now() - 60.0
+    found = wire.data(
+        f"{API}/traces", service="search", limit=1500, start=micros(start), **tags
+    )  # fmt: skip
+    failed = spans[
+        (spans["service"] == "search") & (spans["error"] != "") & (spans["start"] >= start)
+    ]
     assert {t["traceID"] for t in found} == set(failed["trace_id"])
     assert len(found) > 10
 
@@ -101,7 +106,7 @@ def test_a_search_by_tags_finds_failures(
 def test_a_search_by_operation_duration_and_time(
     wire: Wire, hotel: Sim, spans: pd.DataFrame
 ) -> None:
-    start, end = hotel.now() - 200.0, hotel.now() - 20.0
+    start, end = hotel.now() - 240.0, hotel.now() - 140.0
     found = wire.data(
         f"{API}/traces", service="search", operation="GET /search", minDuration="100ms",
         maxDuration="1.5s", start=micros(start), end=micros(end), limit=1500,
@@ -154,7 +159,7 @@ def test_another_clock_is_noticed(wire: Wire, hotel: Sim) -> None:
         ("traces", {"service": "geo", "minDuration": "2s", "maxDuration": "1s"}, 400, "greater"),
         ("traces", {"service": "geo", "lookback": "long"}, 400, "'lookback'"),
         ("traces", {"service": "geo", "tags": "{"}, 400, "'tags'"),
-        ("traces", {"service": "geo", "tags": "[" * 100_000}, 400, "'tags'"),
+        ("traces", {"service": "geo", "tags": "[" * 20_000}, 400, "'tags'"),
         ("traces", {"service": "geo", "tags": '{"a": []}'}, 400, "'tags'"),
         ("traces", {"service": "geo", "tag": "error"}, 400, "key:value"),
         ("traces", {"traceID": "xyz"}, 400, "trace ID"),
@@ -252,13 +257,14 @@ def test_v3_finds_traces_and_summarises_them(wire: Wire, hotel: Sim, spans: pd.D
 
 def test_v3_takes_attributes_and_durations(wire: Wire, hotel: Sim, spans: pd.DataFrame) -> None:
     query = {
-        "query.attributes": '{"server.address": "geo"}', "query.durationMin": "1s",
-        "query.searchDepth": "1500", **window(hotel),
+        "query.attributes": '{"server.address": "geo"}', "query.durationMin": "300ms",
+        "query.searchDepth": "1500", **window(hotel, 100),
     }  # fmt: skip
     found = wire.json(f"{V3}/trace-summaries", **query)["summaries"]
-    at = [json.loads(a).get("server.address") == "geo" for a in spans["attributes"]]
-    mine = spans[at & (spans["duration_ms"] >= 1000.0) & (spans["start"] >= hotel.now() - 250)]
+    at = pd.Series([json.loads(a).get("server.address") == "geo" for a in spans["attributes"]])
+    mine = spans[at & (spans["duration_ms"] >= 300.0) & (spans["start"] >= hotel.now() - 100)]
     assert {s["traceId"] for s in found} == set(mine["trace_id"])
+    assert len(found) > 5
 
 
 def test_v3_dependencies(wire: Wire, hotel: Sim) -> None:

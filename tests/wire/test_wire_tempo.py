@@ -25,7 +25,7 @@ def spans(hotel: Sim) -> pd.DataFrame:
 
 
 def recent(hotel: Sim) -> dict[str, Any]:
-    return {"start": int(hotel.now()) - 200, "end": int(hotel.now()) + 1, "limit": 1000}
+    return {"start": int(hotel.now()) - 60, "end": int(hotel.now()) + 1, "limit": 1000}
 
 
 def ids(body: Any) -> set[str]:
@@ -39,7 +39,7 @@ def test_traceql_finds_failed_spans(wire: Wire, hotel: Sim, spans: pd.DataFrame)
         (spans["service"] == "search")
         & (spans["error"] != "")
         & (spans["duration_ms"] > 100.0)
-        & (spans["start"] >= int(hotel.now()) - 200)
+        & (spans["start"] >= int(hotel.now()) - 60)
     ]
     assert ids(found) == set(mine["trace_id"])
     assert len(mine) > 10
@@ -53,15 +53,15 @@ def test_tags_and_durations_find_what_pandas_finds(
     wire: Wire, hotel: Sim, spans: pd.DataFrame
 ) -> None:
     found = wire.json(
-        f"{API}/search", tags="service.name=search http.response.status_code=200",
-        minDuration="50ms", **recent(hotel),
+        f"{API}/search", tags="service.name=profile http.response.status_code=200",
+        minDuration="5ms", **recent(hotel),
     )  # fmt: skip
     status = [json.loads(a).get("http.response.status_code") for a in spans["attributes"]]
     mine = spans[
-        (spans["service"] == "search")
+        (spans["service"] == "profile")
         & (pd.Series(status) == 200)
-        & (spans["duration_ms"] >= 50.0)
-        & (spans["start"] >= int(hotel.now()) - 200)
+        & (spans["duration_ms"] >= 5.0)
+        & (spans["start"] >= int(hotel.now()) - 60)
     ]
     assert ids(found) == set(mine["trace_id"])
     assert len(mine) > 10
