@@ -106,6 +106,11 @@ def _access_modes(obj: Object) -> str:
     return ",".join(_ACCESS.get(m, m) for m in dig(obj, "spec", "accessModes", default=()))
 
 
+def _or_none(budget: Object, bound: str) -> str:
+    """Print a bound of a disruption budget, a number or a percentage."""
+    return str(dig(budget, "spec", bound, default="N/A"))
+
+
 def _claim(obj: Object) -> str:
     reference = dig(obj, "spec", "claimRef", default={})
     return f"{reference.get('namespace', '')}/{reference.get('name', '')}" if reference else ""
@@ -328,8 +333,8 @@ _COLUMNS: dict[str, tuple[Column, ...]] = {
     "Lease": (NAME, Column("Holder", _at("spec", "holderIdentity")), AGE),
     "PodDisruptionBudget": (
         NAME,
-        Column("Min Available", _at("spec", "minAvailable", default="N/A")),
-        Column("Max Unavailable", _at("spec", "maxUnavailable", default="N/A")),
+        Column("Min Available", _of(lambda o: _or_none(o, "minAvailable"))),
+        Column("Max Unavailable", _of(lambda o: _or_none(o, "maxUnavailable"))),
         Column(
             "Allowed Disruptions", _at("status", "disruptionsAllowed", default=0), type="integer"
         ),
