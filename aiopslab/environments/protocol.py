@@ -100,6 +100,7 @@ class Kube(Protocol):
         previous: bool = False,
         tail: int | None = None,
         since_s: float | None = None,
+        timestamps: bool = False,
     ) -> str: ...
 
     async def exec(

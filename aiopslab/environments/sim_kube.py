@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from aiopslab.environments.bridge import Bridge
 from aiopslab.models.kube import ExecResult, Object, PatchType
+from aiopslab.models.timestamps import rfc3339_nano
 from aiopslab.world.kube import describe, snapshot, table
 from aiopslab.world.kube.objects import clone
 from aiopslab.world.kube.options import DeleteOptions, WriteOptions
@@ -91,11 +92,14 @@ class SimKube:
         previous: bool = False,
         tail: int | None = None,
         since_s: float | None = None,
+        timestamps: bool = False,
     ) -> str:
         since = None if since_s is None else self._world.loop.time() - since_s
         lines = self._world.kubelet_of(pod, namespace).logs(
             pod, namespace, container, previous=previous, tail=tail, since=since
         )
+        if timestamps:
+            return "".join(f"{rfc3339_nano(t)} {line}\n" for t, line in lines)
         return "".join(f"{line}\n" for _, line in lines)
 
     async def exec(

@@ -36,6 +36,16 @@ def nanoseconds(seconds: float) -> int:
     return (above * 10**9 + below // 2) // below
 
 
+def rfc3339_nano(seconds: float) -> str:
+    """Format unix seconds as kubelets stamp log lines: RFC 3339 in UTC with nine digits.
+
+    >>> rfc3339_nano(0.25)
+    '1970-01-01T00:00:00.250000000Z'
+    """
+    whole, nanos = divmod(round(seconds * 1e9), 10**9)
+    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{nanos:09d}Z"
+
+
 @lru_cache(maxsize=4096)
 def unix(text: str) -> float:
     """Parse RFC 3339 to unix seconds.

@@ -15,6 +15,7 @@ from aiopslab.content import near
 from aiopslab.models.kube import KubeError, Object
 from aiopslab.tools.context import ToolContext, ToolRefused
 from aiopslab.world.kube import kinds
+from aiopslab.world.kube.errors import forbidden
 
 _HIDDEN = frozenset({"Lease"})
 WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
@@ -45,18 +46,20 @@ def scope(context: ToolContext, kind: kinds.Kind, namespace: str) -> str | None:
     return namespace or context.namespace
 
 
-def writable(context: ToolContext, verb: str, kind: kinds.Kind, namespace: str) -> str:
+def writable(
+    context: ToolContext, verb: str, kind: kinds.Kind, namespace: str, name: str = ""
+) -> str:
     """Return the namespace to write to.
 
     Raises:
-        ToolRefused: Another namespace, or a kind that belongs to the whole cluster.
+        KubeError: 403: another namespace, or a kind that belongs to the whole cluster.
     """
     target = namespace or context.namespace
-    if not kind.namespaced:
-        context.forbid(f'{verb} resource "{kind.plural}" at the cluster scope')
-    if target != context.namespace:
-        context.forbid(f'{verb} resource "{kind.plural}" in the namespace "{target}"')
-    return target
+    if kind.namespaced and target == context.namespace:
+        return target
+    where = f'in the namespace "{target}"' if kind.namespaced else "at the cluster scope"
+    what = f'{verb} resource "{kind.plural}" in API group "{kind.group}" {where}'
+    raise forbidden(kind, name, f'User "{context.actor}" cannot {what}')
 
 
 def bare(name: str) -> str:

@@ -116,7 +116,8 @@ def test_writes_outside_of_the_namespace_are_forbidden() -> None:
         call(tools, "k8s_exec", pod="dns", command="ls", namespace="kube-system"),
     ):
         assert not seen.ok
-        assert 'Forbidden): user "oncall" cannot' in seen.text
+        assert "Error from server (Forbidden): " in seen.text
+        assert 'user "oncall" cannot' in seen.text.lower()
 
 
 def test_apply_creates_and_then_replaces() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
@@ -18,7 +17,7 @@ from starlette.responses import Response
 
 from aiopslab.errors import LimitExceeded
 from aiopslab.models.kube import KubeError
-from aiopslab.models.timestamps import unix
+from aiopslab.models.timestamps import rfc3339_nano, unix
 from aiopslab.wire.kubernetes.cluster import Cluster, call_of, cluster_of, identity_of
 from aiopslab.wire.kubernetes.pods import authorize, choose_container, flag, number
 from aiopslab.wire.kubernetes.status import refusal, status_refusal
@@ -129,16 +128,6 @@ def _causes(options: LogOptions) -> list[Cause]:
     return causes
 
 
-def log_time(seconds: float) -> str:
-    """Format unix seconds as the kubelet stamps lines: RFC 3339 with nine digits.
-
-    >>> log_time(0.25)
-    '1970-01-01T00:00:00.250000000Z'
-    """
-    whole, nanos = divmod(round(seconds * 1e9), 10**9)
-    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{nanos:09d}Z"
-
-
 def _source(cluster: Cluster, name: str, namespace: str, options: LogOptions) -> Container:
     """Find the life of the container whose output is meant."""
     pod = cluster.world.api.get("Pod", name, namespace)
@@ -154,7 +143,7 @@ def _page(box: Container, options: LogOptions) -> bytes:
 
 def _text(lines: Sequence[tuple[float, str]], options: LogOptions) -> bytes:
     if options.timestamps:
-        return "".join(f"{log_time(t)} {line}\n" for t, line in lines).encode()
+        return "".join(f"{rfc3339_nano(t)} {line}\n" for t, line in lines).encode()
     return "".join(f"{line}\n" for _, line in lines).encode()
 
 
