@@ -13,7 +13,6 @@ from pydantic import Field
 from aiopslab.models.kube import KubeError, Object, PatchType
 from aiopslab.tools import manifests
 from aiopslab.tools.context import Args, Result, ToolContext, ToolRefused, tool
-from aiopslab.tools.differences import differences
 from aiopslab.tools.objects import (
     WORKLOADS,
     bare,
@@ -23,6 +22,7 @@ from aiopslab.tools.objects import (
     shown,
     writable,
 )  # fmt: skip
+from aiopslab.world.kube.difference import SERVER_SET, difference
 from aiopslab.world.kube.kinds import Kind
 
 
@@ -285,7 +285,7 @@ def _report(kind: Kind, verb: str, before: Object | None, after: Object) -> str:
     head = f"{kind.resource}/{after['metadata']['name']} {verb}"
     if before is None or kind.kind == "Secret":
         return head
-    changed = differences(before, after)
+    changed = [f"  {line}" for line in difference(before, after, skip=SERVER_SET)]
     return "\n".join([head, *changed]) if changed else f"{head} (no change)"
 
 

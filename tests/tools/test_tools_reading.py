@@ -13,10 +13,10 @@ from tools_fakes import START, toolbox
 from aiopslab.environments.commands import cache_effect, shell_effect, sql_effect
 from aiopslab.environments.protocol import SpanRow
 from aiopslab.models.observation import Observation
-from aiopslab.tools import Toolbox
-from aiopslab.tools.differences import differences
 from aiopslab.telemetry.traces import Tree
+from aiopslab.tools import Toolbox
 from aiopslab.tools.times import TimeError, parse_time, parse_window
+from aiopslab.world.kube.difference import SERVER_SET, difference
 
 
 def call(tools: Toolbox, name: str, /, **arguments: Any) -> Observation:
@@ -212,10 +212,10 @@ def test_the_critical_path_is_as_long_as_its_root(rows: list[tuple[float, float,
 def test_differences_name_paths_and_skip_what_the_server_sets() -> None:
     old = {"a": 1, "resourceVersion": "1", "c": [{"name": "x", "v": 1}, {"name": "y"}]}
     new = {"a": 1, "resourceVersion": "2", "c": [{"name": "x", "v": 2}], "d": "new"}
-    assert differences(old, new) == [
-        "  c[x].v: 1 -> 2",
-        '  c[y]: {"name": "y"} -> (absent)',
-        '  d: (absent) -> "new"',
+    assert difference(old, new, skip=SERVER_SET) == [
+        "c[x].v: 1 -> 2",
+        'c[y]: {"name": "y"} -> (absent)',
+        'd: (absent) -> "new"',
     ]
 
 
