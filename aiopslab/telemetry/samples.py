@@ -108,11 +108,12 @@ class SampleTable:
             row = self._values[self._rows]
             row.fill(np.nan)
             self._rows += 1
-            for column, value in self._standing.items():
-                row[column] = value
             for column, (since, value) in self._pushed.items():
                 if time <= since + HOLD_S:
                     row[column] = value
+            # What is sent from outside must not pass for an alert.
+            for column, value in self._standing.items():
+                row[column] = value
         current: Floats = self._values[self._rows - 1]
         return current
 

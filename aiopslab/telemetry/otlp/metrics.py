@@ -33,6 +33,8 @@ from aiopslab.telemetry.store import Store
 
 MAX_SERIES = 10_000
 """Series that may be pushed into one store; a series costs memory in every round."""
+MAX_CELLS = 20_000_000
+"""Rounds times series of a store in which points make the rounds: 8 bytes each."""
 
 Point = NumberDataPoint | HistogramDataPoint | SummaryDataPoint
 
@@ -173,6 +175,9 @@ def _record(
     fresh = [s for s in samples if not table.knows(s.name, s.labels)]
     if table.pushed + len(fresh) > MAX_SERIES:
         tally.refuse(f"more than {MAX_SERIES} series")
+        return
+    if rounds and (len(times) + 1) * (len(table.labels) + len(fresh)) > MAX_CELLS:
+        tally.refuse(f"{len(times)} times of {len(table.labels)} series are recorded; it is full")
         return
     if rounds:
         table.row(time)

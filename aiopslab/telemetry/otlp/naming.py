@@ -58,6 +58,9 @@ def label_name(key: str) -> str:
     'http_route'
     """
     clean = _NOT_LABEL.sub("_", key)
+    if clean.startswith("__"):
+        # Prometheus keeps these for itself, ``__name__`` above all.
+        return f"key{clean}"
     return f"key_{clean}" if clean[:1].isdigit() else clean
 
 
