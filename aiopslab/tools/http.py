@@ -64,7 +64,7 @@ def tool_api(
             Route("/brief", desk.show_brief),
             Route("/budget", desk.show_budget),
             Route("/tools", desk.list_tools),
-            Route("/tools/{name}", desk.call_tool, methods=["POST"]),
+            Route("/tools/{name:path}", desk.call_tool, methods=["POST"]),
             Route("/submit", desk.submit, methods=["POST"]),
             Route("/openapi.json", desk.document),
         ],
