@@ -287,7 +287,7 @@ def _target(target: ScrapeTarget) -> dict[str, Any]:
 
 def _described(names: Iterable[str], families: Mapping[str, Any]) -> list[str]:
     """Return the families that series' names belong to."""
-    found = set()
+    found: set[str] = set()
     for name in names:
         stems = (name.removesuffix(s) for s in ("", "_bucket", "_sum", "_count"))
         found.update(stem for stem in stems if stem in families)

@@ -50,7 +50,7 @@ class Inbox:
             self.turns.append(call)
             return turn(call)
 
-        gate.turn = counted  # type: ignore[method-assign] - counts the turns
+        gate.turn = counted  # type: ignore[method-assign]  # counts the turns
         self.app = otlp_app(self.store, gate, now=now)
 
     def post(self, path: str, body: bytes, headers: dict[str, str]) -> httpx2.Response:
