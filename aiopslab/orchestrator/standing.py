@@ -94,9 +94,12 @@ async def standing(sim: Sim, factor: float) -> AsyncIterator[Doors]:
             pacing = tasks.create_task(gate.pace())
             try:
                 async with serving.lab_doors(sim, gate) as doors:
-                    yield doors
+                    try:
+                        yield doors
+                    finally:
+                        # First of all: servers wait for the streams that are still open.
+                        gate.close()
             finally:
-                gate.close()
                 pacing.cancel()
     except BaseExceptionGroup as group:
         # The pacer and the doors fail for one reason; the first one said it.

@@ -187,14 +187,14 @@ def test_stopping_leaves_nothing_behind(how: signal.Signals) -> None:
 
 
 def test_two_labs_do_not_know_each_others_tokens(lab: Standing) -> None:
-    other = up("archive-port", "--json", "--seed", "3")
+    other = up("service-target-port", "--json", "--seed", "3")
     try:
         theirs = {"Authorization": f"Bearer {other.token}"}
         answer = httpx2.get(lab.doors["prometheus"] + "/api/v1/query?query=up", headers=theirs)
         assert answer.status_code == 401
         firing = other.get("alertmanager", "/api/v2/alerts").json()
         assert firing
-        assert not re.search(r"inject|chaos|simulat|archive-port", json.dumps(firing))
+        assert not re.search(r"inject|chaos|simulat|service-target-port", json.dumps(firing))
     finally:
         end(other)
 
