@@ -117,6 +117,8 @@ class Tool(Generic[A]):
     body: Body[A]
     effect_of: Callable[[A], Effect] | None = None
     """For tools whose arguments decide (a command, a statement)."""
+    cost_of: Callable[[A], float] | None = None
+    """For tools whose arguments decide what a call costs."""
 
     def effect_for(self, arguments: A) -> Effect:
         """Say what this very call does."""
@@ -124,6 +126,8 @@ class Tool(Generic[A]):
 
     def cost_s(self, arguments: A) -> float:
         """Return the virtual seconds this very call takes."""
+        if self.cost_of is not None:
+            return self.cost_of(arguments)
         return float(getattr(arguments, self.cost)) if isinstance(self.cost, str) else self.cost
 
 
@@ -133,12 +137,14 @@ def tool(
     effect: Effect = "read",
     cost: Cost = 2.0,
     effect_of: Callable[[A], Effect] | None = None,
+    cost_of: Callable[[A], float] | None = None,
 ) -> Callable[[Body[A]], Tool[A]]:
     """Make a tool of a function: its name is the tool's, its docstring the description."""
 
     def made(body: Body[A]) -> Tool[A]:
         lines = [line.strip() for line in (body.__doc__ or "").strip().splitlines()]
         name: str = getattr(body, "__name__", "")
-        return Tool(name, " ".join(filter(None, lines)), effect, args, cost, body, effect_of)
+        description = " ".join(filter(None, lines))
+        return Tool(name, description, effect, args, cost, body, effect_of, cost_of)
 
     return made

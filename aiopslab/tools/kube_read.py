@@ -193,10 +193,25 @@ async def k8s_exec(context: ToolContext, args: ExecArgs) -> Result:
     if namespace != context.namespace:
         context.forbid(f'create resource "pods/exec" in the namespace "{namespace}"')
     await fetch(context, kind, args.pod, namespace)
-    done = await context.env.kube.exec(
-        bare(args.pod), namespace, argv(args.command), container=args.container or None,
+    return await execute(
+        context, bare(args.pod), namespace, argv(args.command), container=args.container,
         stdin=args.stdin,
     )  # fmt: skip
+
+
+async def execute(
+    context: ToolContext,
+    pod: str,
+    namespace: str,
+    command: list[str],
+    *,
+    container: str = "",
+    stdin: str = "",
+) -> Result:
+    """Run a command in a container; the text is its output, errors and exit code."""
+    done = await context.env.kube.exec(
+        pod, namespace, command, container=container or None, stdin=stdin
+    )
     parts = [done.stdout.rstrip("\n"), done.stderr.rstrip("\n")]
     if done.code != 0:
         parts.append(f"command terminated with exit code {done.code}")

@@ -47,7 +47,7 @@ async def k8s_rollout(context: ToolContext, args: RolloutArgs) -> Result:
         case "status":
             return _status(kind.kind, obj)
         case "history":
-            return _history(await _revisions(context, kind.kind, obj))
+            return _history(await revisions_of(context, kind.kind, obj))
         case "undo":
             return await _undo(context, kind.kind, obj, args.revision)
         case "restart":
@@ -62,32 +62,56 @@ async def k8s_rollout(context: ToolContext, args: RolloutArgs) -> Result:
 
 
 def _status(kind: str, obj: Object) -> Result:
-    """Word the progress as kubectl rollout status does."""
-    name, status, want = (
-        obj["metadata"]["name"],
-        obj.get("status", {}),
-        obj["spec"].get("replicas", 1),
-    )
+    text, done = progress(kind, obj)
+    status, want = obj.get("status", {}), obj["spec"].get("replicas", 1)
     updated, ready = status.get("updatedReplicas", 0), status.get("readyReplicas", 0)
-    available, total = status.get("availableReplicas", 0), status.get("replicas", 0)
-    late = [
-        c for c in status.get("conditions", []) if c.get("reason") == "ProgressDeadlineExceeded"
-    ]
-    label = f'{kind.lower()} "{name}"'
-    if status.get("observedGeneration", 0) < obj["metadata"].get("generation", 0):
-        text, done = f"Waiting for {label} spec update to be observed...", False
-    elif late:
-        text, done = f"error: {label} exceeded its progress deadline", False
-    elif updated < want:
-        text, done = f"{updated} out of {want} new replicas have been updated...", False
-    elif kind == "Deployment" and total > updated:
-        text, done = f"{total - updated} old replicas are pending termination...", False
-    elif (available if kind == "Deployment" else ready) < want:
-        text, done = f"{available or ready} of {want} updated replicas are available...", False
-    else:
-        text, done = f"{label} successfully rolled out", True
     data = {"done": done, "wanted": want, "updated": updated, "ready": ready}
     return Result(f"{text}\nwanted {want}, updated {updated}, ready {ready}", data)
+
+
+def progress(kind: str, obj: Object) -> tuple[str, bool]:
+    """Word the progress of a rollout as kubectl rollout status does; whether it is complete."""
+    name, status = obj["metadata"]["name"], obj.get("status", {})
+    spoken = {"DaemonSet": "daemon set", "StatefulSet": "statefulset"}.get(kind, "deployment")
+    waiting = f'Waiting for {spoken} "{name}" rollout to finish: '
+    if status.get("observedGeneration", 0) < obj["metadata"].get("generation", 0):
+        return f"Waiting for {spoken} spec update to be observed...", False
+    if kind == "StatefulSet":
+        return _stateful_progress(obj)
+    if kind == "DaemonSet":
+        want, updated = (
+            status.get("desiredNumberScheduled", 0),
+            status.get("updatedNumberScheduled", 0),
+        )
+        available, total = status.get("numberAvailable", 0), updated
+        noun = "pods"
+    else:
+        want, updated = obj["spec"].get("replicas", 1), status.get("updatedReplicas", 0)
+        available, total = status.get("availableReplicas", 0), status.get("replicas", 0)
+        noun = "replicas"
+    if any(c.get("reason") == "ProgressDeadlineExceeded" for c in status.get("conditions", [])):
+        return f'error: {spoken} "{name}" exceeded its progress deadline', False
+    if updated < want:
+        return f"{waiting}{updated} out of {want} new {noun} have been updated...", False
+    if total > updated:
+        return f"{waiting}{total - updated} old replicas are pending termination...", False
+    if available < updated:
+        return f"{waiting}{available} of {updated} updated {noun} are available...", False
+    return f'{spoken} "{name}" successfully rolled out', True
+
+
+def _stateful_progress(obj: Object) -> tuple[str, bool]:
+    status, want = obj.get("status", {}), obj["spec"].get("replicas", 1)
+    ready, updated = status.get("readyReplicas", 0), status.get("updatedReplicas", 0)
+    if ready < want:
+        return f"Waiting for {want - ready} pods to be ready...", False
+    revision = status.get("updateRevision", "")
+    if revision != status.get("currentRevision", "") and updated < want:
+        text = "waiting for statefulset rolling update to complete"
+        return f"{text} {updated} pods at revision {revision}...", False
+    number = status.get("currentReplicas", want)
+    text = f"statefulset rolling update complete {number} pods at revision {revision}..."
+    return text, True
 
 
 def _history(found: list[Revision]) -> Result:
@@ -101,7 +125,7 @@ async def _undo(context: ToolContext, kind: str, obj: Object, number: int) -> Re
     name = obj["metadata"]["name"]
     if obj["spec"].get("paused"):
         raise ToolRefused(f'cannot undo the paused {kind.lower()} "{name}"; resume it first')
-    found = await _revisions(context, kind, obj)
+    found = await revisions_of(context, kind, obj)
     known = ", ".join(str(r.number) for r in found)
     older = [r for r in found if r.number == number] if number else found[:-1][-1:]
     if not older:
@@ -120,7 +144,7 @@ async def _undo(context: ToolContext, kind: str, obj: Object, number: int) -> Re
     )  # fmt: skip
 
 
-async def _revisions(context: ToolContext, kind: str, obj: Object) -> list[Revision]:
+async def revisions_of(context: ToolContext, kind: str, obj: Object) -> list[Revision]:
     """Return the history, oldest first."""
     sources = await context.env.kube.list(revisions.SOURCES[kind], context.namespace)
     return revisions.history(obj, sources)

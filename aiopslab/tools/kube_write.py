@@ -6,6 +6,7 @@ the app's namespace may be written. Not here: rollouts (``kube_rollout``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -140,16 +141,26 @@ class SetEnvArgs(Args):
 @tool(SetEnvArgs, effect="write", cost=5.0)
 async def k8s_set_env(context: ToolContext, args: SetEnvArgs) -> Result:
     """Set or remove environment variables of a workload's container; its pods are replaced."""
+    change = {"env": environment(args.variables)}
+    return await _patch_container(context, args.kind, args.name, args.container, change)
+
+
+def environment(variables: Sequence[str]) -> list[Object]:
+    """Return the strategic patch of a container's ``env`` for ``KEY=VALUE`` and ``KEY-``.
+
+    Raises:
+        ToolRefused: A text is neither.
+    """
     env: list[Object] = []
-    for text in args.variables:
+    for text in variables:
         key, equals, value = text.partition("=")
-        if equals:
+        if equals and key:
             env.append({"name": key, "value": value, "valueFrom": None})
-        elif text.endswith("-"):
+        elif text.endswith("-") and len(text) > 1:
             env.append({"name": text[:-1], "$patch": "delete"})
         else:
             raise ToolRefused(f"{text!r} is neither KEY=VALUE nor KEY-")
-    return await _patch_container(context, args.kind, args.name, args.container, {"env": env})
+    return env
 
 
 class SetImageArgs(Args):
