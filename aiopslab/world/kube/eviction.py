@@ -13,6 +13,7 @@ from aiopslab.models.timestamps import rfc3339
 from aiopslab.world.kube import selectors
 from aiopslab.world.kube.api import ApiServer
 from aiopslab.world.kube.authorization import authorize
+from aiopslab.world.kube.metadata import check_preconditions
 from aiopslab.world.kube.objects import (
     Object,
     Objects,
@@ -54,6 +55,7 @@ def evict(
     """
     authorize(api.allowed, actor, "create", api.kind("Pod"), namespace, name)
     pod = api.get("Pod", name, namespace)
+    check_preconditions(api.kind("Pod"), pod, options)
     if not (is_finished(pod) or phase(pod) == "Pending" or deleting(pod)):
         _take_disruption(api, pod, dry_run=options.dry_run)
     api.delete("Pod", name, namespace, actor=actor, options=options)
