@@ -17,7 +17,9 @@ STRANGER = Identity("stranger", rules=())
 
 @pytest.fixture(scope="module")
 def api() -> Iterator[Api]:
-    yield Api(hotel(seconds=0.0), STRANGER)
+    api = Api(hotel(seconds=0.0), STRANGER)
+    yield api
+    api.close()
 
 
 def find(items: list[dict[str, Any]], **wanted: Any) -> dict[str, Any]:

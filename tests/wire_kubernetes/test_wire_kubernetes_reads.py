@@ -43,7 +43,9 @@ WIDE = {
 
 @pytest.fixture(scope="module")
 def api() -> Iterator[Api]:
-    yield Api(hotel())
+    api = Api(hotel())
+    yield api
+    api.close()
 
 
 def words(text: str) -> list[str]:

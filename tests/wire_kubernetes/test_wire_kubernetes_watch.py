@@ -21,7 +21,9 @@ DONE = {"k8s.io/initial-events-end": "true"}
 
 @pytest.fixture(scope="module")
 def api() -> Iterator[Api]:
-    yield Api(hotel(seconds=10.0))
+    api = Api(hotel(seconds=10.0))
+    yield api
+    api.close()
 
 
 @pytest.fixture
