@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aiopslab.orchestrator.run import Progress
 
 Display = Literal["auto", "live", "plain", "json", "none"]
-_WORTH_A_LINE = ("run_started", "trial_finished")
+_WORTH_A_LINE = ("run_started", "trial_served", "trial_finished")
 _MARKS = {"passed": "pass", "failed": "fail"}
 
 
@@ -63,6 +63,8 @@ class _Plain(_Silent):
             return
         if event.kind == "run_started":
             text = f"{event.planned} trials, {event.done} done already, {event.directory}"
+        elif event.kind == "trial_served":
+            text = _served(event)
         else:
             text = f"[{event.done}/{event.planned}] {_verdict(event)}"
         print(text, file=sys.stderr, flush=True)
@@ -97,6 +99,8 @@ class _Live(_Silent):
                 self._steps[event.trial] = f"{event.trial} step {event.n} {event.tool}"
             case "trial_started":
                 self._steps[event.trial] = event.trial
+            case "trial_served":
+                self._bars.console.print(_served(event), highlight=False, markup=False)
             case "trial_finished":
                 self._steps.pop(event.trial, None)
                 self._bars.console.print(_verdict(event), highlight=False, markup=False)
@@ -107,6 +111,11 @@ class _Live(_Silent):
 
     def close(self) -> None:
         self._bars.stop()
+
+
+def _served(event: Progress) -> str:
+    """Say where a trial's addresses are while it runs."""
+    return f"{'served':<11} {event.directory}/trials/{event.trial}/doors.json"
 
 
 def _verdict(event: Progress) -> str:

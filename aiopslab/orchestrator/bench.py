@@ -21,6 +21,7 @@ from pydantic import Field
 from aiopslab.environments.protocol import Environment
 from aiopslab.errors import InfraError
 from aiopslab.models.base import Model
+from aiopslab.models.doors import Doors
 from aiopslab.models.run import PlannedTrial, RunConfig
 from aiopslab.models.trial import Step, Trial
 from aiopslab.orchestrator import fork, staging, tracing
@@ -244,12 +245,15 @@ class Bench:
         return Assignment(plan, self.config, self.run.trial(plan))
 
     async def _conduct(self, staged: staging.Staged, plan: PlannedTrial, say: Say) -> None:
-        def on_step(step: Step) -> None:
-            say({"event": "step", "trial": plan.directory, "n": step.n, "tool": step.tool})
+        def on_event(event: Step | Doors) -> None:
+            if isinstance(event, Doors):
+                say({"event": "trial_served", "trial": plan.directory})
+            else:
+                say({"event": "step", "trial": plan.directory, "n": event.n, "tool": event.tool})
 
         with tracing.trial(plan, self.config) as conclude:
             trial = await conduct(
-                staged.for_task(plan.task), self._assignment(plan), self.source, on_step
+                staged.for_task(plan.task), self._assignment(plan), self.source, on_event
             )
             conclude(trial)
         say(_finished(plan, trial))

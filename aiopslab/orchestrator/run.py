@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 class Progress:
     """Something happened in a run; what a live display is fed with."""
 
-    kind: Literal["run_started", "trial_started", "step", "trial_finished", "run_finished"]
+    kind: Literal[
+        "run_started", "trial_started", "trial_served", "step", "trial_finished", "run_finished"
+    ]  # fmt: skip
     directory: Path
     planned: int
     done: int

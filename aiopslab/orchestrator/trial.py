@@ -38,7 +38,7 @@ from aiopslab.tools.submit import answer_schema
 
 AgentSource = Callable[[Staged, PlannedTrial], Agent]
 """Makes a fresh agent for a trial; only the oracle's looks at what it is given."""
-OnStep = Callable[[Step], None]
+OnEvent = Callable[[Step | Doors], None]
 FAREWELL_S = 5.0
 """Wall seconds an agent has after its answer to report its usage and return."""
 
@@ -73,7 +73,7 @@ class Ending:
 
 
 async def conduct(
-    staged: Staged, assignment: Assignment, source: AgentSource, on_step: OnStep
+    staged: Staged, assignment: Assignment, source: AgentSource, on_event: OnEvent
 ) -> Trial:
     """Run one trial on a world at hand-over and write its record. Never raises for what fails.
 
@@ -81,11 +81,11 @@ async def conduct(
         staged: The world, its answer key and its snapshot.
         assignment: What is asked, and where the record goes.
         source: Makes the agent.
-        on_step: Receives every step as it happens, for progress.
+        on_event: Receives every step, and the doors when they open, for progress.
     """
     watch = Stopwatch()
     try:
-        return await _conduct(staged, assignment, source, on_step, watch)
+        return await _conduct(staged, assignment, source, on_event, watch)
     except InfraError as error:
         failure, log = error, traceback.format_exc()
     except Exception as error:
@@ -102,7 +102,7 @@ async def _conduct(
     staged: Staged,
     assignment: Assignment,
     source: AgentSource,
-    on_step: OnStep,
+    on_event: OnEvent,
     watch: Stopwatch,
 ) -> Trial:
     env, config, directory = staged.env, assignment.config, assignment.directory
@@ -111,7 +111,7 @@ async def _conduct(
     def record(step: Step) -> None:
         steps.append(step)
         directory.add_step(step)
-        on_step(step)
+        on_event(step)
 
     begun = await measuring.at_handover(env)
     session = Session(_brief(staged, assignment), env, config, record, keep=directory.keep)
@@ -119,6 +119,7 @@ async def _conduct(
     async with AsyncExitStack() as stack:
         if config.serve or getattr(agent, "needs_doors", False):
             session.doors = await stack.enter_async_context(_opened(session, staged.env, directory))
+            on_event(session.doors)
         with directory.agent_at_work():
             ending = await _play(agent, session, config)
     watch.lap("agent")
