@@ -321,14 +321,14 @@ def test_labels_are_copied_from_the_series_that_is_there_at_each_step() -> None:
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("m +", "cannot be parsed"),
-        ("nosuch(m)", "unknown function"),
-        ("rate(m)", "expected type"),
+        ("m +", "1:4: parse error: unexpected end of input"),
+        ("1 +\n nosuch(m)", '2:2: parse error: unknown function with name "nosuch"'),
+        ("rate(m)", "1:6: parse error: expected type range vector"),
         ("info(m)", r"info\(\) is not supported"),
         ("histogram_sum(m)", "native histograms"),
         ("m + fill(0) m", "fill modifiers are not supported"),
         ("start_timestamp(m)", r"start_timestamp\(\) is not supported"),
-        ('m{a=~"("}', "malformed|cannot be parsed"),
+        ('m{a=~"("}', "1:3: parse error: error parsing regexp"),
         ("m[5m]", "apply a function"),
         ("hits * on (zone) hits", "many-to-many"),
         ("hits * on (zone) zone_cap", "group_left"),

@@ -86,6 +86,12 @@ def _vector(value: Value) -> Vector:
     return value
 
 
+def _windows(value: Value) -> RangeVector:
+    if not isinstance(value, RangeVector):
+        raise QueryError("a range vector is needed here")
+    return value
+
+
 def _scalar(value: Value) -> Floats:
     if not isinstance(value, np.ndarray):
         raise QueryError("a scalar is needed here")
@@ -175,8 +181,7 @@ _OF_WINDOWS: dict[str, Callable[[RangeVector, Sequence[Floats]], Vector]] = {
     "ts_of_first_over_time": lambda r, a: rates.time_of(r, last=False),
     "ts_of_max_over_time": lambda r, a: _extreme_time(r, largest=True),
     "ts_of_min_over_time": lambda r, a: _extreme_time(r, largest=False),
-    "deriv": lambda r, a: trends.regression(r),
-    "predict_linear": lambda r, a: trends.regression(r, a[0]),
+    "deriv": lambda r, a: trends.slope(r),
     "double_exponential_smoothing": lambda r, a: trends.smoothed(r, a[0], a[1]),
     "avg_over_time": lambda r, a: windows.folded(r, windows.mean),
     "sum_over_time": lambda r, a: windows.folded(r, windows.total),
@@ -217,6 +222,7 @@ _OTHERS: dict[str, Callable[[Sequence[Value], Times], Value]] = {
     "sort_by_label_desc": lambda a, times: _sort_by_label(a, descending=True),
     "absent": _absent,
     "absent_over_time": _absent,
+    "predict_linear": lambda a, times: trends.predicted(_windows(a[0]), times.steps, _scalar(a[1])),
     "label_replace": lambda a, times: labelling.label_replace(_vector(a[0]), _texts(a[1:])),
     "label_join": lambda a, times: labelling.label_join(_vector(a[0]), _texts(a[1:])),
     "histogram_quantile": lambda a, times: histogram.quantile(_scalar(a[0]), _vector(a[1])),

@@ -26,7 +26,7 @@ def label_replace(v: Vector, texts: Sequence[str]) -> Vector:
         QueryError: A name or the regex is malformed, or two series become the same.
     """
     target, template, source, regex = texts
-    check_label_name(target, "destination label name in label_replace()")
+    check_label_name(target, "destination label name in label_replace():")
     try:
         pattern = compile_bounded(regex, REGEX_FLAGS)
     except re.error as error:
@@ -45,9 +45,9 @@ def label_replace(v: Vector, texts: Sequence[str]) -> Vector:
 def label_join(v: Vector, texts: Sequence[str]) -> Vector:
     """Set a label to others joined: ``(dst, separator, src...)``. Raises QueryError likewise."""
     target, separator, *sources = texts
-    check_label_name(target, "destination label name in label_join()")
+    check_label_name(target, "destination label name in label_join():")
     for source in sources:
-        check_label_name(source, "source label name in label_join()")
+        check_label_name(source, "source label name in label_join():")
 
     def change(labels: dict[str, str]) -> None:
         labels[target] = separator.join(labels.get(s, "") for s in sources)
@@ -62,7 +62,7 @@ def check_label_name(name: str, what: str = "label name") -> None:
         QueryError: In Prometheus' words.
     """
     if not _LABEL_NAME.fullmatch(name):
-        raise QueryError(f"invalid {what}: {name}")
+        raise QueryError(f"invalid {what} {name}")
 
 
 def _relabelled(

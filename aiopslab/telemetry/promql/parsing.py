@@ -1,4 +1,4 @@
-"""Text to syntax tree. The grammar is promql-parser's; words and position of errors are here."""
+"""Text to syntax tree. The grammar is promql-parser's, the words about errors are ``syntax``'s."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from functools import lru_cache
 
 import promql_parser as ast
 
-from aiopslab.telemetry.promql.values import QueryError
+from aiopslab.telemetry.promql.syntax import Malformed, explain, refuse_early_times
+from aiopslab.telemetry.promql.values import ParseError
 
 MAX_LENGTH = 4_000
 """Characters of a query; the parser's recursion is native code and has no other bound."""
@@ -17,11 +18,16 @@ def parse(query: str) -> ast.Expr:
     """Parse a query.
 
     Raises:
-        QueryError: With the parser's words, or longer than :data:`MAX_LENGTH`.
+        ParseError: With line, column and Prometheus' words; or it is longer than
+            :data:`MAX_LENGTH`.
     """
     if len(query) > MAX_LENGTH:
-        raise QueryError(f"the query is longer than {MAX_LENGTH} characters")
+        raise ParseError(f"the query is longer than {MAX_LENGTH} characters")
     try:
+        if "@" in query:
+            refuse_early_times(query)
         return ast.parse(query)
+    except Malformed as error:
+        raise ParseError(f"1:{error.start + 1}: parse error: {error}") from error
     except ValueError as error:
-        raise QueryError(f"{query!r} cannot be parsed: {error}") from error
+        raise ParseError(explain(query, str(error))) from error

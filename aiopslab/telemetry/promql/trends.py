@@ -8,24 +8,32 @@ from __future__ import annotations
 
 import numpy as np
 
-from aiopslab.telemetry.promql.values import Bools, Floats, QueryError, RangeVector, Vector
+from aiopslab.telemetry.promql.values import Bools, Floats, Ints, QueryError, RangeVector, Vector
 from aiopslab.telemetry.promql.windows import computed, total
 
 
-def regression(r: RangeVector, ahead: Floats | None = None) -> Vector:
-    """``deriv``; or ``predict_linear``: the value ``ahead[step]`` seconds after the step."""
+def slope(r: RangeVector) -> Vector:
+    """``deriv``: change per second."""
+    return computed(r, lambda chunk, y, there: _line(_seconds(r, chunk, y), y, there)[0], least=2)
+
+
+def predicted(r: RangeVector, steps: Ints, ahead: Floats) -> Vector:
+    """``predict_linear``: the value ``ahead[step]`` seconds after the step.
+
+    The steps are those of the query: an offset moves the samples, not the time they are seen from.
+    """
+    target = ahead + (steps - r.ends) / 1000.0
 
     def line(chunk: slice, y: Floats, there: Bools) -> Floats:
-        x = _seconds(r, chunk, there.shape[1])
-        slope, mean_x, mean_y = _line(x, y, there)
-        return slope if ahead is None else mean_y + slope * (ahead[chunk, None] - mean_x)
+        rise, mean_x, mean_y = _line(_seconds(r, chunk, y), y, there)
+        return mean_y + rise * (target[chunk, None] - mean_x)
 
     return computed(r, line, least=2)
 
 
-def _seconds(r: RangeVector, steps: slice, longest: int) -> Floats:
+def _seconds(r: RangeVector, steps: slice, samples: Floats) -> Floats:
     """Return sample times relative to the ends of the windows, steps x samples x 1."""
-    rows = np.minimum(r.lo[steps, None] + np.arange(longest), len(r.times) - 1)
+    rows = np.minimum(r.lo[steps, None] + np.arange(samples.shape[1]), len(r.times) - 1)
     away: Floats = (r.times[rows] - r.ends[steps, None]) / 1000.0
     return away[:, :, None]
 
@@ -36,11 +44,11 @@ def _line(x: Floats, y: Floats, there: Bools) -> tuple[Floats, Floats, Floats]:
     x = np.broadcast_to(x, y.shape)
     mean_x, mean_y = total(x, there) / count, total(y, there) / count
     dx, dy = x - mean_x[:, None], y - mean_y[:, None]
-    slope = total(dx * dy, there) / total(dx * dx, there)
+    rise = total(dx * dy, there) / total(dx * dx, there)
     first = np.take_along_axis(y, there.argmax(axis=1)[:, None], axis=1)
     level = (~there | (y == first)).all(axis=1)
     flat = np.where(np.isinf(first[:, 0]), np.nan, 0.0)
-    return np.where(level, flat, slope), mean_x, np.where(level, first[:, 0], mean_y)
+    return np.where(level, flat, rise), mean_x, np.where(level, first[:, 0], mean_y)
 
 
 def smoothed(r: RangeVector, level: Floats, trend: Floats) -> Vector:

@@ -31,6 +31,10 @@ class QueryError(Exception):
     """The query is malformed, not supported or ambiguous; the message names the construct."""
 
 
+class ParseError(QueryError):
+    """The query is malformed: ``line:column: parse error: ...``; the HTTP API calls it bad data."""
+
+
 @dataclass(slots=True)
 class Budget:
     """What is left of a query's work. A query is refused before it takes memory or minutes."""
