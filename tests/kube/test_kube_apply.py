@@ -98,7 +98,7 @@ def test_a_creator_owns_defaults_too_in_the_form_of_the_real_server(api: ApiServ
     )
     fields = owners(created)["kubectl-create", "Update", ""]
     assert fields["f:metadata"] == {"f:labels": {".": {}, "f:app": {}}}
-    rolling = {".": {}, "f:maxSurge": {}, "f:maxUnavailable": {}}
+    rolling: dict[str, Any] = {".": {}, "f:maxSurge": {}, "f:maxUnavailable": {}}
     assert fields["f:spec"]["f:strategy"] == {"f:rollingUpdate": rolling, "f:type": {}}
     inner = fields["f:spec"]["f:template"]["f:spec"]["f:containers"]
     assert list(inner) == ['k:{"name":"a"}']

@@ -139,19 +139,23 @@ def test_a_deletion_is_held_to_its_preconditions(web: ApiServer) -> None:
         (DeleteOptions(uid="u-1"), "the UID in the precondition (u-1)"),
         (DeleteOptions(resource_version="1"), "the ResourceVersion in the precondition (1)"),
     ):
-        error = refused(
-            lambda o=options: web.delete("deploy", "web", "shop", actor=ACTOR, options=o)
-        )
-        assert error.code == 409
-        assert word in error.message
+        with pytest.raises(KubeError) as caught:
+            web.delete("deploy", "web", "shop", actor=ACTOR, options=options)
+        assert caught.value.code == 409
+        assert word in caught.value.message
     right = DeleteOptions(uid=metadata["uid"], resource_version=metadata["resourceVersion"])
     web.delete("deploy", "web", "shop", actor=ACTOR, options=right)
     assert web.find("deploy", "web", "shop") is None
 
 
 def test_the_deleting_right_is_asked_for_a_collection_as_such(web: ApiServer) -> None:
-    asked = []
-    web.allowed = lambda actor, verb, kind, namespace: bool(asked.append(verb))
+    asked: list[str] = []
+
+    def nothing(_actor: str, verb: str, _kind: str, _namespace: str) -> bool:
+        asked.append(verb)
+        return False
+
+    web.allowed = nothing
     error = refused(lambda: web.delete_collection("deploy", "shop", actor="bob"))
     assert asked == ["deletecollection"]
     assert error.message == (
