@@ -38,9 +38,16 @@ def write_binary(requests: Iterable[Tree], kind: type[Message], file: BinaryIO) 
         file.write(kind(**request).SerializeToString(deterministic=True))
 
 
-def attributes(values: Mapping[str, Any]) -> list[Tree]:
-    """Return attributes as a list of ``KeyValue``; values are str, bool, int or float."""
-    return [{"key": key, "value": _any_value(value)} for key, value in values.items()]
+class Attributes(list[Tree]):
+    """A list of ``KeyValue``, with its JSON: thousands of points and spans share one.
+
+    Args:
+        values: By key; str, bool, int or float.
+    """
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__({"key": key, "value": _any_value(value)} for key, value in values.items())
+        self.json = [_json(pair) for pair in self]
 
 
 def nanoseconds(seconds: float) -> int:
@@ -64,6 +71,8 @@ def _json(tree: Tree) -> Tree:
 
 
 def _json_value(key: str, value: Any) -> Any:
+    if isinstance(value, Attributes):
+        return value.json
     if isinstance(value, dict):
         return _json(value)
     if isinstance(value, list):

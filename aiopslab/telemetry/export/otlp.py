@@ -19,8 +19,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from aiopslab.telemetry.export.messages import (
+    Attributes,
     Tree,
-    attributes,
     nanoseconds,
     write_binary,
     write_lines,
@@ -105,12 +105,12 @@ def _span(row: Row) -> Tree:
 
 
 @lru_cache(maxsize=4096)
-def _attributes(told: str, error: str) -> list[Tree]:
+def _attributes(told: str, error: str) -> Attributes:
     """Return attributes for their JSON text; the result is shared and must not be changed."""
     found = json.loads(told)
     if error:
         found.setdefault("error.type", error)
-    return attributes(found)
+    return Attributes(found)
 
 
 def _logs(recorded: Recorded) -> Iterator[Tree]:
@@ -147,7 +147,7 @@ def _events(recorded: Recorded) -> Iterator[Tree]:
             "k8s.object.name": name,
             "k8s.event.reporting_controller": component,
         }
-        return {"attributes": attributes({k: v for k, v in about.items() if v})}
+        return {"attributes": Attributes({k: v for k, v in about.items() if v})}
 
     return _log_requests(recorded.rows("events", _EVENTS), 3, resource, _event)
 
@@ -163,7 +163,7 @@ def _event(row: Row) -> Tree:
         "severity_number": _SEVERITIES["WARN" if type_ == "Warning" else "INFO"],
         "severity_text": type_,
         "body": {"string_value": message},
-        "attributes": attributes(about),
+        "attributes": Attributes(about),
     }
 
 

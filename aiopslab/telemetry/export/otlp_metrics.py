@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from aiopslab.telemetry.export.messages import Tree, attributes, in_batches, nanoseconds
+from aiopslab.telemetry.export.messages import Attributes, Tree, in_batches, nanoseconds
 from aiopslab.telemetry.export.recorded import Recorded
 from aiopslab.telemetry.export.resources import SCOPE, of_target
 from aiopslab.telemetry.export.series import (
@@ -72,13 +72,13 @@ def _points(family: Family) -> Iterator[tuple[Tree, list[Tree]]]:
     """Yield resource and points of each set of labels."""
     for histogram in family.histograms:
         resource, rest = of_target(histogram.labels)
-        yield resource, list(_histogram_points(histogram, attributes(rest)))
+        yield resource, list(_histogram_points(histogram, Attributes(rest)))
     for series in family.series:
         resource, rest = of_target(series.labels)
-        yield resource, list(_number_points(series, attributes(rest), family.kind == "counter"))
+        yield resource, list(_number_points(series, Attributes(rest), family.kind == "counter"))
 
 
-def _number_points(series: Series, told: list[Tree], cumulative: bool) -> Iterator[Tree]:
+def _number_points(series: Series, told: Attributes, cumulative: bool) -> Iterator[Tree]:
     starts = _starts(series) if cumulative else [0] * len(series.times)
     for start, time, value in zip(starts, series.times, series.values, strict=True):
         point: Tree = {
@@ -91,7 +91,7 @@ def _number_points(series: Series, told: list[Tree], cumulative: bool) -> Iterat
         yield point
 
 
-def _histogram_points(histogram: Histogram, told: list[Tree]) -> Iterator[Tree]:
+def _histogram_points(histogram: Histogram, told: Attributes) -> Iterator[Tree]:
     counts = zip(*(bucket.values for bucket in histogram.buckets), strict=True)
     starts = _starts(histogram.count)
     for i, cumulative in enumerate(counts):

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from aiopslab.telemetry.export.messages import Tree, attributes
+from aiopslab.telemetry.export.messages import Attributes, Tree
 from aiopslab.telemetry.export.recorded import Recorded
 
 SCOPE: Tree = {"name": "aiopslab.telemetry.export"}
@@ -57,7 +57,7 @@ class Pods:
             "k8s.pod.name": pod,
             **{key.replace("_", "."): value for key, value in more.items()},
         }
-        return {"attributes": attributes({k: v for k, v in found.items() if v})}
+        return {"attributes": Attributes({k: v for k, v in found.items() if v})}
 
     def _note(self, metric: str, labels: dict[str, str]) -> None:
         pod = self.known.setdefault(labels.get("pod", ""), {})
@@ -86,4 +86,4 @@ def of_target(labels: Mapping[str, str]) -> tuple[Tree, dict[str, str]]:
         del rest["service"]
         for label, attribute in _TARGET_LABELS.items():
             found[attribute] = rest.pop(label, "")
-    return {"attributes": attributes({k: v for k, v in found.items() if v})}, rest
+    return {"attributes": Attributes({k: v for k, v in found.items() if v})}, rest
