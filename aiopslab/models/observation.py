@@ -55,7 +55,7 @@ class Budget(Model):
 
 
 class Brief(Model):
-    """All an agent is told at hand-over. Opaque: no incident name, no fault, no seed."""
+    """All an agent is told at hand-over; nothing in it leads to the answer."""
 
     trial: str
     """Opaque trial id."""
