@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from aiopslab.models.signal import Alert, Change, Event
 from aiopslab.telemetry import catalogue
-from aiopslab.telemetry.answers import LogAnswer, LogStats, TagValue, TraceMatch
+from aiopslab.telemetry.answers import LogAnswer, LogStats, SqlAnswer, TagValue, TraceMatch
 from aiopslab.telemetry.logql import LogEngine
 from aiopslab.telemetry.promql import Answer
 from aiopslab.telemetry.rows import (
@@ -24,6 +24,7 @@ from aiopslab.telemetry.rows import (
 )
 from aiopslab.telemetry.rules import GroupStatus, RuleEvaluator
 from aiopslab.telemetry.samples import NAME
+from aiopslab.telemetry.sql import SqlEngine
 from aiopslab.telemetry.store import Store
 from aiopslab.telemetry.traceql import TraceEngine
 from aiopslab.telemetry.traces import Tree
@@ -49,6 +50,7 @@ class SimTelemetry:
         self._rules = rules
         self._logql = LogEngine(store.logs)
         self._traceql = TraceEngine(store.spans)
+        self._sql = SqlEngine(store, loop.time)
 
     async def instant(self, promql: str, at: float | None = None) -> list[Series]:
         time = self._loop.time() if at is None else at
@@ -220,6 +222,11 @@ class SimTelemetry:
     ) -> tuple[list[TraceMatch], int]:
         return self._traceql.query(query, start, end, limit=limit, spans=spans)
 
+    async def traceql_metrics(
+        self, query: str, start: float, end: float, *, step: float | None = None
+    ) -> list[Series]:
+        return self._traceql.metrics(query, start, end, step=step)
+
     async def trace(self, trace_id: str) -> list[SpanRow]:
         return self._store.spans.trace(trace_id)
 
@@ -258,6 +265,9 @@ class SimTelemetry:
 
     async def changes(self, *, component: str = "", since: float) -> list[Change]:
         return self._store.changes(component=component, since=since)
+
+    async def sql(self, query: str, *, limit: int = 1000) -> SqlAnswer:
+        return self._sql.query(query, limit=limit)
 
     async def frame(self, signal: str) -> pd.DataFrame:
         return self._store.frame(signal)

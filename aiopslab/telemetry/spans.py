@@ -17,6 +17,8 @@ from aiopslab.telemetry.rows import SpanRow, TraceSummary
 
 _BATCH = 4096
 _LOW = (1 << 64) - 1
+_SPANS_A_TRACE = 32
+"""Guess at how many spans have to be looked at to find one more trace."""
 _DTYPES = {
     "trace_high": "u8", "trace_low": "u8", "span": "u8", "parent": "u8",
     "service": "i4", "pod": "i4", "name": "i4", "kind": "i4", "error": "i4",
@@ -38,6 +40,9 @@ class SpanTable:
         self.strings: Dictionary[str] = Dictionary()
         self.attributes: Dictionary[Attributes] = Dictionary()
         self.traces: Dictionary[int] = Dictionary()
+        self._timed = 0
+        self._first: npt.NDArray[np.float64] = np.empty(0)
+        self._last: npt.NDArray[np.float64] = np.empty(0)
 
     def append(
         self, trace_id: int, span_id: int, parent_id: int, service: str, pod: str, name: str,
@@ -66,12 +71,42 @@ class SpanTable:
         """
         c = self.columns()
         rows = np.flatnonzero(hit)
-        latest = np.full(len(self.traces), -np.inf)
-        np.maximum.at(latest, c["trace"][rows], c["start"][rows])
-        found = np.flatnonzero(latest > -np.inf)
-        chosen = found[np.argsort(-latest[found], kind="stable")[: max(limit, 0)]]
-        members = self.members(chosen)
-        return [self._summary(members[code]) for code in chosen.tolist()], len(found)
+        seen = np.zeros(len(self.traces), bool)
+        seen[c["trace"][rows]] = True
+        total = int(np.count_nonzero(seen))
+        rows = self._latest(rows, min(limit, total))
+        # Newest first, ties in the order of recording: the first of each trace counts.
+        rows = rows[np.lexsort((rows, -c["start"][rows]))]
+        codes, first = np.unique(c["trace"][rows], return_index=True)
+        chosen = codes[np.argsort(first)][: max(limit, 0)]
+        members = self.members(np.sort(chosen))
+        return [self._summary(members[code]) for code in chosen.tolist()], total
+
+    def _latest(self, rows: Rows, traces: int) -> Rows:
+        """Return the latest of some rows, enough of them to be of so many traces."""
+        c = self._columns
+        starts, count = c["start"][rows], max(traces, 1) * _SPANS_A_TRACE
+        while count < len(rows):
+            bound = np.partition(starts, len(rows) - count)[len(rows) - count]
+            latest = rows[starts >= bound]
+            if len(np.unique(c["trace"][latest])) >= traces:
+                return latest
+            count *= 8
+        return rows
+
+    def trace_durations(self) -> npt.NDArray[np.float64]:
+        """Return the seconds from the first start to the last end of each trace, by its code."""
+        c = self.columns()
+        known, grown = len(self._first), len(self.traces)
+        if known < grown:
+            self._first = np.concatenate([self._first, np.full(grown - known, np.inf)])
+            self._last = np.concatenate([self._last, np.full(grown - known, -np.inf)])
+        # Spans that were counted before need not be looked at again.
+        trace = c["trace"][self._timed :]
+        np.minimum.at(self._first, trace, c["start"][self._timed :])
+        np.maximum.at(self._last, trace, c["end"][self._timed :])
+        self._timed = len(c)
+        return self._last - self._first
 
     def members(self, traces: npt.NDArray[np.int64]) -> dict[int, Rows]:
         """Return the rows of each trace (by its code) in the order of recording."""

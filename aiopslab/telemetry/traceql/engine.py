@@ -12,10 +12,11 @@ import numpy as np
 
 from aiopslab.telemetry.answers import TagValue, TraceMatch
 from aiopslab.telemetry.promql.values import QueryError
-from aiopslab.telemetry.rows import TraceSummary
+from aiopslab.telemetry.rows import Series, TraceSummary
 from aiopslab.telemetry.spans import Mask, SpanTable
 from aiopslab.telemetry.traceql.fields import INTRINSICS, KINDS, RESOURCE, STATUSES, Fields, Scalar
 from aiopslab.telemetry.traceql.masks import mask, tagged
+from aiopslab.telemetry.traceql.metrics import Grid, evaluate, split
 from aiopslab.telemetry.traceql.parser import field_of, parse
 from aiopslab.telemetry.traceql.tree import Search, SpanSet
 
@@ -76,10 +77,7 @@ class TraceEngine:
         Raises:
             QueryError: Malformed or not supported.
         """
-        try:
-            search = parse(query)
-        except RecursionError as error:
-            raise QueryError("the query is nested too deeply") from error
+        search = _search(query)
         fields = Fields(self._table)
         started = fields.columns["start"]
         window: Mask = (started >= start) & (started <= end)
@@ -93,6 +91,24 @@ class TraceEngine:
             shown = matching[np.argsort(started[matching], kind="stable")[: max(spans, 0)]]
             found.append(TraceMatch(summary, self._table.rows(shown), len(matching)))
         return found, total
+
+    def metrics(
+        self, query: str, start: float, end: float, *, step: float | None = None
+    ) -> list[Series]:
+        """Evaluate ``{ ... } | rate() by (...)`` over intervals of a step, or over all as one.
+
+        Points carry the end of their interval; series are sorted by labels.
+
+        Raises:
+            QueryError: Malformed or not supported, or too many points or series.
+        """
+        stage = split(query)
+        grid = Grid.over(start, end, end - start if step is None else step)
+        fields = Fields(self._table)
+        started = fields.columns["start"]
+        window: Mask = (started >= start) & (started <= end)
+        rows = np.flatnonzero(self._spans(fields, _search(stage.search), window))
+        return evaluate(stage, fields, rows, grid)
 
     def _spans(self, fields: Fields, search: Search, window: Mask) -> Mask:
         """Return the spans of the traces that a search finds."""
@@ -146,6 +162,13 @@ class TraceEngine:
         used = [field.values[i] for i in np.unique(field.codes).tolist()]
         found = {_typed(value) for value in used if value not in (None, "")}
         return sorted(found, key=lambda v: (v.type, v.value))[:MAX_VALUES]
+
+
+def _search(query: str) -> Search:
+    try:
+        return parse(query)
+    except RecursionError as error:
+        raise QueryError("the query is nested too deeply") from error
 
 
 def _typed(value: Scalar) -> TagValue:

@@ -96,11 +96,9 @@ class Fields:
                 seconds: np.ndarray[Any, np.dtype[np.float64]] = c["end"] - c["start"]
                 return seconds
             case "traceDuration":
-                first = np.full(len(self.table.traces), np.inf)
-                last = np.full(len(self.table.traces), -np.inf)
-                np.minimum.at(first, c["trace"], c["start"])
-                np.maximum.at(last, c["trace"], c["end"])
-                whole: np.ndarray[Any, np.dtype[np.float64]] = (last - first)[c["trace"]]
+                whole: np.ndarray[Any, np.dtype[np.float64]] = self.table.trace_durations()[
+                    c["trace"]
+                ]
                 return whole
         return None
 
