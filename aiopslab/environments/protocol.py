@@ -2,7 +2,8 @@
 
 Faults, tools, oracles, grading evidence and agents are written once against this and do not know
 whether a simulated world or a cluster is behind it. Implementations are this module's neighbours:
-``sim`` (virtual time, forkable); ``kind`` comes with a later release.
+``sim`` (virtual time, forkable); ``kind`` comes with a later release. What monitoring answers is
+``telemetry``.
 
 Kubernetes objects are plain dicts in their wire form. Times are unix seconds of the
 environment's clock. Every method is a coroutine because on a real cluster it is I/O; on ``sim``
