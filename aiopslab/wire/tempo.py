@@ -1,11 +1,13 @@
 """The part of Tempo's HTTP API that assistants use: search, traces by id, tags and their values.
 
-TraceQL as far as ``telemetry`` evaluates it; TraceQL metrics are refused by name. Traces come as
-OTLP JSON with ids in hex. Not here: TraceQL, the encoding of spans (``otlp_json``).
+TraceQL as far as ``telemetry.traceql`` evaluates it. Traces come as OTLP JSON with ids in hex. Not
+here: TraceQL, the encoding of spans (``otlp_json``).
 """
 
 from __future__ import annotations
 
+import json
+import math
 import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from aiopslab.environments.protocol import Environment, SpanRow, TraceMatch
+from aiopslab.environments.protocol import Environment, Series, SpanRow, TraceMatch
 from aiopslab.models.timestamps import nanoseconds
 from aiopslab.telemetry.promql import QueryError
 from aiopslab.wire.assembly import Json, Text, assembled
@@ -41,9 +43,8 @@ DEFAULT_TRACES, MAX_TRACES = 20, 1000
 DEFAULT_SPANS, MAX_SPANS = 3, 100
 _FREE = frozenset({"/ready", "/api/echo", "/api/status/buildinfo", "/status/version"})
 _SCOPES = ("resource", "span", "intrinsic")
-_NO_METRICS = (
-    "TraceQL metrics are not served here; durations and error rates of requests are in Prometheus"
-)
+_STEPS = 100
+"""About as many points has a series of metrics where no step is given."""
 
 
 def tempo_app(env: Environment, gate: Gate) -> ASGIApp:
@@ -66,8 +67,8 @@ def tempo_app(env: Environment, gate: Gate) -> ASGIApp:
         Route("/api/search/tag/{tag:path}/values", api.values_v1),
         Route("/api/v2/search/tags", api.tags_v2),
         Route("/api/v2/search/tag/{tag:path}/values", api.values_v2),
-        Route("/api/metrics/query", _no_metrics),
-        Route("/api/metrics/query_range", _no_metrics),
+        Route("/api/metrics/query", api.metrics),
+        Route("/api/metrics/query_range", api.metrics_range),
     ]
     return assembled(
         "tempo", routes, gate, tempo_refusal, now=env.now, free=_FREE,
@@ -94,10 +95,7 @@ class _Tempo:
         """Serve ``search`` by TraceQL (``q``) or by ``tags``, ``minDuration``, ``maxDuration``."""
         p = await Parameters.of(request)
         now = self._env.now()
-        end = _time(p, "end", now, now)
-        start = _time(p, "start", now, min(end, now) - LOOKBACK_S)
-        if start >= end:
-            raise BadParameter("http parameter start must be before end")
+        start, end = _window(p, now)
         query = p.get("q") or _from_tags(p)
         found, total = await self._telemetry.traceql(
             query, start, end,
@@ -108,9 +106,39 @@ class _Tempo:
             "traces": [_match(match) for match in found],
             "metrics": {"inspectedTraces": total, "completedJobs": 1, "totalJobs": 1},
         }
-        if hint := skew(start, end, now):
-            body["warnings"] = [hint]
-        return Json(body)
+        return Json(_hinted(body, skew(start, end, now)))
+
+    async def metrics(self, request: Request) -> Response:
+        """Serve ``metrics/query``: one value a series over the whole range."""
+        p = await Parameters.of(request)
+        now = self._env.now()
+        start, end = _window(p, now)
+        found = await self._telemetry.traceql_metrics(_metrics_query(p), start, end)
+        series = [{**_labels(s), "value": s.points[-1][1]} for s in found]
+        return Json(_hinted({"series": series, "metrics": {}}, skew(start, end, now)))
+
+    async def metrics_range(self, request: Request) -> Response:
+        """Serve ``metrics/query_range``."""
+        p = await Parameters.of(request)
+        now = self._env.now()
+        start, end = _window(p, now)
+        hint = skew(start, end, now)
+        end = min(end, now)
+        if start >= end:
+            return Json(_hinted({"series": [], "metrics": {}}, hint))
+        text = p.get("step")
+        step = duration(text) if text else max(1.0, math.ceil((end - start) / _STEPS))
+        found = await self._telemetry.traceql_metrics(_metrics_query(p), start, end, step=step)
+        series = [
+            {
+                **_labels(s),
+                "samples": [
+                    {"timestampMs": str(round(t * 1e3)), "value": v} for t, v in s.points
+                ],
+            }
+            for s in found
+        ]
+        return Json(_hinted({"series": series, "metrics": {}}, hint))
 
     async def trace_v1(self, request: Request) -> Response:
         """Serve one trace as ``batches``."""
@@ -155,6 +183,19 @@ class _Tempo:
         """Serve the values of a tag with their types."""
         found = await self._telemetry.span_tag_values(request.path_params["tag"])
         return Json({"tagValues": [{"type": v.type, "value": v.value} for v in found]})
+
+
+def _hinted(body: dict[str, Any], hint: str) -> dict[str, Any]:
+    return {**body, "warnings": [hint]} if hint else body
+
+
+def _labels(series: Series) -> dict[str, Any]:
+    inner = ", ".join(f"{name}={json.dumps(value)}" for name, value in series.labels.items())
+    return {"labels": attributes(series.labels), "promLabels": f"{{{inner}}}"}
+
+
+def _metrics_query(p: Parameters) -> str:
+    return p.get("q") or p.get("query") or p.required("q")
 
 
 def _match(match: TraceMatch) -> dict[str, Any]:
@@ -217,6 +258,20 @@ def _condition(name: str, value: str) -> str:
     return f"{field} = {quoted}"
 
 
+def _window(p: Parameters, now: float) -> tuple[float, float]:
+    """Return start and end; a bare ``since`` counts from the end, else an hour does.
+
+    Raises:
+        BadParameter: Malformed, or empty.
+    """
+    end = _time(p, "end", now, now)
+    since = duration(p.get("since")) if p.get("since") else LOOKBACK_S
+    start = _time(p, "start", now, min(end, now) - since)
+    if start >= end:
+        raise BadParameter("http parameter start must be before end")
+    return start, end
+
+
 def _time(p: Parameters, name: str, now: float, default: float) -> float:
     text = p.get(name)
     try:
@@ -235,7 +290,3 @@ def _constant(text: str) -> Any:
 async def _buildinfo(_: Request) -> Response:
     empty = ("revision", "branch", "buildUser", "buildDate", "goVersion")
     return Json({"version": VERSION, **dict.fromkeys(empty, "")})
-
-
-async def _no_metrics(_: Request) -> Response:
-    return tempo_refusal(501, _NO_METRICS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -120,7 +121,15 @@ def test_another_clock_is_noticed(wire: Wire, hotel: Sim) -> None:
         ("v2/search/tags", {"scope": "galaxy"}, 400, "scope"),
         ("traces/xyz", {}, 400, "trace ID"),
         ("v2/traces/" + "f" * 32, {}, 404, "not found"),
-        ("metrics/query", {"q": "{} | rate()"}, 501, "not served"),
+        ("metrics/query", {}, 400, "q"),
+        ("metrics/query", {"q": "{}"}, 400, "not a metrics query"),
+        ("metrics/query", {"q": "{} | compare({})"}, 400, "not supported"),
+        ("metrics/query", {"q": "{} | histogram_over_time(duration)"}, 400, "not supported"),
+        ("metrics/query", {"q": "{} | quantile_over_time(duration, 2)"}, 400, "from 0 to 1"),
+        ("metrics/query", {"q": "{} | rate() by (nonsense)"}, 400, "by()"),
+        ("metrics/query", {"q": "{} | rate() by (duration)"}, 400, "measure"),
+        ("metrics/query_range", {"q": "{} | rate()", "step": "0"}, 400, "step"),
+        ("metrics/query_range", {"q": "{} | rate()", "step": "1ms"}, 400, "11,000"),
         ("nowhere", {}, 404, "Not Found"),
     ],
 )
@@ -139,3 +148,70 @@ def test_errors_are_plain_text(
 def test_no_parameter_breaks_the_server(wire: Wire, name: str, text: str) -> None:
     value = text.encode("utf-8", "replace").decode()
     assert wire.get(f"{API}/search", **{name: value}).status_code in (200, 400)
+
+
+# -- metrics --------------------------------------------------------------------------------------
+
+
+def points(body: Any, label: str) -> dict[tuple[str, int], float]:
+    return {
+        (s["labels"][0]["value"]["stringValue"], int(p["timestampMs"])): p["value"]
+        for s in body["series"]
+        for p in s["samples"]
+        if s["labels"][0]["key"] == label
+    }
+
+
+def test_rates_of_failures_by_service_are_those_pandas_finds(
+    wire: Wire, hotel: Sim, spans: pd.DataFrame
+) -> None:
+    start, step = hotel.now() - 120.0, 30.0
+    body = wire.json(
+        f"{API}/metrics/query_range", q="{ status = error } | rate() by (resource.service.name)",
+        start=start, end=hotel.now(), step="30s",
+    )  # fmt: skip
+    mine = spans[(spans["error"] != "") & (spans["start"] > start)]
+    place = np.ceil((mine["start"] - start) / step).astype(int)
+    expected = {
+        (service, round((start + number * step) * 1e3)): count / step
+        for (service, number), count in mine.groupby(["service", place]).size().items()
+    }
+    found = {key: v for key, v in points(body, "resource.service.name").items() if v}
+    assert found == pytest.approx(expected)
+    assert len({service for service, _ in found}) > 1
+    assert body["series"][0]["promLabels"].startswith('{resource.service.name="')
+
+
+def test_quantiles_and_folds_of_durations(wire: Wire, hotel: Sim, spans: pd.DataFrame) -> None:
+    start = hotel.now() - 100.0
+    mine = spans[(spans["service"] == "profile") & (spans["start"] >= start)]["duration_ms"] / 1e3
+    search = '{ resource.service.name = "profile" }'
+    expected = {
+        "quantile_over_time(duration, 0.5, 0.95)": [mine.quantile(0.5), mine.quantile(0.95)],
+        "max_over_time(duration)": [mine.max()],
+        "min_over_time(duration)": [mine.min()],
+        "avg_over_time(duration)": [mine.mean()],
+        "sum_over_time(duration)": [mine.sum()],
+        "count_over_time()": [len(mine)],
+    }
+    for stage, values in expected.items():
+        body = wire.json(f"{API}/metrics/query", q=f"{search} | {stage}", start=start)
+        assert [s["value"] for s in body["series"]] == pytest.approx(values), stage
+
+
+def test_numbers_of_attributes_are_measures_too(
+    wire: Wire, hotel: Sim, spans: pd.DataFrame
+) -> None:
+    query = "{ kind = server } | max_over_time(span.http.response.status_code) by (span.http.route)"
+    body = wire.json(f"{API}/metrics/query", q=query, start=hotel.now() - 60.0)
+    assert {s["value"] for s in body["series"]} <= {200.0, 404.0, 500.0, 502.0, 503.0, 504.0}
+    assert len(body["series"]) > 3
+
+
+@given(
+    text=st.text(alphabet='{}|()="., abyquantile_over_timerate0.5\\', max_size=60)
+    | st.text(max_size=30)
+)
+def test_no_metrics_query_breaks_the_server(wire: Wire, text: str) -> None:
+    value = text.encode("utf-8", "replace").decode()
+    assert wire.get(f"{API}/metrics/query", q=f"{{}} | {value}").status_code in (200, 400)

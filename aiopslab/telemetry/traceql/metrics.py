@@ -19,7 +19,7 @@ import numpy as np
 from aiopslab.telemetry.promql.values import QueryError
 from aiopslab.telemetry.rows import Series
 from aiopslab.telemetry.traceql.fields import Fields
-from aiopslab.telemetry.traceql.parser import field_of
+from aiopslab.telemetry.traceql.parser import MAX_LENGTH, field_of
 
 MAX_POINTS = 11_000
 """Points of a series."""
@@ -88,6 +88,8 @@ def split(query: str) -> Stage:
     Raises:
         QueryError: It is none, or has a part that is not supported.
     """
+    if len(query) > MAX_LENGTH:
+        raise QueryError(f"the query is longer than {MAX_LENGTH} characters")
     parts = _STAGE.fullmatch(query)
     if parts is None:
         raise QueryError(
@@ -216,7 +218,8 @@ def _measured(stage: Stage, fields: Fields, rows: Ints) -> Floats:
         float(v) if isinstance(v, int | float) and not isinstance(v, bool) else math.nan
         for v in field.values
     ]
-    return np.array(numbers or [math.nan], np.float64)[field.codes[rows]]
+    spread: Floats = np.array(numbers or [math.nan], np.float64)[field.codes[rows]]
+    return spread
 
 
 def _words(text: str) -> list[str]:
