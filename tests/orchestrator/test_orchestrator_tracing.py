@@ -9,7 +9,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from aiopslab.models.run import RunConfig
 from aiopslab.models.trial import Usage
 from aiopslab.orchestrator import tracing
 from aiopslab.orchestrator.run import RunReport, run_sync
+from aiopslab.wire.gate import Call, Turn
 
 LAB = "orchestrator_fakes:FakeLab"
 
@@ -313,6 +315,29 @@ def test_calls_from_a_server_s_tasks_hang_under_the_running_agent() -> None:
     assert call["parent_id"] == agent["span_id"]
     assert (call["failed"], call["message"]) == (True, "no")
     assert agent["attributes"]["gen_ai.usage.input_tokens"] == 7
+
+
+def test_a_request_of_a_wire_api_is_a_tool_call_that_lasts_its_turn() -> None:
+    spans: list[dict[str, Any]] = []
+
+    class Session:
+        @tracing.tool_turn
+        @asynccontextmanager
+        async def turn(self, call: Call) -> AsyncIterator[Turn]:
+            yield Turn(id="obs-3")
+
+    async def ask(*, ok: bool) -> None:
+        async with Session().turn(Call("kubernetes.list")) as turn:
+            turn.saw("denied", ok=ok)
+
+    with tracing.root("label", RunConfig(targets=["one"]), spans.append):
+        asyncio.run(ask(ok=True))
+        asyncio.run(ask(ok=False))
+    asyncio.run(ask(ok=True))
+    served, refused, _ = (s["span"] for s in spans)
+    assert served["name"] == "execute_tool kubernetes.list"
+    assert served["attributes"]["gen_ai.tool.call.id"] == "obs-3"
+    assert (served["failed"], refused["failed"]) == (False, True)
 
 
 def test_a_long_message_of_a_failure_is_cut() -> None:

@@ -14,6 +14,8 @@ import pytest
 from google.protobuf import json_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceRequest,
     ExportLogsServiceResponse,
@@ -27,6 +29,13 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceResponse,
 )
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind
 
 from aiopslab.telemetry import otlp
 from aiopslab.telemetry.otlp import decoding, metrics
@@ -562,3 +571,54 @@ def test_a_response_says_what_was_not_kept(signal, kind, field, content_type) ->
     assert partial.partial_success.error_message == "late"
     whole = read(otlp.encode_response(signal, otlp.Rejected(), content_type))
     assert not whole.HasField("partial_success")
+
+
+# -- what the SDK sends ---------------------------------------------------------------------------
+
+
+def test_spans_of_the_sdk_are_kept_with_their_exception() -> None:
+    kept = InMemorySpanExporter()
+    provider = TracerProvider(resource=Resource({"service.name": "cart"}), shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    tracer = provider.get_tracer("lib")
+
+    @tracer.start_as_current_span("outer", kind=SpanKind.SERVER)
+    def serve() -> None:
+        with tracer.start_as_current_span("inner", attributes={"n": 1, "tags": ["a", "b"]}):
+            raise KeyError("sku")
+
+    with pytest.raises(KeyError):
+        serve()
+    body = encode_spans(kept.get_finished_spans()).SerializeToString()
+    store = Store()
+    assert otlp.ingest_traces(store, otlp.decode_traces(body, PROTOBUF), now=None).count == 0
+    rows = {row["name"]: row for row in store.frame("spans").to_dict("records")}
+    assert rows["inner"]["parent_id"] == rows["outer"]["span_id"]
+    assert json.loads(rows["inner"]["attributes"])["tags"] == '["a", "b"]'
+    assert (rows["outer"]["kind"], rows["outer"]["service"]) == ("server", "cart")
+    assert "KeyError" in rows["outer"]["error"]
+    assert json.loads(rows["outer"]["attributes"])["exception.type"] == "KeyError"
+
+
+def test_metrics_of_the_sdk_become_series() -> None:
+    reader = InMemoryMetricReader()
+    provider = MeterProvider(
+        [reader], resource=Resource({"service.name": "cart"}), shutdown_on_exit=False
+    )
+    meter = provider.get_meter("lib")
+    meter.create_counter("cart.adds", unit="{item}").add(3, {"sku": "a"})
+    meter.create_up_down_counter("cart.open").add(-2)
+    meter.create_histogram(
+        "cart.price", unit="s", explicit_bucket_boundaries_advisory=[1.0, 10.0]
+    ).record(5.0)
+    body = encode_metrics(reader.get_metrics_data()).SerializeToString()
+    provider.shutdown()
+    store = Store()
+    message = otlp.decode_metrics(gzip.compress(body), PROTOBUF, "gzip")
+    assert otlp.ingest_metrics(store, message, now=None) == otlp.Rejected()
+    assert {k: v[-1] for k, v in rows(store.samples).items()} == {
+        "cart_adds_total{sku=a}": 3, "cart_open{}": -2,
+        "cart_price_seconds_bucket{le=1}": 0, "cart_price_seconds_bucket{le=10}": 1,
+        "cart_price_seconds_bucket{le=+Inf}": 1, "cart_price_seconds_sum{}": 5,
+        "cart_price_seconds_count{}": 1,
+    }  # fmt: skip
