@@ -16,6 +16,7 @@ from aiopslab.tools import (
     kube_read,
     kube_rollout,
     kube_write,
+    kubectl,
     logs,
     metrics,
     stores,
@@ -28,7 +29,8 @@ from aiopslab.tools.schema import parameters
 
 _ROOMS: tuple[tuple[Tool[Any], ...], ...] = (
     alerts.TOOLS, topology.TOOLS, metrics.TOOLS, logs.TOOLS, traces.TOOLS, kube_read.TOOLS,
-    kube_write.TOOLS, kube_rollout.TOOLS, stores.TOOLS, history.TOOLS, control.TOOLS, submit.TOOLS,
+    kube_write.TOOLS, kube_rollout.TOOLS, kubectl.TOOLS, stores.TOOLS, history.TOOLS,
+    control.TOOLS, submit.TOOLS,
 )  # fmt: skip
 TOOLS: dict[str, Tool[Any]] = {tool.name: tool for room in _ROOMS for tool in room}
 

@@ -49,7 +49,7 @@ async def k8s_patch(context: ToolContext, args: PatchArgs) -> Result:
     Pods read ConfigMaps and Secrets at start: restart their workload (k8s_rollout action=restart)
     for a changed value to be used.
     """
-    patch, *more = _documents(args.patch, "patch") or [None]
+    patch, *more = documents(args.patch, "patch") or [None]
     wanted = list if args.type == "json" else dict
     if more or not isinstance(patch, wanted):
         raise ToolRefused(
@@ -68,7 +68,7 @@ class ApplyArgs(Args):
 @tool(ApplyArgs, effect="write", cost=5.0)
 async def k8s_apply(context: ToolContext, args: ApplyArgs) -> Result:
     """Create objects from a manifest, or replace existing ones of the same kind and name."""
-    objects = _documents(args.manifest, "manifest")
+    objects = documents(args.manifest, "manifest")
     if not objects:
         raise ToolRefused("the manifest holds no object")
     before: list[Object | None] = []
@@ -300,7 +300,12 @@ def _report(kind: Kind, verb: str, before: Object | None, after: Object) -> str:
     return "\n".join([head, *changed]) if changed else f"{head} (no change)"
 
 
-def _documents(text: str, what: str) -> list[Any]:
+def documents(text: str, what: str) -> list[Any]:
+    """Read the documents an agent wrote.
+
+    Raises:
+        ToolRefused: They cannot be read; ``what`` names them.
+    """
     try:
         return manifests.read(text)
     except manifests.ManifestError as error:
