@@ -164,6 +164,23 @@ def test_the_deleting_right_is_asked_for_a_collection_as_such(web: ApiServer) ->
     )
 
 
+@pytest.mark.parametrize("name", ["default", "kube-system", "kube-public"])
+def test_a_cluster_keeps_its_own_namespaces(api: ApiServer, name: str) -> None:
+    if api.find("ns", name) is None:
+        space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        api.create(space, actor="system:test")
+    error = refused(lambda: api.delete("ns", name, actor=ACTOR))
+    assert error.message == f'namespaces "{name}" is forbidden: this namespace may not be deleted'
+
+
+def test_nobody_takes_the_finalizer_off_a_namespace_by_an_ordinary_write(api: ApiServer) -> None:
+    api.delete("ns", "shop", actor=ACTOR)
+    change = {"spec": {"finalizers": []}, "metadata": {"labels": {"x": "y"}}}
+    new = api.patch("ns", "shop", change, type="merge", actor=ACTOR)
+    assert new["spec"]["finalizers"] == ["kubernetes"]
+    assert new["metadata"]["labels"]["x"] == "y"
+
+
 # -- field validation -----------------------------------------------------------------------------
 
 

@@ -24,6 +24,7 @@ _RESERVED = 16
 """First addresses of the service network, kept for the cluster's own (DNS is .10)."""
 NODE_PORTS = range(30000, 32768)
 _FINISHED = ("Succeeded", "Failed")
+_IMMORTAL = ("default", "kube-public", "kube-system")
 
 
 def check_namespace(kind: Kind, new: Object, store: ObjectStore) -> None:
@@ -43,6 +44,16 @@ def check_namespace(kind: Kind, new: Object, store: ObjectStore) -> None:
             f"unable to create new content in namespace {namespace} because it is being terminated"
         )
         raise forbidden(kind, new["metadata"].get("name", ""), why)
+
+
+def check_deletable(kind: Kind, name: str) -> None:
+    """Refuse to delete a namespace the cluster cannot do without.
+
+    Raises:
+        KubeError: 403.
+    """
+    if kind.kind == "Namespace" and name in _IMMORTAL:
+        raise forbidden(kind, name, "this namespace may not be deleted")
 
 
 def prepare(kind: Kind, new: Object, store: ObjectStore) -> None:

@@ -223,7 +223,9 @@ class HpaController(Controller):
         now, key = self.now(), (namespace_of(hpa), name_of(hpa))
         behavior = hpa["spec"].get("behavior") or {}
         window = dig(behavior, "scaleDown", "stabilizationWindowSeconds", default=DOWN_WINDOW_S)
-        advice = [item for item in self._advice[key] if item[0] > now - float(window)]
+        # The size an autoscaler finds counts as advice, so that a new one does not shrink at once.
+        known = self._advice[key] or [(now, current)]
+        advice = [item for item in known if item[0] > now - float(window)]
         self._advice[key] = [*advice, (now, proposal)]
         stable = max(proposal, min(current, max(count for _, count in self._advice[key])))
         able: Mark = _READY if stable == proposal else _STABILIZED
