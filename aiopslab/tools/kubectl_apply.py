@@ -1,4 +1,4 @@
-"""``kubectl apply``, ``create`` and ``replace``: manifests from standard input, and small generators.
+"""``kubectl apply``, ``create`` and ``replace``: manifests from standard input, small generators.
 
 Apply is kubectl's client-side apply: a strategic merge patch of the manifest, with deletions for
 what the manifest applied before (noted in an annotation) no longer holds. A manifest is tried as a

@@ -14,7 +14,7 @@ from aiopslab.tools.context import Result, ToolContext, ToolRefused
 from aiopslab.tools.kube_write import documents
 from aiopslab.tools.kubectl_flags import Line
 from aiopslab.tools.kubectl_output import printed
-from aiopslab.tools.kubectl_select import Chosen, choose, label
+from aiopslab.tools.kubectl_select import Chosen, choose, label, wanted
 from aiopslab.tools.objects import shown, writable
 from aiopslab.world.kube.kinds import Kind
 from aiopslab.world.kube.objects import name_of, namespace_of
@@ -87,12 +87,17 @@ def dry(line: Line) -> str:
     return " (server dry run)" if line.get("dry-run") == "server" else " (dry run)"
 
 
-async def several(context: ToolContext, line: Line, words: list[str]) -> list[tuple[Kind, Object]]:
-    """Return every object that is meant.
+async def several(
+    context: ToolContext, line: Line, words: list[str], verb: str = "patch"
+) -> list[tuple[Kind, Object]]:
+    """Return every object that is meant, all of which may be written.
 
     Raises:
+        KubeError: 403, one may not be written.
         ToolRefused: One is not there: nothing is changed then.
     """
+    for want in wanted(line, words):
+        writable(context, verb, want.kind, line.get("namespace"), want.name)
     chosen, problems = await choose(context, line, words)
     if problems:
         raise ToolRefused("\n".join(problems))

@@ -22,6 +22,20 @@ from aiopslab.world.kube.table import layout
 from aiopslab.world.kube.table_columns import columns
 
 _NONE = "<none>"
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML as kubectl prints it: double quotes, text of several lines as a block."""
+
+    def choose_scalar_style(self) -> str:
+        style: str = super().choose_scalar_style()
+        event, analysis = self.event, self.analysis
+        if style != "'" or not isinstance(event, yaml.ScalarEvent) or analysis is None:
+            return style
+        block = "\n" in event.value and analysis.allow_block and not self.simple_key_context
+        return "|" if block else '"'
+
+
 _FORMS = (
     "json,yaml,name,wide,jsonpath=TEMPLATE,jsonpath-as-json=TEMPLATE,custom-columns=NAME:.path,..."
 )
@@ -53,7 +67,8 @@ def printed(context: ToolContext, line: Line, chosen: Sequence[Chosen], *, singl
         case "json":
             return json.dumps(whole, indent=4, sort_keys=True, ensure_ascii=False)
         case "yaml":
-            return str(yaml.safe_dump(whole, width=1000, allow_unicode=True)).rstrip("\n")
+            text = yaml.dump(whole, Dumper=_Dumper, width=1000, allow_unicode=True)
+            return str(text).rstrip("\n")
         case "jsonpath":
             return render(template, whole)
         case "jsonpath-as-json":

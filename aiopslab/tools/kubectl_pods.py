@@ -164,8 +164,8 @@ async def exec(context: ToolContext, line: Line, stdin: str) -> Result:
     namespace = space(context, line, kind_of("pods")) or context.namespace
     if namespace != context.namespace:
         raise _not_here(context, namespace)
+    [pod] = await _meant(context, line, line.words[0], namespace, [])
     notes: list[str] = []
-    [pod] = await _meant(context, line, line.words[0], namespace, notes)
     phase = dig(pod, "status", "phase", default="Pending")
     if phase in ("Succeeded", "Failed"):
         raise ToolRefused(

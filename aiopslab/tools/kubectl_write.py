@@ -12,7 +12,6 @@ from aiopslab.tools.kube_write import documents
 from aiopslab.tools.kubectl_change import COMMON, Report, change, is_dry, manifest, several
 from aiopslab.tools.kubectl_flags import Line, flags
 from aiopslab.tools.kubectl_select import kind_of, label
-from aiopslab.tools.objects import writable
 from aiopslab.world.kube.kinds import Kind
 from aiopslab.world.kube.objects import annotations_of, dig, labels_of, name_of, namespace_of
 
@@ -112,7 +111,7 @@ async def delete(context: ToolContext, line: Line, stdin: str) -> Result:
     words = line.words
     if line.get("filename"):
         words = [_reference(obj) for obj in manifest(line, stdin)]
-    targets = await several(context, line, words)
+    targets = await several(context, line, words, "delete")
     if line.get("cascade", "background") != "background":
         raise ToolRefused("error: only --cascade=background is offered here")
     grace = line.number("grace-period")
@@ -121,8 +120,6 @@ async def delete(context: ToolContext, line: Line, stdin: str) -> Result:
     if line.on("force") and grace is None:
         grace = 0
     report = Report(line)
-    for kind, obj in targets:
-        writable(context, "delete", kind, namespace_of(obj), name_of(obj))
     for kind, obj in targets:
         if not is_dry(line):
             await _deleted(context, kind, obj, grace)
