@@ -144,6 +144,15 @@ KNOWN = (
         'stddev(odd{n="none"})', {"": math.nan}, {"": 0},
     ),
     Known(
+        "@ in subqueries of subqueries", "2.42 moves the inner @ by negative offsets of the outer",
+        'avg_over_time(avg_over_time(odd{n="inf"} @ 1700001333.6 [95s:20s] offset -90s)'
+        "[95s:20s] offset -90s)", {"inf": -87}, {"inf": -81},
+    ),
+    Known(
+        "timestamp of a unary plus", "ours: the parser forgets the plus, and a selector is left",
+        'timestamp(+constant{n="zero"})', {"zero": time_of(85)}, {"zero": _BETWEEN},
+    ),
+    Known(
         "bytes in strings", "ours: the parser reads \\xNN as a character, Go as a byte",
         'sum(text_info{text="\\u00fcn\\xefc\\u00f6d\\u00e9"})', {"": 1}, {},
     ),

@@ -89,10 +89,10 @@ def _avg(v: Vector, groups: Groups) -> Floats:
 
 
 def _variance(v: Vector, groups: Groups) -> Floats:
-    away = v.values - _avg(v, groups)[groups.of]
-    squares = _add(np.where(v.present, away * away, 0.0), groups)
-    variance: Floats = squares / np.maximum(_count(v, groups), 1.0)
-    return variance
+    # From the least sample, so that equal ones have no variance at all and large ones lose nothing.
+    away = Vector(v.labels, v.values - _extreme(v, groups, np.fmin)[groups.of], v.present)
+    away.values[:] = (away.values - _avg(away, groups)[groups.of]) ** 2
+    return _avg(away, groups)
 
 
 def _extreme(v: Vector, groups: Groups, pick: np.ufunc) -> Floats:

@@ -77,8 +77,9 @@ def mean(values: Floats, there: Bools) -> Floats:
 
 def variance(values: Floats, there: Bools) -> Floats:
     """Population variance of each window."""
-    away = values - mean(values, there)[:, None]
-    return mean(away * away, there)
+    # From the least sample, so that equal ones have no variance at all and large ones lose nothing.
+    away = values - least(values, there)[:, None]
+    return mean((away - mean(away, there)[:, None]) ** 2, there)
 
 
 def least(values: Floats, there: Bools) -> Floats:
