@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -45,7 +46,7 @@ def commands() -> list[tuple[str, list[str]]]:
     for page, text in examples("sh"):
         for line in text.splitlines():
             for part in line.partition(" #")[0].split("&&"):
-                words = part.split()
+                words = shlex.split(part)
                 if words and words[0].rpartition("/")[2] == "aiopslab":
                     found.append((page, words[1:]))
     return found
