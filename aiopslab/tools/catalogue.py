@@ -19,6 +19,7 @@ from aiopslab.tools import (
     kubectl,
     logs,
     metrics,
+    signals,
     stores,
     submit,
     topology,
@@ -28,9 +29,9 @@ from aiopslab.tools.context import Tool
 from aiopslab.tools.schema import parameters
 
 _ROOMS: tuple[tuple[Tool[Any], ...], ...] = (
-    alerts.TOOLS, topology.TOOLS, metrics.TOOLS, logs.TOOLS, traces.TOOLS, kube_read.TOOLS,
-    kube_write.TOOLS, kube_rollout.TOOLS, kubectl.TOOLS, stores.TOOLS, history.TOOLS,
-    control.TOOLS, submit.TOOLS,
+    alerts.TOOLS, topology.TOOLS, metrics.TOOLS, logs.TOOLS, traces.TOOLS, signals.TOOLS,
+    kube_read.TOOLS, kube_write.TOOLS, kube_rollout.TOOLS, kubectl.TOOLS, stores.TOOLS,
+    history.TOOLS, control.TOOLS, submit.TOOLS,
 )  # fmt: skip
 TOOLS: dict[str, Tool[Any]] = {tool.name: tool for room in _ROOMS for tool in room}
 

@@ -5,24 +5,20 @@ Not here: the query language (``telemetry.promql``), which metrics exist (each p
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 
 from pydantic import Field
 
 from aiopslab.content import near
-from aiopslab.environments.protocol import Series
 from aiopslab.models.timestamps import rfc3339
 from aiopslab.telemetry.regex import compile_bounded
 from aiopslab.tools.context import Paged, Result, ToolContext, ToolRefused, tool
-from aiopslab.tools.tables import selector, show, table
-from aiopslab.tools.times import clock_time, parse_time, parse_window, range_line
+from aiopslab.tools.series import range_data, range_text, values_data, values_text
+from aiopslab.tools.times import parse_time, parse_window, range_line
 
 _MAX_POINTS = 11_000
 """Prometheus' own bound on the points of one series."""
-_SPELT_OUT = 4
-"""Up to this many series, a range answer prints every point."""
 
 
 class QueryArgs(Paged):
@@ -42,9 +38,8 @@ async def metrics_query(context: ToolContext, args: QueryArgs) -> Result:
     head = f"at: {rfc3339(at)}"
     if not series:
         return Result(f"{head}\n{await _nothing(context, args.query)}", data=[], total=0)
-    lines = [f"{selector(s.labels)} {show(s.points[-1][1])}" for s in series if s.points]
-    data = [{"labels": dict(s.labels), "value": _json(s.points[-1][1])} for s in series if s.points]
-    return Result("\n".join([head, *lines]), data=data, total=len(series))
+    text = "\n".join([head, *values_text(series)])
+    return Result(text, data=values_data(series), total=len(series))
 
 
 class RangeArgs(Paged):
@@ -75,13 +70,8 @@ async def metrics_range(context: ToolContext, args: RangeArgs) -> Result:
     head = f"{range_line(start, end)} step {step:g}s"
     if not series:
         return Result(f"{head}\n{await _nothing(context, args.query)}", data=[], total=0)
-    lines = [_summary(series)]
-    if len(series) <= _SPELT_OUT:
-        lines += [_points(s) for s in series]
-    data = [
-        {"labels": dict(s.labels), "points": [[t, _json(v)] for t, v in s.points]} for s in series
-    ]
-    return Result("\n".join([head, *lines]), data=data, total=len(series))
+    text = "\n".join([head, *range_text(series)])
+    return Result(text, data=range_data(series), total=len(series))
 
 
 class NamesArgs(Paged):
@@ -144,28 +134,6 @@ async def _nothing(context: ToolContext, query: str) -> str:
 def _sample(names: Sequence[str]) -> str:
     some = ", ".join(names[:: max(1, len(names) // 8)][:8])
     return f"metrics_names lists them, for instance {some}"
-
-
-def _summary(series: Sequence[Series]) -> str:
-    rows = []
-    for s in series:
-        values = [v for _, v in s.points if not math.isnan(v)]
-        if values:
-            mean = math.fsum(values) / len(values)
-            rows.append([min(values), mean, max(values), values[-1], selector(s.labels)])
-        else:
-            rows.append([None, None, None, None, selector(s.labels)])
-    return table(["min", "mean", "max", "last", "series"], rows)
-
-
-def _points(series: Series) -> str:
-    shown = " ".join(f"{clock_time(t)}={show(v)}" for t, v in series.points)
-    return f"{selector(series.labels)}\n  {shown}"
-
-
-def _json(value: float) -> float | None:
-    """JSON knows neither NaN nor infinities."""
-    return value if math.isfinite(value) else None
 
 
 TOOLS = (metrics_query, metrics_range, metrics_names, metrics_metadata)

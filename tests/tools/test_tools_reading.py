@@ -120,6 +120,7 @@ def test_answers_about_a_window_begin_with_the_range_that_was_evaluated() -> Non
         ("logs_search", {"start": "-600"}),
         ("logs_patterns", {}),
         ("traces_search", {}),
+        ("logs_query", {"query": '{app="web"}'}),
         ("metrics_range", {"query": "up"}),
         ("topology", {}),
         ("changes", {}),
@@ -165,6 +166,47 @@ def test_log_search_reports_the_total_beside_the_limit() -> None:
     seen = call(tools, "logs_search", limit=10)
     assert (len(seen.data), seen.total, seen.truncated) == (10, 300, True)
     assert "10 of 300 lines" in seen.text
+
+
+def test_logql_lines_come_in_time_order_with_what_the_line_does_not_show() -> None:
+    env, tools = toolbox()
+    seen = call(tools, "logs_query", query='{app="web"} | json', start="-600", limit=4)
+    assert env.telemetry.asked["newest_first"]
+    assert [d["time"] - START for d in seen.data] == [-1.0, -2.0, -11.0, -12.0]
+    assert seen.text.splitlines()[1].endswith('web-1 ERROR {code="E7"} request 1 failed')
+    assert seen.truncated
+    assert "streams of app: web" in call(tools, "logs_query", query='{app="nothing"}').text
+
+
+def test_numbers_from_lines_are_printed_like_metrics() -> None:
+    env, tools = toolbox()
+    seen = call(tools, "logs_query", query='rate({app="web"}[5m])', start="now-30m")
+    assert env.telemetry.asked["step"] == 60.0
+    assert "MIN  MEAN  MAX  LAST  SERIES" in seen.text
+    assert seen.data[0]["points"][1][1] == 3.0
+
+
+def test_trace_search_takes_tags_or_traceql() -> None:
+    env, tools = toolbox()
+    call(tools, "traces_search", tags='http.response.status_code=500 db.system.name="a b"')
+    assert env.telemetry.asked["tags"] == {
+        "http.response.status_code": "500", "db.system.name": "a b",
+    }  # fmt: skip
+    assert "no value" in call(tools, "traces_search", tags="error").text
+    assert "cannot be read" in call(tools, "traces_search", tags='a="b').text
+    assert call(tools, "traces_search", query="{ duration > 1s }").total == 1
+
+
+def test_sql_rows_come_as_a_table_and_as_objects() -> None:
+    _, tools = toolbox()
+    seen = call(tools, "telemetry_sql", sql="SELECT 1")
+    assert seen.data == [
+        {"s": "web", "s:1": 1.5, "m": {"a": "1"}},
+        {"s": "web", "s:1": None, "m": {}},
+    ]
+    assert "without ORDER BY" in seen.text
+    assert 'web  1.5  {"a": "1"}' in seen.text
+    assert seen.truncated
 
 
 def test_services_and_topology_show_components_and_edges() -> None:

@@ -6,13 +6,24 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from aiopslab.environments.protocol import LogRow, Series, SpanRow, TraceSummary
+from aiopslab.environments.protocol import (
+    LogAnswer,
+    LogRow,
+    PathSegment,
+    Series,
+    SpanRow,
+    SqlAnswer,
+    TraceMatch,
+    TraceSummary,
+)
 from aiopslab.models.app import App
 from aiopslab.models.kube import ExecResult, KubeError
 from aiopslab.models.signal import Alert, Change, Event
 from aiopslab.models.task import Task
 from aiopslab.seeds import Streams
+from aiopslab.telemetry.answers import LogStream
 from aiopslab.telemetry.promql.values import QueryError
+from aiopslab.telemetry.traces import Tree
 from aiopslab.tools import Toolbox, ToolContext
 from aiopslab.world.kube.api import ApiServer
 from aiopslab.world.kube.options import DeleteOptions, WriteOptions
@@ -186,7 +197,40 @@ class FakeTelemetry:
     async def log_patterns(self, **how: Any) -> list[tuple[str, str, int, float, float]]:
         return [("web", "request <n> failed", 300, START - 300, START)]
 
+    async def logql(self, query: str, start: float, end: float, **how: Any) -> LogAnswer:
+        self.asked = {"query": query, "start": start, "end": end, **how}
+        if "rate" in query:
+            series = Series({"app": "web"}, [(start, 1.0), (end, 3.0)])
+            return LogAnswer("matrix", series=[series])
+        if "nothing" in query:
+            return LogAnswer("streams", total=0)
+        streams = [
+            LogStream(
+                {"app": "web", "pod": f"web-{n}", "detected_level": "error", "code": "E7"},
+                [(START - n, f"request {n} failed"), (START - n - 10, f"request {n + 10} failed")],
+            )
+            for n in (1, 2)
+        ]
+        return LogAnswer("streams", streams, total=None)
+
+    async def log_label_values(self, name: str, start: float, end: float, **how: Any) -> list[str]:
+        return ["web"]
+
+    async def traceql(
+        self, query: str, start: float, end: float, **how: Any
+    ) -> tuple[list[TraceMatch], int]:
+        found, total = await self.traces(service=None)
+        return [TraceMatch(summary, [], 1) for summary in found], total
+
+    async def critical_path(self, trace_id: str) -> list[PathSegment]:
+        return Tree(await self.trace(trace_id)).critical_path()
+
+    async def sql(self, query: str, *, limit: int = 1000) -> SqlAnswer:
+        rows = [("web", 1.5, {"a": "1"}), ("web", None, {})]
+        return SqlAnswer(["s", "s", "m"], ["VARCHAR", "DOUBLE", "MAP"], rows, True, False)
+
     async def traces(self, **how: Any) -> tuple[list[TraceSummary], int]:
+        self.asked = how
         if how["service"] not in (None, "web"):
             return [], 0
         return [TraceSummary("a1", "web", "GET /", START - 5, 30.0, 2, 1, ["web"])], 1

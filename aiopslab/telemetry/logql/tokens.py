@@ -64,6 +64,7 @@ def tokenize(query: str) -> list[Token]:
     Raises:
         QueryError: A character or a string cannot be read; says where.
     """
+    check_text(query)
     tokens: list[Token] = []
     place = 0
     while place < len(query):
@@ -82,6 +83,18 @@ def tokenize(query: str) -> list[Token]:
         place = match.end()
     tokens.append(Token("$end", "", len(query)))
     return tokens
+
+
+def check_text(query: str) -> None:
+    """Refuse halves of surrogate pairs: no answer that repeats them could be written down.
+
+    Raises:
+        QueryError: There is one.
+    """
+    try:
+        query.encode()
+    except UnicodeEncodeError as problem:
+        raise error(query, problem.start, "invalid UTF-8 encoding") from problem
 
 
 def error(query: str, place: int, message: str) -> QueryError:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NoReturn
 
-from aiopslab.telemetry.logql.tokens import error, parse_duration, unquoted
+from aiopslab.telemetry.logql.tokens import check_text, error, parse_duration, unquoted
 from aiopslab.telemetry.promql.values import QueryError
 from aiopslab.telemetry.regex import compile_bounded
 from aiopslab.telemetry.traceql.fields import INTRINSICS, KINDS, SPELLINGS, STATUSES, Scalar, Scope
@@ -254,6 +254,7 @@ class _Parser:
 
 
 def _tokens(query: str) -> list[_Token]:
+    check_text(query)
     found: list[_Token] = []
     place = 0
     while place < len(query):
