@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +22,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from wire_clients import Wire, on_socket
+from wire_clients import Wire, asked, on_socket
 
 from aiopslab.environments.sim import Sim
 from aiopslab.telemetry.store import Store
@@ -54,12 +53,7 @@ class Inbox:
         self.app = otlp_app(self.store, gate, now=now)
 
     def post(self, path: str, body: bytes, headers: dict[str, str]) -> httpx2.Response:
-        async def request() -> httpx2.Response:
-            transport = httpx2.ASGITransport(app=self.app)
-            async with httpx2.AsyncClient(transport=transport, base_url="http://otlp") as client:
-                return await client.post(path, content=body, headers=headers)
-
-        return asyncio.run(request())
+        return asked(self.app, "POST", path, content=body, headers=headers)
 
 
 def traces(at: float) -> ExportTraceServiceRequest:

@@ -29,8 +29,9 @@ API = "/prometheus/api/v1"
 def samples(hotel: Sim) -> pd.DataFrame:
     """Every sample of the hotel, its labels as columns."""
     frame = hotel.world.store.frame("samples")
-    labels = pd.DataFrame([json.loads(text) for text in frame["labels"].astype(str)])
-    return pd.concat([frame[["metric", "time", "value"]], labels.add_prefix("l_")], axis=1)
+    sets = pd.DataFrame([json.loads(text) for text in frame["labels"].cat.categories])
+    labels = sets.add_prefix("l_").iloc[frame["labels"].cat.codes].reset_index(drop=True)
+    return pd.concat([frame[["metric", "time", "value"]], labels], axis=1)
 
 
 def error(answer: Any) -> tuple[int, str, str]:
@@ -156,7 +157,7 @@ def test_nothing_found_is_an_empty_success(wire: Wire) -> None:
     [
         ("query", {"query": "sum("}, 400, "bad_data", 'invalid parameter "query"'),
         ("query", {}, 400, "bad_data", 'invalid parameter "query"'),
-        ("query", {"query": "rate(up)"}, 400, "bad_data", "matrix"),
+        ("query", {"query": "rate(up)"}, 400, "bad_data", "range vector"),
         ("query", {"query": "up", "time": "x"}, 400, "bad_data",
          'invalid parameter "time": cannot parse "x" to a valid timestamp'),
         ("query", {"query": "up", "time": "NaN"}, 400, "bad_data", "valid timestamp"),

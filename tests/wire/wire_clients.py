@@ -14,7 +14,7 @@ import httpx2
 from aiopslab.environments.protocol import Environment
 from aiopslab.telemetry.store import Store
 from aiopslab.wire.alertmanager import alertmanager_app, alertmanager_refusal
-from aiopslab.wire.gate import StandingGate
+from aiopslab.wire.gate import Gate, StandingGate
 from aiopslab.wire.identity import Tokens, administrator
 from aiopslab.wire.jaeger import jaeger_app, jaeger_refusal
 from aiopslab.wire.loki import loki_app, loki_refusal
@@ -28,6 +28,32 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 
+APIS = ("prometheus", "loki", "jaeger", "tempo", "alertmanager", "otlp")
+
+
+def monitoring(env: Environment, gate: Gate, inbox: Store) -> list[Mount]:
+    """Mount every monitoring API of an environment."""
+    return [
+        Mount("/prometheus", prometheus_app(env, gate), prometheus_refusal),
+        Mount("/loki", loki_app(env, gate), loki_refusal),
+        Mount("/jaeger", jaeger_app(env, gate), jaeger_refusal),
+        Mount("/tempo", tempo_app(env, gate), tempo_refusal),
+        Mount("/alertmanager", alertmanager_app(env, gate), alertmanager_refusal),
+        Mount("/otlp", otlp_app(inbox, gate), otlp_refusal),
+    ]
+
+
+def asked(app: ASGIApp, method: str, path: str, **options: Any) -> httpx2.Response:
+    """Send one request to an application in memory."""
+
+    async def request() -> httpx2.Response:
+        transport = httpx2.ASGITransport(app=app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.request(method, path, **options)
+
+    return asyncio.run(request())
+
+
 class Wire:
     """A site with all monitoring APIs of an environment, and one token for it."""
 
@@ -37,32 +63,18 @@ class Wire:
         gate = StandingGate(env, 1.0)
         tokens = Tokens()
         self.token = tokens.issue(administrator())
-        self.site = Site(
-            [
-                Mount("/prometheus", prometheus_app(env, gate), prometheus_refusal),
-                Mount("/loki", loki_app(env, gate), loki_refusal),
-                Mount("/jaeger", jaeger_app(env, gate), jaeger_refusal),
-                Mount("/tempo", tempo_app(env, gate), tempo_refusal),
-                Mount("/alertmanager", alertmanager_app(env, gate), alertmanager_refusal),
-                Mount("/otlp", otlp_app(self.inbox, gate), otlp_refusal),
-            ],
-            tokens,
-        )
+        self.site = Site(monitoring(env, gate, self.inbox), tokens)
 
     def ask(self, method: str, path: str, **options: Any) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {self.token}", **options.pop("headers", {})}
+        return asked(self.site, method, path, headers=headers, **options)
 
-        async def request() -> httpx2.Response:
-            transport = httpx2.ASGITransport(app=self.site)
-            async with httpx2.AsyncClient(
-                transport=transport, base_url="http://127.0.0.1"
-            ) as client:
-                return await client.request(method, path, headers=headers, **options)
-
-        return asyncio.run(request())
+    def bare(self, path: str) -> httpx2.Response:
+        """Ask without an ``Authorization`` header."""
+        return asked(self.site, "GET", path)
 
     def get(self, path: str, **params: Any) -> httpx2.Response:
-        return self.ask("GET", path, params=params)
+        return self.ask("GET", path, params=params or None)
 
     def form(self, path: str, **fields: Any) -> httpx2.Response:
         return self.ask("POST", path, data=fields)
