@@ -58,6 +58,8 @@ CALLS: tuple[Call, ...] = (
     ("runbooks", {}),
     ("docs", {}),
     ("cause_kinds", {}),
+    ("kubectl", {"args": ["get", "pods", "-o", "wide"]}),
+    ("kubectl", {"args": ["describe", "deployment", "search"]}),
     ("k8s_rollout", {"action": "history", "name": "search"}),
     ("sql_query", {"store": "rate-postgres", "sql": "SELECT 1"}),
     ("cache_command", {"store": "rate-valkey", "command": "INFO"}),
