@@ -89,7 +89,7 @@ def assembled(
     app = Starlette(routes=routes, exception_handlers=handlers)
     # A redirect would name the path below the mount and lose a token that came in the path.
     app.router.redirect_slashes = False
-    dated = app if now is None else _Dated(app, now)
+    dated = app if now is None else Dated(app, now)
 
     def is_free(scope: Scope) -> bool:
         return scope["path"].removeprefix(scope.get("root_path", "")) in free
@@ -104,7 +104,7 @@ def _handler(words: Words) -> Callable[[Request, Exception], Response]:
     return handle
 
 
-class _Dated:
+class Dated:
     """Dates every answer by the cluster's clock, which clients should go by."""
 
     def __init__(self, app: ASGIApp, now: Callable[[], float]) -> None:

@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from aiopslab.environments.sim import Sim
 from aiopslab.models.kube import KubeError
 from aiopslab.models.observation import Effect
+from aiopslab.wire.assembly import Dated
 from aiopslab.wire.gate import Gate
 from aiopslab.wire.kubernetes import discovery, openapi
 from aiopslab.wire.kubernetes.access import require
@@ -57,8 +58,9 @@ def kubernetes_app(world: World, gate: Gate, *, env: Sim) -> ASGIApp:
     app = Starlette(routes=_routes(), exception_handlers={HTTPException: _not_routed})
     app.router.redirect_slashes = False
     app.state.cluster = Cluster(world, env, gate)
+    dated = Dated(app, world.loop.time)
     return Metered(
-        app, gate, "kubernetes", status_refusal, effect=_effect, free=_is_free, streams=_is_stream
+        dated, gate, "kubernetes", status_refusal, effect=_effect, free=_is_free, streams=_is_stream
     )
 
 

@@ -16,6 +16,7 @@ from aiopslab.models.kube import Object
 from aiopslab.wire.identity import ANY, Identity
 from aiopslab.wire.kubernetes import body as bodies
 from aiopslab.wire.kubernetes.cluster import identity_of
+from aiopslab.wire.kubernetes.resources import served
 from aiopslab.wire.kubernetes.status import reply
 from aiopslab.wire.kubernetes.target import Target
 from aiopslab.world.kube.errors import bad_request
@@ -63,7 +64,8 @@ def _access(identity: Identity, spec: dict[str, Any]) -> Object:
         if asked.get("subresource"):
             resource = f"{resource}/{asked['subresource']}"
         verb, group = str(asked.get("verb") or ""), str(asked.get("group") or "")
-        return _judged(identity.allows(verb, group, resource, str(asked.get("namespace") or "")))
+        namespace = "" if _is_of_cluster(group, resource) else str(asked.get("namespace") or "")
+        return _judged(identity.allows(verb, group, resource, namespace))
     asked = spec.get("nonResourceAttributes")
     if isinstance(asked, dict):
         path, verb = str(asked.get("path") or ""), str(asked.get("verb") or "")
@@ -72,6 +74,13 @@ def _access(identity: Identity, spec: dict[str, Any]) -> Object:
     raise bad_request(
         "exactly one of nonResourceAttributes or resourceAttributes must be specified"
     )
+
+
+def _is_of_cluster(group: str, resource: str) -> bool:
+    """Whether a resource has no namespace; kubectl sends that of its context all the same."""
+    plural = resource.partition("/")[0]
+    found = [r for r in served() if r.group == group and r.plural == plural]
+    return bool(found) and not found[0].namespaced
 
 
 def _judged(allowed: bool) -> Object:

@@ -33,14 +33,18 @@ REASONS = {
 }
 
 
+_KUBECTLS_WORDS = "The request is invalid: "
+"""In process a refusal reads as kubectl prints it; over HTTP kubectl adds these words itself."""
+
+
 def failure(error: KubeError) -> Object:
     """Return the ``Status`` object of a refusal."""
     status: Object = {
         "kind": "Status",
         "apiVersion": "v1",
-        "metadata": {},
+        "metadata": {"continue": error.continue_token} if error.continue_token else {},
         "status": "Failure",
-        "message": error.message,
+        "message": error.message.removeprefix(_KUBECTLS_WORDS),
         "reason": error.reason,
     }
     details = {key: value for key, value in error.details.items() if value}
