@@ -119,6 +119,7 @@ class Socket:
 
     def __init__(self, app: ASGIApp, path: str, query: str, offered: Sequence[str]) -> None:
         self.accepted: str | None = None
+        self._left = False
         self.refused: tuple[int, dict[str, Any]] | None = None
         self._app = app
         self._scope = {
@@ -133,6 +134,8 @@ class Socket:
         self._in.put_nowait({"type": "websocket.connect"})
 
         async def send(message: Message) -> None:
+            if self._left:
+                raise RuntimeError(f"Unexpected ASGI message {message['type']!r}")
             self._out.put_nowait(message)
 
         self._task = asyncio.ensure_future(self._app(self._scope, self._in.get, send))
@@ -162,6 +165,7 @@ class Socket:
         self._in.put_nowait({"type": "websocket.receive", key: data})
 
     def leave(self) -> None:
+        self._left = True
         self._in.put_nowait({"type": "websocket.disconnect", "code": 1000})
 
     async def receive(self) -> bytes | None:

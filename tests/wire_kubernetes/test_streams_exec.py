@@ -247,6 +247,9 @@ def test_a_client_that_leaves_ends_its_stream(sim: Sim, run: Run) -> None:
                 socket.leave()
             async with Served(sim).socket(a_pod(sim, "geo"), "attach", stdout="1") as socket:
                 socket.leave()
+            async with Served(sim).exec(a_pod(sim, "geo"), "sort", stdin="1") as socket:
+                socket.send(b"\x00a\n")
+                socket.leave()
 
     run(scenario())
 

@@ -13,6 +13,8 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from starlette.websockets import WebSocketDisconnect
+
 from aiopslab.errors import LimitExceeded
 from aiopslab.models.kube import KubeError, Object
 from aiopslab.wire.kubernetes.cluster import call_of, cluster_of
@@ -26,6 +28,8 @@ _CLOSE = 255
 """A message on this channel closes the one its next byte names (v5)."""
 V4, V5 = "v4.channel.k8s.io", "v5.channel.k8s.io"
 _CHUNK = 32 * 1024
+_GONE = 1006
+"""Code of a connection that is simply over (RFC 6455, 7.4.1)."""
 _SUCCESS: Object = {"metadata": {}, "status": "Success"}
 
 
@@ -60,12 +64,31 @@ class Channels:
     async def send(self, channel: int, data: bytes) -> None:
         """Send data on a channel, in pieces."""
         for at in range(0, len(data), _CHUNK):
-            await self._socket.send_bytes(bytes([channel]) + data[at : at + _CHUNK])
+            await deliver(self._socket, bytes([channel]) + data[at : at + _CHUNK])
 
     async def finish(self, status: Object | None = None) -> None:
         """Say how it ended (by default well) and close."""
         await self.send(ERROR, json.dumps(status or _SUCCESS).encode())
-        await self._socket.close()
+        await close(self._socket)
+
+
+async def deliver(socket: WebSocket, data: bytes) -> None:
+    """Send a message.
+
+    Raises:
+        WebSocketDisconnect: The client has left.
+    """
+    try:
+        await socket.send_bytes(data)
+    except RuntimeError as error:
+        # How the server says that the closing handshake is over.
+        raise WebSocketDisconnect(_GONE) from error
+
+
+async def close(socket: WebSocket) -> None:
+    """Close; does nothing where the client was first."""
+    with contextlib.suppress(RuntimeError):
+        await socket.close()
 
 
 async def received(socket: WebSocket, closing: asyncio.Event) -> bytes | None:

@@ -19,7 +19,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from aiopslab.errors import LimitExceeded
 from aiopslab.models.kube import KubeError
-from aiopslab.wire.kubernetes.channels import V4, negotiate, received, refuse
+from aiopslab.wire.kubernetes.channels import V4, close, deliver, negotiate, received, refuse
 from aiopslab.wire.kubernetes.cluster import cluster_of, identity_of
 from aiopslab.wire.kubernetes.forwarding import Forwarded, ForwardError
 from aiopslab.wire.kubernetes.pods import authorize
@@ -51,7 +51,7 @@ async def portforward(socket: WebSocket) -> None:
             await _Tunnel(socket).run()
         else:
             await _serve_channels(socket, ports)
-        await socket.close()
+        await close(socket)
 
 
 async def portforward_refused(request: Request) -> Response:
@@ -97,7 +97,7 @@ async def _serve_channels(socket: WebSocket, ports: Sequence[int]) -> None:
     open_ = {2 * i: _connection(socket, port) for i, port in enumerate(ports)}
     for i, port in enumerate(ports):
         for channel in (2 * i, 2 * i + 1):
-            await socket.send_bytes(bytes([channel]) + struct.pack("<H", port))
+            await deliver(socket, bytes([channel]) + struct.pack("<H", port))
     closing = cluster_of(socket.scope).gate.closing
     # The client has no other way to learn of an end than the end of everything.
     while open_ and (message := await received(socket, closing)) is not None:
@@ -108,11 +108,11 @@ async def _serve_channels(socket: WebSocket, ports: Sequence[int]) -> None:
         try:
             out = await connection.feed(message[1:])
         except (ForwardError, LimitExceeded) as error:
-            await socket.send_bytes(bytes([channel + 1]) + str(error).encode())
+            await deliver(socket, bytes([channel + 1]) + str(error).encode())
             del open_[channel]
             continue
         for at in range(0, len(out), _DATA_LIMIT):
-            await socket.send_bytes(bytes([channel]) + out[at : at + _DATA_LIMIT])
+            await deliver(socket, bytes([channel]) + out[at : at + _DATA_LIMIT])
         if connection.closed:
             del open_[channel]
 
@@ -198,4 +198,4 @@ class _Tunnel:
         self._pairs = {id: other for id, other in self._pairs.items() if other is not pair}
 
     async def _send(self, frames: bytes) -> None:
-        await self._socket.send_bytes(frames)
+        await deliver(self._socket, frames)
