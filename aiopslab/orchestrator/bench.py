@@ -24,7 +24,7 @@ from aiopslab.models.base import Model
 from aiopslab.models.doors import Doors
 from aiopslab.models.run import PlannedTrial, RunConfig
 from aiopslab.models.trial import Step, Trial
-from aiopslab.orchestrator import fork, staging, tracing
+from aiopslab.orchestrator import fork, spans, staging, tracing
 from aiopslab.orchestrator.lab import Lab
 from aiopslab.orchestrator.records import RunDirectory
 from aiopslab.orchestrator.trial import AgentSource, Assignment, conduct, failed_trial, left_trial
@@ -33,6 +33,8 @@ from aiopslab.problems.draw import DrawnIncident
 
 T = TypeVar("T")
 Say = Callable[[dict[str, Any]], None]
+NAME = 100
+"""Characters of a tool's name in an event: agents may call anything."""
 GRACE_S = 600.0
 """Wall seconds a trial may take beyond its agent's wall limit: settling, evidence, record."""
 
@@ -63,7 +65,7 @@ class Bench:
         run: RunDirectory,
         source: AgentSource,
         *,
-        trace: tracing.TraceContext | None = None,
+        trace: spans.TraceContext | None = None,
     ) -> None:
         self.lab = lab
         self.config = config
@@ -76,7 +78,7 @@ class Bench:
 
     def work(self, job: Job, channel: fork.Channel, lifeline: int) -> None:
         """Carry out a job by forking; records every trial of it, come what may."""
-        with tracing.under(self.trace, channel.send, _about(job)):
+        with spans.under(self.trace, channel.send, _about(job)):
             self._work(job, channel, lifeline)
 
     def _work(self, job: Job, channel: fork.Channel, lifeline: int) -> None:
@@ -184,7 +186,7 @@ class Bench:
         gc.freeze()
 
         def child(channel: fork.Channel) -> None:
-            with tracing.through(channel.send):
+            with spans.through(channel.send):
                 body(channel)
 
         return fork.run_child(child, channel, lifeline=lifeline, deadline_s=deadline_s)
@@ -200,7 +202,7 @@ class Bench:
 
     async def work_cold(self, job: Job, say: Say) -> None:
         """Carry out a job with a world of its own for each trial."""
-        with tracing.under(self.trace, say, _about(job)):
+        with spans.under(self.trace, say, _about(job)):
             await self._work_cold(job, say)
 
     async def _work_cold(self, job: Job, say: Say) -> None:
@@ -249,7 +251,8 @@ class Bench:
             if isinstance(event, Doors):
                 say({"event": "trial_served", "trial": plan.directory})
             else:
-                say({"event": "step", "trial": plan.directory, "n": event.n, "tool": event.tool})
+                tool = event.tool[:NAME]
+                say({"event": "step", "trial": plan.directory, "n": event.n, "tool": tool})
 
         with tracing.trial(plan, self.config) as conclude:
             trial = await conduct(
@@ -271,7 +274,7 @@ class Bench:
             say(_finished(plan, trial))
 
 
-def _about(job: Job) -> dict[str, tracing.Value]:
+def _about(job: Job) -> dict[str, spans.Value]:
     return {"aiopslab.incident": job.incident, "aiopslab.attempt": job.attempt}
 
 
@@ -291,7 +294,7 @@ def _finished(plan: PlannedTrial, trial: Trial) -> dict[str, Any]:
 def _stage(name: str, work: Callable[[], T]) -> T:
     """Run a stage of ours; whatever fails in it is the lab's failure, with the stage's name."""
     try:
-        with tracing.span(name):
+        with spans.span(name):
             return work()
     except InfraError:
         raise

@@ -1,7 +1,8 @@
 """Files that survive a power cut and compare byte for byte: deterministic JSON, atomic writes.
 
-Keys are sorted, floats are Python's shortest round-trip form, NaN is refused. A document is
-written beside its place and renamed into it; a journal (``.jsonl``) is only ever appended to.
+Keys are sorted, floats are Python's shortest round-trip form, NaN is refused; halves of characters,
+which agents can make, become ``?``. A document is written beside its place and renamed into it; a
+journal (``.jsonl``) is only ever appended to.
 Not here: which files a record consists of (``records``).
 """
 
@@ -38,7 +39,7 @@ def encode(value: Any, *, indent: int | None = 2) -> str:
 def write(path: Path, value: Any) -> None:
     """Write a JSON document atomically: it is there whole, or as it was before."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("w", encoding="utf-8", newline="\n") as file:
+    with beside.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
         file.write(encode(value) + "\n")
         file.flush()
         os.fsync(file.fileno())
@@ -59,7 +60,7 @@ def sync_directory(path: Path) -> None:
 
 def append(path: Path, value: Any) -> None:
     """Append one line to a journal; what is flushed survives a killed process."""
-    with path.open("a", encoding="utf-8", newline="\n") as file:
+    with path.open("a", encoding="utf-8", errors="replace", newline="\n") as file:
         file.write(encode(value, indent=None) + "\n")
 
 

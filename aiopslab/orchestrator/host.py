@@ -21,7 +21,7 @@ from aiopslab.orchestrator.fork import Channel, can_fork
 from aiopslab.orchestrator.lab import find_lab
 from aiopslab.orchestrator.players import agent_source
 from aiopslab.orchestrator.records import RunDirectory
-from aiopslab.orchestrator.tracing import TraceContext
+from aiopslab.orchestrator.spans import TraceContext
 from aiopslab.orchestrator.trial import AgentSource
 
 

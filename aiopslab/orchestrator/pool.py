@@ -20,7 +20,7 @@ from typing import Any
 
 from aiopslab.errors import InfraError
 from aiopslab.models.run import RunConfig
-from aiopslab.orchestrator import documents, tracing
+from aiopslab.orchestrator import documents, spans, tracing
 from aiopslab.orchestrator.bench import Job
 from aiopslab.orchestrator.records import RunDirectory
 from aiopslab.orchestrator.trial import Assignment, failed_trial
@@ -133,7 +133,7 @@ class Host:
             )
         host = cls(process)
         opening = {"config": config.model_dump(mode="json", by_alias=True)}
-        trace = None if (place := tracing.present()) is None else place.model_dump()
+        trace = None if (place := spans.present()) is None else place.model_dump()
         run_path = str(run.path.resolve())
         await host._tell({**opening, "run": run_path, "fork": fork, "trace": trace})
         return host

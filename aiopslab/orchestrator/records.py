@@ -134,7 +134,8 @@ class TrialDirectory:
 
     def write_log(self, text: str) -> None:
         """Keep what an agent's or the lab's failure printed, for people."""
-        (self.path / "error.txt").write_text(text, encoding="utf-8")
+        path = self.path / "error.txt"
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
     def finish(self, trial: Trial) -> None:
         """Write ``trial.json``: from now on the trial is complete."""

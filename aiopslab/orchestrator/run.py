@@ -19,7 +19,7 @@ from aiopslab._version import __version__
 from aiopslab.agents.protocol import Agent
 from aiopslab.errors import UsageError
 from aiopslab.models.run import PlannedTrial, Results, RunConfig, RunRecord, RunStatus
-from aiopslab.orchestrator import lock, tracing, wallclock
+from aiopslab.orchestrator import lock, spans, tracing, wallclock
 from aiopslab.orchestrator.bench import Bench
 from aiopslab.orchestrator.lab import Lab, find_lab
 from aiopslab.orchestrator.plan import plan_jobs, plan_trials, spread
@@ -176,7 +176,7 @@ class _Course:
         self._record = record
         self._agent = agent
         self._progress = progress
-        self._export: tracing.Emit | None = None
+        self._export: spans.Emit | None = None
         self._done = {p.directory for p in record.trials if _is_done(directory, p)}
 
     async def follow(self, trials: Sequence[PlannedTrial]) -> RunReport:
@@ -223,7 +223,7 @@ class _Course:
             pool = Pool(self._directory, config, self._heard)
             await pool.work(spread(jobs, hosts), hosts)
             return
-        source, trace = of_object(self._agent), tracing.present()
+        source, trace = of_object(self._agent), spans.present()
         bench = Bench(self._lab, config, self._directory, source, trace=trace)
         for _, job in jobs:
             await bench.work_cold(job, self._heard)
@@ -239,7 +239,7 @@ class _Course:
         return record, results
 
     def _heard(self, message: dict[str, Any]) -> None:
-        if message["event"] == tracing.EVENT:
+        if message["event"] == spans.EVENT:
             if self._export is not None:
                 self._export(message)
             return

@@ -22,7 +22,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
 from aiopslab._version import __version__
-from aiopslab.orchestrator.tracing import Emit, SpanRecord
+from aiopslab.orchestrator.spans import EVENT, Emit, SpanRecord
 
 TIMEOUT_S = 3.0
 """Wall seconds for one request, unless the environment says otherwise."""
@@ -45,7 +45,7 @@ def sending() -> Iterator[Emit]:
     resource, scope = _resource(), InstrumentationScope("aiopslab", __version__)
 
     def take(event: dict[str, Any]) -> None:
-        processor.on_end(_span(SpanRecord.model_validate(event["span"]), resource, scope))
+        processor.on_end(_span(SpanRecord.model_validate(event[EVENT]), resource, scope))
 
     try:
         yield take

@@ -1,13 +1,12 @@
-"""Spans of a run: trials, stages, the agent and its tool calls, in the GenAI conventions' words.
-
-Processes of a run only note spans and send them, like all events, up to the run's first process,
-which exports them (``trace_export``). So nothing here needs OpenTelemetry, a thread or a socket:
-hosts stay forkable, and an endpoint that is down costs a trial nothing. Where nobody traces, a span
-costs one look at a context variable.
+"""Which spans a run has: stages, trials, the agent and its tool calls, in the GenAI conventions.
 
     run > deploy | baseline | symptom
     run > trial > invoke_agent NAME > execute_tool NAME
                 > evidence | telemetry
+
+Names and attributes of agents and tools are those of OpenTelemetry's semantic conventions for
+generative AI (in development); ours begin with ``aiopslab.``. Not here: how spans travel
+(``spans``) and leave (``trace_export``).
 """
 
 from __future__ import annotations
@@ -16,17 +15,14 @@ import functools
 import secrets
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from aiopslab.errors import LimitExceeded
-from aiopslab.models.base import Model
 from aiopslab.models.observation import Observation
 from aiopslab.models.run import PlannedTrial, RunConfig
 from aiopslab.models.trial import Trial, Usage
-from aiopslab.orchestrator import wallclock
+from aiopslab.orchestrator import spans
+from aiopslab.orchestrator.spans import Emit, Place, Span, Value
 
 if TYPE_CHECKING:
     from aiopslab.wire.gate import Call, Turn
@@ -34,159 +30,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 S = TypeVar("S")
 A = TypeVar("A")
-Value = str | int | float | bool
-Emit = Callable[[dict[str, Any]], None]
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-EVENT = "span"
-"""Kind of the event that carries a finished span upwards."""
-_SHORT = 200
 _AGENT_PHASE = "agent"
 """The lap that has spans of its own."""
-
-
-class SpanRecord(Model):
-    """A finished span, as it travels between processes."""
-
-    name: str
-    trace_id: str
-    """32 hex digits."""
-    span_id: str
-    """16 hex digits."""
-    parent_id: str
-    """Empty for the root."""
-    start_ns: int
-    """Unix nanoseconds of the host's clock."""
-    end_ns: int
-    attributes: dict[str, Value]
-    failed: bool
-    message: str
-    """Why, where it failed."""
-
-
-class TraceContext(Model):
-    """Where spans of another process hang."""
-
-    trace_id: str
-    span_id: str
-
-
-@dataclass(slots=True)
-class Span:
-    """A span under way."""
-
-    name: str
-    context: TraceContext
-    parent_id: str
-    start_ns: int
-    attributes: dict[str, Value] = field(default_factory=dict)
-    failed: bool = False
-    message: str = ""
-
-    def set(self, attributes: Mapping[str, Value | None]) -> None:
-        """Add attributes; None is left out."""
-        self.attributes.update({k: v for k, v in attributes.items() if v is not None})
-
-    def fail(self, error_type: str, message: str = "") -> None:
-        """Mark it as failed."""
-        self.failed, self.message = True, message.partition("\n")[0][:_SHORT]
-        self.attributes["error.type"] = error_type
-
-
-@dataclass(slots=True)
-class _Place:
-    """Where new spans hang, and where finished ones go."""
-
-    context: TraceContext
-    emit: Emit
-    agent: TraceContext | None = None
-    """The agent's span while it runs: servers' tasks know only their trial's place."""
-    about: Mapping[str, Value] = field(default_factory=dict)
-    """Attributes of the spans that hang directly here."""
-
-
-_here: ContextVar[_Place | None] = ContextVar("aiopslab_trace", default=None)
-
-
-# -- spans ----------------------------------------------------------------------------------------
-
-
-@contextmanager
-def under(
-    context: TraceContext | None, emit: Emit, about: Mapping[str, Value] | None = None
-) -> Iterator[None]:
-    """Hang the spans of a block under one of another process; None: nobody traces.
-
-    Args:
-        context: The run's span.
-        emit: Takes ``{"event": "span", "span": ...}`` of each finished span.
-        about: Attributes of the spans that hang directly there.
-    """
-    with _at(None if context is None else _Place(context, emit, about=about or {})):
-        yield
-
-
-@contextmanager
-def through(emit: Emit) -> Iterator[None]:
-    """Let the spans of a block go another way: a forked process has a pipe of its own."""
-    place = _here.get()
-    with _at(None if place is None else _Place(place.context, emit, about=place.about)):
-        yield
-
-
-@contextmanager
-def _at(place: _Place | None) -> Iterator[None]:
-    token = _here.set(place)
-    try:
-        yield
-    finally:
-        _here.reset(token)
-
-
-@contextmanager
-def span(name: str, attributes: Mapping[str, Value | None] | None = None) -> Iterator[Span | None]:
-    """Time a block as a span under the present one; None where nobody traces."""
-    place = _here.get()
-    if place is None:
-        yield None
-        return
-    with _timed(place, name, place.context) as begun:
-        begun.set({**place.about, **(attributes or {})})
-        with _at(_Place(begun.context, place.emit)):
-            yield begun
-
-
-@contextmanager
-def _timed(place: _Place, name: str, parent: TraceContext) -> Iterator[Span]:
-    begun = _begin(name, parent)
-    try:
-        yield begun
-    except Exception as error:
-        kind = error.limit if isinstance(error, LimitExceeded) else type(error).__name__
-        begun.fail(kind, str(error))
-        raise
-    finally:
-        _emit(place, begun, wallclock.unix_nanoseconds())
-
-
-def _begin(name: str, parent: TraceContext, start_ns: int | None = None) -> Span:
-    context = TraceContext(trace_id=parent.trace_id, span_id=secrets.token_hex(8))
-    at = wallclock.unix_nanoseconds() if start_ns is None else start_ns
-    return Span(name, context, parent.span_id, at)
-
-
-def _emit(place: _Place, done: Span, end_ns: int) -> None:
-    record = SpanRecord(
-        name=done.name,
-        trace_id=done.context.trace_id,
-        span_id=done.context.span_id,
-        parent_id=done.parent_id,
-        start_ns=done.start_ns,
-        end_ns=end_ns,
-        attributes=done.attributes,
-        failed=done.failed,
-        message=done.message,
-    )
-    place.emit({"event": EVENT, "span": record.model_dump(mode="json")})
 
 
 # -- runs and trials ------------------------------------------------------------------------------
@@ -220,22 +66,19 @@ def root(label: str, config: RunConfig, emit: Emit | None) -> Iterator[Span | No
     if emit is None:
         yield None
         return
-    context = TraceContext(trace_id=secrets.token_hex(16), span_id="")
-    with under(context, emit), span("run", {"aiopslab.run.label": label, **_run(config)}) as begun:
+    context = spans.TraceContext(trace_id=secrets.token_hex(16), span_id="")
+    with (
+        spans.under(context, emit),
+        spans.span("run", {"aiopslab.run.label": label, **_run(config)}) as begun,
+    ):
         yield begun
-
-
-def present() -> TraceContext | None:
-    """Return where spans of another process should hang; None where nobody traces."""
-    place = _here.get()
-    return None if place is None else place.context
 
 
 @contextmanager
 def trial(plan: PlannedTrial, config: RunConfig) -> Iterator[Callable[[Trial], None]]:
     """Time a trial; yields what takes its record at the end, from which its phases follow."""
-    with span("trial", {**_planned(plan), **_run(config)}) as begun:
-        place = _here.get()
+    with spans.span("trial", {**_planned(plan), **_run(config)}) as begun:
+        place = spans.here()
         if begun is None or place is None:
             yield _nothing
             return
@@ -250,7 +93,7 @@ def trial(plan: PlannedTrial, config: RunConfig) -> Iterator[Callable[[Trial], N
 
 def lost(plan: PlannedTrial, config: RunConfig, record: Trial) -> None:
     """Note a trial whose process is gone, or never was."""
-    with span("trial", {**_planned(plan), **_run(config)}) as begun:
+    with spans.span("trial", {**_planned(plan), **_run(config)}) as begun:
         if begun is not None:
             _conclude(begun, record)
 
@@ -259,14 +102,14 @@ def _nothing(record: Trial) -> None:
     """Nobody traces."""
 
 
-def _phases(place: _Place, begun: Span, record: Trial) -> None:
+def _phases(place: Place, begun: Span, record: Trial) -> None:
     """Note the phases of a trial that follow each other from its start, by the laps it booked."""
     at = begun.start_ns
     for name, lap_s in record.wall.items():
         if isinstance(lap_s, float):
             end = at + round(lap_s * 1e9)
             if name != _AGENT_PHASE:
-                _emit(place, _begin(name, begun.context, at), end)
+                spans.finish(place, spans.begin(name, begun.context, at), end)
             at = end
 
 
@@ -321,12 +164,12 @@ def agent_run(
 
     @functools.wraps(run)
     async def traced(agent: A, session: U) -> None:
-        place = _here.get()
+        place = spans.here()
         if place is None:
             await run(agent, session)
             return
         name = f"invoke_agent {place.about.get('gen_ai.agent.name', '')}".strip()
-        with _timed(place, name, place.context) as begun:
+        with spans.timed(place, name, place.context) as begun:
             begun.set({"gen_ai.operation.name": "invoke_agent", **place.about})
             place.agent = begun.context
             try:
@@ -372,11 +215,11 @@ def tool_turn(
 
 @contextmanager
 def _tool(name: str, kind: str) -> Iterator[Span | None]:
-    place = _here.get()
+    place = spans.here()
     if place is None:
         yield None
         return
-    with _timed(place, f"execute_tool {name}", place.agent or place.context) as begun:
+    with spans.timed(place, f"execute_tool {name}", place.agent or place.context) as begun:
         begun.set(
             {
                 "gen_ai.operation.name": "execute_tool",

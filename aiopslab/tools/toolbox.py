@@ -104,6 +104,7 @@ class Toolbox:
             arguments: As the tool's schema says; numbers may come as text.
             thought: What the agent said about it; only recorded.
         """
+        name, thought = _text(name), _text(thought)
         given = _plain(arguments or {})
         arguments = given or {}
         self._calls += 1
@@ -224,7 +225,13 @@ class Toolbox:
 def _plain(arguments: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return arguments as they come back from JSON; None for what JSON cannot carry."""
     try:
-        plain: dict[str, Any] = json.loads(json.dumps(dict(arguments), allow_nan=False))
+        text = json.dumps(dict(arguments), allow_nan=False, ensure_ascii=False)
+        plain: dict[str, Any] = json.loads(text.encode("utf-8"))
     except (TypeError, ValueError, RecursionError):
         return None
     return plain
+
+
+def _text(given: str) -> str:
+    """Return text that can be written down: halves of characters become ``?``."""
+    return given.encode("utf-8", "replace").decode("utf-8")

@@ -353,6 +353,17 @@ class Mumbler:
         await trial.call("submit", anomaly="perhaps")
 
 
+class Babbler:
+    """Calls tools whose names no pipe or encoding was made for, then answers."""
+
+    async def run(self, trial: Any) -> None:
+        await trial.call("x" * 3_000_000)
+        trial.note("\ud800")
+        await trial.call("\ud800")
+        await trial.call("alerts", include_resolved="\ud800")
+        await trial.call("submit", anomaly=True, confidence=0.5)
+
+
 class Gated:
     """Stops for good at one problem while its gate (a FIFO) exists; else repairs."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import logging
 import os
 import subprocess
@@ -22,6 +23,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from aiopslab.models.observation import Observation
 from aiopslab.models.run import RunConfig
 from aiopslab.models.trial import Usage
+from aiopslab.orchestrator import spans as noting
 from aiopslab.orchestrator import tracing
 from aiopslab.orchestrator.run import RunReport, run_sync
 from aiopslab.wire.gate import Call, Turn
@@ -346,7 +348,17 @@ def test_a_long_message_of_a_failure_is_cut() -> None:
     with (
         tracing.root("label", config, spans.append),
         pytest.raises(ValueError, match="x"),
-        tracing.span("stage"),
+        noting.span("stage"),
     ):
         raise ValueError("x" * 5000)
-    assert len(spans[0]["span"]["message"]) == 200
+    assert len(spans[0]["span"]["message"]) == 500
+
+
+def test_names_that_an_agent_chose_cannot_break_the_way_up(collector, tmp_path) -> None:
+    report = play(tmp_path, "Babbler", tasks=["detection"])
+    [path] = report.directory.glob("trials/*/trial.json")
+    assert json.loads(path.read_text(encoding="utf-8"))["outcome"] in ("passed", "failed")
+    names = [s.name for s in collector.spans if s.name.startswith("execute_tool")]
+    assert [len(names[0]), *names[1:]] == [
+        500, "execute_tool ?", "execute_tool alerts", "execute_tool submit",
+    ]  # fmt: skip
