@@ -87,6 +87,23 @@ def test_a_stale_status_and_a_kind_without_one_are_refused(web: ApiServer) -> No
     assert refused(lambda: web.replace(config, subresource="status", actor=ACTOR)).code == 404
 
 
+def test_a_component_that_reports_takes_the_field_from_whom_wrote_it(web: ApiServer) -> None:
+    def write(**status: int) -> Any:
+        return web.patch("deploy", "web", {"status": status}, namespace="shop", type="merge",
+                         subresource="status", actor=ACTOR)  # fmt: skip
+
+    def owned(obj: dict[str, Any]) -> Any:
+        entries = obj["metadata"]["managedFields"]
+        found = [e["fieldsV1"]["f:status"] for e in entries if e.get("subresource") == "status"]
+        return found[0] if found else {}
+
+    assert set(owned(write(replicas=1, readyReplicas=1))) == {"f:replicas", "f:readyReplicas"}
+    new = {"replicas": 2, "readyReplicas": 1}
+    assert set(owned(web.update_status("Deployment", "web", "shop", new, actor="system:x"))) == {
+        "f:readyReplicas"
+    }
+
+
 # -- scale ----------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from aiopslab.models.kube import KubeError
 from aiopslab.seeds import Streams
-from aiopslab.world.kube import kinds
+from aiopslab.world.kube import kinds, ownership
 from aiopslab.world.kube import metadata as metadata_rules
 from aiopslab.world.kube.authorization import Policy, authorize
 from aiopslab.world.kube.objects import Object, deleting, name_of, namespace_of
@@ -48,7 +48,12 @@ class ComponentApi(ApiReader):
         old = self.get(kind, name, namespace)
         if old.get("status") == status:
             return old
-        stored = self.store.put({**old, "status": status})
+        new = {**old, "status": status}
+        entries = old["metadata"].get("managedFields") or ()
+        if any(entry.get("subresource") == "status" for entry in entries):
+            entries = ownership.reported(self.kind(kind), old, new)
+            new["metadata"] = {**old["metadata"], "managedFields": entries}
+        stored = self.store.put(new)
         self._journal.announce("MODIFIED", stored, old)
         return stored
 

@@ -230,6 +230,14 @@ def updated(kind: Kind, old: Object, new: Object, writer: Owner) -> list[Object]
     return _write([*others, replace(mine, fields=fields, time=time)])
 
 
+def reported(kind: Kind, old: Object, new: Object) -> list[Object]:
+    """Return the entries after a component wrote a status: it alone has what it changed."""
+    change = typed.compare(old, new, typed.root(kind.schema))
+    lost = change.added | change.modified | change.removed
+    owners = _read(new["metadata"]["managedFields"])
+    return _write(replace(owner, fields=owner.fields - lost) for owner in owners)
+
+
 def _of_components(kind: Kind, old: Object) -> list[Owner]:
     return [owner for owner in _implied(kind, old) if not owner.subresource]
 

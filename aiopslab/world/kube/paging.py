@@ -46,33 +46,38 @@ class Page:
     """``metadata.remainingItemCount``; None on the last page and with a selector."""
 
 
-def page(
-    store: ObjectStore,
-    kind: str,
-    namespace: str | None,
-    labels: str,
-    fields: str,
-    *,
-    limit: int,
-    token: str,
-) -> Page:
-    """Cut one page; see ``ApiReader.list_page``.
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which objects of a kind a list shows, and how many at a time."""
+
+    namespace: str | None = None
+    """None for all."""
+    labels: str = ""
+    fields: str = ""
+    limit: int = 0
+    """Most objects of a page; 0 is no limit."""
+    token: str = ""
+    """``Page.token`` of the page before; empty for the first."""
+
+
+def page(store: ObjectStore, kind: str, query: Query) -> Page:
+    """Cut one page of a list.
 
     Raises:
         KubeError: 400, not a token or selector; 410, the state it belongs to is forgotten.
     """
-    after, revision = _read(token) if token else (None, _LATEST)
+    after, revision = _read(query.token) if query.token else (None, _LATEST)
     if revision == _LATEST:
-        found, revision = store.list(kind, namespace), store.revision
+        found, revision = store.list(kind, query.namespace), store.revision
     else:
-        found = _state_at(store, kind, namespace, revision, after)
+        found = _state_at(store, kind, query.namespace, revision, after)
     if after is not None:
         found = [obj for obj in found if _place(obj) > after]
-    found = selectors.select(found, kind, labels, fields)
-    if limit <= 0 or len(found) <= limit:
+    found = selectors.select(found, kind, query.labels, query.fields)
+    if query.limit <= 0 or len(found) <= query.limit:
         return Page(found, revision)
-    items = found[:limit]
-    remaining = None if labels or fields else len(found) - limit
+    items = found[: query.limit]
+    remaining = None if query.labels or query.fields else len(found) - query.limit
     return Page(items, revision, _write(_place(items[-1]), revision), remaining)
 
 

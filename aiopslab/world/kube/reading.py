@@ -118,7 +118,8 @@ class ApiReader:
         """
         served = self.kind(kind)
         space = namespace if served.namespaced else ""
-        return paging.page(self.store, served.kind, space, labels, fields, limit=limit, token=token)
+        query = paging.Query(space, labels, fields, limit, token)
+        return paging.page(self.store, served.kind, query)
 
     def changes_since(self, kind: str, revision: int) -> Sequence[Change]:
         """Return a kind's changes after a revision, oldest first; safe from any thread.

@@ -30,7 +30,8 @@ _SERVER_SET = (
     "deletionGracePeriodSeconds",
     "managedFields",
 )
-_CONTROLLER_ANNOTATIONS = (REVISION,)
+_BOOKKEEPING = (REVISION, "kubectl.kubernetes.io/last-applied-configuration")
+"""Annotations in which the cluster or a client notes what it did, not what is wanted."""
 
 
 def take(store: ObjectStore, namespace: str) -> Objects:
@@ -50,7 +51,7 @@ def declared(obj: Object) -> Object:
     for key in _SERVER_SET:
         metadata.pop(key, None)
     annotations = metadata.get("annotations", {})
-    for key in _CONTROLLER_ANNOTATIONS:
+    for key in _BOOKKEEPING:
         annotations.pop(key, None)
     if not annotations:
         metadata.pop("annotations", None)

@@ -168,7 +168,7 @@ class NamespaceController(Controller):
 
 
 class ServiceAccountController(Controller):
-    """Gives every namespace its ``default`` ServiceAccount and the cluster's root certificate."""
+    """Gives every namespace its ``default`` ServiceAccount."""
 
     name = "service-account-controller"
 

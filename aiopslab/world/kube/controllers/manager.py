@@ -23,6 +23,7 @@ from aiopslab.world.kube.controllers.gc import (
 from aiopslab.world.kube.controllers.hpa import HpaController, Usage
 from aiopslab.world.kube.controllers.job import JobController
 from aiopslab.world.kube.controllers.node_lifecycle import NodeLifecycleController
+from aiopslab.world.kube.controllers.quota import QuotaController
 from aiopslab.world.kube.controllers.replicaset import ReplicaSetController
 from aiopslab.world.kube.controllers.serviceproxy import ServiceProxy
 from aiopslab.world.kube.controllers.statefulset import StatefulSetController
@@ -75,6 +76,7 @@ class ControllerManager:
             CronJobController(around),
             HpaController(around, usage),
             DisruptionController(around),
+            QuotaController(around),
             EndpointsController(around),
             EndpointSliceController(around),
             ServiceProxy(around, network),
