@@ -18,6 +18,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,6 +31,7 @@ from aiopslab.errors import InfraError, PreflightError
 if TYPE_CHECKING:
     import docker
     from docker.models.containers import Container
+    from docker.types.daemon import CancellableStream
 
 WORKDIR = "/work"
 """Where the program sees its workplace."""
@@ -111,18 +113,20 @@ class _Box:
             InfraError: The engine refuses.
         """
         _hand_over(self.root)
-        hearing: set[asyncio.Task[None]] = set()
+        heard: list[tuple[asyncio.Task[None], CancellableStream]] = []
         try:
             container: Container = await _threaded(lambda: self._create(program))
-            stream = await _threaded(lambda: container.attach(stream=True, logs=True, demux=True))
-            hearing.add(asyncio.create_task(asyncio.to_thread(_hear, stream, program)))
             await _threaded(container.start)
+            for name, captured in (("stdout", program.out), ("stderr", program.err)):
+                stream = await _threaded(partial(_followed, container, name))
+                hearing = asyncio.create_task(asyncio.to_thread(_hear, stream, captured))
+                heard.append((hearing, stream))
             return await _waited(container)
         finally:
-            # Only a container that is gone ends its stream for good.
+            # First, for only what is gone ends its streams for good.
             await _threaded(lambda: _remove_containers(self.client, self.network))
-            if hearing:
-                await asyncio.wait(hearing, timeout=FAREWELL_S)
+            for hearing, stream in heard:
+                await _heard(hearing, stream)
 
     def _create(self, program: Program) -> Any:
         volumes = {str(self.root): {"bind": WORKDIR, "mode": "rw"}}
@@ -147,6 +151,7 @@ class _Box:
             memswap_limit=MEMORY,
             nano_cpus=NANO_CPUS,
             init=True,
+            log_config={"Type": "local", "Config": {"max-size": "16m", "max-file": "2"}},
             labels={LABEL: self.network},
         )
 
@@ -193,9 +198,7 @@ def _network(client: docker.DockerClient, name: str) -> str:
     Raises:
         InfraError: The engine gave it no gateway.
     """
-    network = client.networks.create(
-        name, driver="bridge", internal=True, check_duplicate=True, labels={LABEL: name}
-    )
+    network = client.networks.create(name, driver="bridge", internal=True, labels={LABEL: name})
     network.reload()
     for config in network.attrs["IPAM"]["Config"] or []:
         if config.get("Gateway"):
@@ -235,17 +238,25 @@ def _hand_over(root: Path) -> None:
             os.chown(path, *_user())
 
 
-def _hear(stream: Any, program: Program) -> None:
-    """Read what the container prints until it is gone; a broken stream is its end too."""
+def _followed(container: Container, name: str) -> CancellableStream:
+    """Follow one of the two streams of a container from its beginning."""
+    wanted = {"stdout": False, "stderr": False, name: True}
+    stream: CancellableStream = container.logs(stream=True, follow=True, **wanted)
+    return stream
+
+
+def _hear(stream: CancellableStream, captured: Captured) -> None:
+    """Read what the container prints until it is gone; a stream that is cut has ended too."""
     with contextlib.suppress(*_failures(), OSError, ValueError):
-        for out, err in stream:
-            _add(program.out, out)
-            _add(program.err, err)
+        for data in stream:
+            captured.add(data)
 
 
-def _add(captured: Captured, data: bytes | None) -> None:
-    if data:
-        captured.add(data)
+async def _heard(hearing: asyncio.Task[None], stream: CancellableStream) -> None:
+    """Read the rest of what was printed, for a while."""
+    await asyncio.wait({hearing}, timeout=FAREWELL_S)
+    await asyncio.to_thread(stream.close)
+    await asyncio.wait({hearing})
 
 
 async def _waited(container: Container) -> Ended:

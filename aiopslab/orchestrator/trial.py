@@ -224,6 +224,9 @@ def _ending(session: Session, playing: asyncio.Task[None], *, timed_out: bool) -
         return Ending("submitted", error=said, log=log)
     if isinstance(error, PreflightError):
         raise InfraError("agent", error.message)
+    if isinstance(error, InfraError):
+        # Where an agent runs is the lab's part: a container engine that refuses, an address taken.
+        raise error
     if session.malformed:
         return Ending("malformed answer", error=said, log=log)
     if timed_out:
