@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from aiopslab.wire.websockets import WebSocketProtocol
+
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
@@ -76,12 +78,15 @@ def _config(app: ASGIApp, tls: tuple[Path, Path] | None) -> uvicorn.Config:
         lifespan="off",
         access_log=False,
         log_config=None,
+        # Its warnings are about clients' mistakes, which the clients are told.
+        log_level="error",
         backlog=BACKLOG,
         timeout_graceful_shutdown=GOODBYE_S,
         server_header=False,
         # Answers are dated by the cluster's clock (``assembly``), or not at all.
         date_header=False,
         h11_max_incomplete_event_size=64 * 1024,
+        ws=WebSocketProtocol,
         ws_max_size=16 * 2**20,
         ssl_certfile=tls[0] if tls else None,
         ssl_keyfile=tls[1] if tls else None,
