@@ -33,8 +33,8 @@ from aiopslab.problems.draw import DrawnIncident
 
 T = TypeVar("T")
 Say = Callable[[dict[str, Any]], None]
-NAME = 100
-"""Characters of a tool's name in an event: agents may call anything."""
+NAME, ERROR = 100, 1000
+"""Characters of a tool's name and of an error in an event; agents choose both."""
 GRACE_S = 600.0
 """Wall seconds a trial may take beyond its agent's wall limit: settling, evidence, record."""
 
@@ -287,7 +287,7 @@ def _finished(plan: PlannedTrial, trial: Trial) -> dict[str, Any]:
         "event": "trial_finished",
         "trial": plan.directory,
         "outcome": trial.outcome,
-        "error": trial.error,
+        "error": None if trial.error is None else trial.error[:ERROR],
     }
 
 

@@ -364,6 +364,13 @@ class Babbler:
         await trial.call("submit", anomaly=True, confidence=0.5)
 
 
+class Screamer:
+    """Fails with more words than a pipe's line holds."""
+
+    async def run(self, trial: Any) -> None:
+        raise RuntimeError("a" * 3_000_000 + "\ud800")
+
+
 class Gated:
     """Stops for good at one problem while its gate (a FIFO) exists; else repairs."""
 

@@ -362,3 +362,12 @@ def test_names_that_an_agent_chose_cannot_break_the_way_up(collector, tmp_path) 
     assert [len(names[0]), *names[1:]] == [
         500, "execute_tool ?", "execute_tool alerts", "execute_tool submit",
     ]  # fmt: skip
+
+
+def test_an_error_of_any_length_is_the_agent_s_and_the_run_goes_on(collector, tmp_path) -> None:
+    report = play(tmp_path, "Screamer", tasks=["detection", "mitigation"], concurrency=1)
+    trials = [
+        json.loads(p.read_text("utf-8")) for p in report.directory.glob("trials/*/trial.json")
+    ]
+    assert [t["outcome"] for t in trials] == ["agent_error", "agent_error"]
+    assert len(collector.tree()["run/trial"]) == 2
