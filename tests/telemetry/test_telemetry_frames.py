@@ -12,6 +12,7 @@ import pytest
 from aiopslab.models.signal import Alert, Change, Event
 from aiopslab.telemetry.frames import SIGNALS
 from aiopslab.telemetry.instruments import Registry
+from aiopslab.telemetry.samples import NOT_A_NUMBER
 from aiopslab.telemetry.store import Store
 
 
@@ -90,6 +91,22 @@ def test_parquet_files_can_be_queried(tmp_path: Path) -> None:
         ).fetchall()
     assert samples == [("up", '{"job": "rate"}', t, v) for t, v in ((5, 1), (10, 1), (15, 0))]
     assert slow == [(49,)]
+
+
+def test_a_sample_that_is_nan_is_a_row_and_a_missing_one_is_not(tmp_path: Path) -> None:
+    store = Store()
+    for time, value in ((5.0, 1.0), (10.0, NOT_A_NUMBER), (15.0, None)):
+        row = store.samples.row(time)
+        if value is not None:
+            row[store.samples.column("ratio", ())] = value
+    frame = store.frame("samples")
+    assert frame["time"].tolist() == [5.0, 10.0]
+    assert frame["value"].isna().tolist() == [False, True]
+    store.write_parquet(tmp_path)
+    with duckdb.connect(":memory:") as connection:
+        path = {"path": str(tmp_path / "samples.parquet")}
+        found = connection.execute("SELECT time FROM read_parquet($path)", path).fetchall()
+    assert found == [(5.0,), (10.0,)]
 
 
 def test_an_empty_store_can_be_written(tmp_path: Path) -> None:

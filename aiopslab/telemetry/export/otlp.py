@@ -117,9 +117,8 @@ def _logs(recorded: Recorded) -> Iterator[Tree]:
     pods = Pods.of(recorded)
 
     def resource(service: str, pod: str, namespace: str, container: str) -> Tree:
-        return pods.resource(
-            service, pod, k8s_namespace_name=namespace, k8s_container_name=container
-        )
+        more = {"k8s.namespace.name": namespace, "k8s.container.name": container}
+        return pods.resource(service, pod, more)
 
     return _log_requests(recorded.rows("logs", _LOGS), 4, resource, _log)
 

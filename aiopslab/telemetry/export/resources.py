@@ -47,15 +47,15 @@ class Pods:
                 pods._note(metric, json.loads(text))
         return pods
 
-    def resource(self, service: str, pod: str, **more: str) -> Tree:
-        """Return the resource of a process; ``more`` are attributes with underscores for dots."""
+    def resource(self, service: str, pod: str, more: Mapping[str, str] | None = None) -> Tree:
+        """Return the resource of a process; ``more`` are attributes that win over what is known."""
         known = self.known.get(pod, {})
         found = {
             "service.name": service,
             "service.instance.id": pod,
             **known,
             "k8s.pod.name": pod,
-            **{key.replace("_", "."): value for key, value in more.items()},
+            **(more or {}),
         }
         return {"attributes": Attributes({k: v for k, v in found.items() if v})}
 
