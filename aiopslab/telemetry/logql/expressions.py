@@ -32,16 +32,15 @@ LINES = ("rate", "count_over_time", "bytes_rate", "bytes_over_time", "absent_ove
 SAMPLES = (
     "sum_over_time", "avg_over_time", "max_over_time", "min_over_time", "first_over_time",
     "last_over_time", "stdvar_over_time", "stddev_over_time", "quantile_over_time",
-    "rate_counter",
 )  # fmt: skip
 """Range aggregations of unwrapped samples."""
 _BOTH = ("rate", "absent_over_time")
-_UNGROUPED = ("sum_over_time", "rate_counter", *LINES)
+_UNGROUPED = ("sum_over_time", *LINES)
 VECTOR = (
     "sum", "avg", "min", "max", "count", "stddev", "stdvar", "topk", "bottomk", "sort",
     "sort_desc",
 )  # fmt: skip
-_REFUSED = ("approx_topk", "variants", "quantile", "count_values", "__count_min_sketch__")
+_REFUSED = ("approx_topk", "variants", "quantile", "count_values", "rate_counter")
 _LEVELS = (
     ("or",), ("and", "unless"), ("==", "!=", "<=", "<", ">=", ">"), ("+", "-"), ("*", "/", "%"),
     ("^",),

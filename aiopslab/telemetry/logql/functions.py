@@ -83,7 +83,7 @@ def _bounded(text: str) -> str:
 def _repeat(count: Value, text: Value) -> str:
     if _int(count) < 0 or _int(count) * len(_text(text)) > MAX_TEXT:
         raise TemplateError(f"repeat makes more than {MAX_TEXT} characters")
-    return _text(text) * _int(count)
+    return _text(text) * _int(count) if _text(text) else ""
 
 
 def _truncated(count: Value, text: Value) -> str:
@@ -104,7 +104,7 @@ def _replaced(old: Value, new: Value, text: Value, most: Value = -1) -> str:
     grown = _text(text).count(_text(old)) * len(_text(new))
     if grown > MAX_TEXT:
         raise TemplateError(f"replace makes more than {MAX_TEXT} characters")
-    return _text(text).replace(_text(old), _text(new), _int(most))
+    return _text(text).replace(_text(old), _text(new), max(-1, min(_int(most), MAX_TEXT)))
 
 
 def _aligned(count: Value, text: Value, *, left: bool) -> str:
@@ -212,7 +212,9 @@ def _divided(a: float, b: float) -> float:
 
 
 def _remainder(a: float, b: float) -> float:
-    return int(math.fmod(int(a), int(b)))
+    """Return the remainder of that division: it has the sign of what was divided."""
+    rest = abs(int(a)) % abs(int(b))
+    return rest if a >= 0 else -rest
 
 
 def _same(first: Value, *others: Value) -> bool:
@@ -312,7 +314,7 @@ _TABLE: Mapping[str, tuple[Callable[..., Value], int, int]] = {
     "minf": (_fold(min, whole=False), 2, _MANY),
     "ceil": (lambda x: float(np.ceil(_number(x))), 1, 1),
     "floor": (lambda x: float(np.floor(_number(x))), 1, 1),
-    "round": (_rounded, 1, 3),
+    "round": (_rounded, 1, 2),
     "int": (_int, 1, 1),
     "float64": (_number, 1, 1),
     "bytes": (_bytes, 1, 1),

@@ -73,16 +73,6 @@ def _rate(windows: Windows, _: float) -> Floats:
     return _sum(windows, 0.0) / windows.length
 
 
-def _counter_rate(windows: Windows, _: float) -> Floats:
-    """Return the growth of a counter per second; a decrease is a reset."""
-
-    def growth(values: Floats) -> float:
-        steps = np.diff(values)
-        return float(np.where(steps < 0, values[1:], steps).sum())
-
-    return windows.each(growth) / windows.length
-
-
 def _mean(windows: Windows, _: float) -> Floats:
     return windows.each(np.mean)
 
@@ -113,7 +103,6 @@ REDUCE: Mapping[str, Reduce] = {
     "rate": _rate,
     "bytes_rate": _rate,
     "bytes_over_time": _sum,
-    "rate_counter": _counter_rate,
     "sum_over_time": _sum,
     "avg_over_time": _mean,
     "max_over_time": lambda w, _: w.each(np.max),
