@@ -68,7 +68,7 @@ class _WarningOnce(SpanExporter):
             result = self._inner.export(spans)
         if result is not SpanExportResult.SUCCESS and not self._warned:
             self._warned = True
-            _log.warning("the OTLP endpoint does not take the spans of this run; they are lost")
+            _log.warning("the endpoint in OTEL_EXPORTER_OTLP_* does not take this run's spans; they are lost")
         return result
 
     def shutdown(self) -> None:
