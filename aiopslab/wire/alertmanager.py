@@ -30,7 +30,7 @@ from aiopslab.telemetry.notifications import (
     started,
 )
 from aiopslab.telemetry.regex import compile_bounded
-from aiopslab.wire.assembly import Json, Text, assembled
+from aiopslab.wire.assembly import Api, Json, Words, assembled, build_info, constant
 from aiopslab.wire.gate import Gate
 from aiopslab.wire.parameters import BadParameter, Parameters, brief
 
@@ -52,25 +52,24 @@ def alertmanager_app(env: Environment, gate: Gate) -> ASGIApp:
         env: Whose alerts; its clock is the server's.
         gate: Each request takes its turn there.
     """
-    api = _Alertmanager(env)
+    handlers = _Alertmanager(env)
     silences = "/api/v2/silences"
     routes = [
-        Route("/-/healthy", _ok),
-        Route("/-/ready", _ok),
-        Route("/api/v2/status", api.status),
-        Route("/api/v2/receivers", api.receivers),
-        Route("/api/v2/alerts", api.alerts),
+        Route("/-/healthy", constant("OK")),
+        Route("/-/ready", constant("OK")),
+        Route("/api/v2/status", handlers.status),
+        Route("/api/v2/receivers", handlers.receivers),
+        Route("/api/v2/alerts", handlers.alerts),
         Route("/api/v2/alerts", _read_only, methods=["POST"]),
-        Route("/api/v2/alerts/groups", api.groups),
-        Route(silences, api.silences),
+        Route("/api/v2/alerts/groups", handlers.groups),
+        Route(silences, handlers.silences),
         Route(silences, _read_only, methods=["POST"]),
         Route("/api/v2/silence/{id:path}", _no_silence),
         Route("/api/v2/silence/{id:path}", _read_only, methods=["DELETE"]),
     ]
-    return assembled(
-        "alertmanager", routes, gate, alertmanager_refusal, now=env.now, free=_FREE,
-        failures={BadParameter: lambda error: Json(str(error), 400)},
-    )  # fmt: skip
+    failures: dict[type[Exception], Words] = {BadParameter: lambda error: Json(str(error), 400)}
+    api = Api("alertmanager", alertmanager_refusal, failures, _FREE)
+    return assembled(api, routes, gate, now=env.now)
 
 
 def alertmanager_refusal(status: int, message: str) -> Response:
@@ -130,11 +129,10 @@ class _Alertmanager:
         sampled = await self._env.telemetry.sampled()
         route = {"receiver": RECEIVER, "group_by": list(GROUP_BY)}
         config = {"route": route, "receivers": [{"name": RECEIVER}]}
-        empty = ("revision", "branch", "buildUser", "buildDate", "goVersion")
         return Json(
             {
                 "cluster": {"status": "disabled", "peers": []},
-                "versionInfo": {"version": VERSION, **dict.fromkeys(empty, "")},
+                "versionInfo": build_info(VERSION),
                 "config": {"original": yaml.safe_dump(config, sort_keys=False)},
                 "uptime": rfc3339_ms(sampled[0] if sampled else self._env.now()),
             }
@@ -194,10 +192,6 @@ def _pattern(name: str, text: str) -> Callable[[str], object]:
         return compile_bounded(text).fullmatch
     except re.error as error:
         raise BadParameter(f"failed to parse {name} param: {error}") from error
-
-
-async def _ok(_: Request) -> Response:
-    return Text("OK")
 
 
 async def _no_silence(_: Request) -> Response:

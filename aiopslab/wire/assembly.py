@@ -8,7 +8,8 @@ here: any API's own paths and shapes (``prometheus``, ``loki``, ``jaeger``, ``te
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from aiopslab.wire.metered import Metered
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+Handler = Callable[[Request], Awaitable[Response]]
 Words = Callable[[Exception], Response]
 """Words a failure in the API's form."""
 
@@ -54,50 +56,70 @@ def stamp(seconds: float) -> int | float:
     return int(rounded) if rounded.is_integer() else rounded
 
 
+def constant(text: str) -> Handler:
+    """Return a handler that always answers the same text."""
+
+    async def answer(_: Request) -> Response:
+        return Text(text)
+
+    return answer
+
+
+def build_info(version: str) -> dict[str, str]:
+    """Return what the servers of Go tell of their build; only the version means something here."""
+    empty = ("revision", "branch", "buildUser", "buildDate", "goVersion")
+    return {"version": version, **dict.fromkeys(empty, "")}
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """An API's name and manners."""
+
+    name: str
+    """Its name in the record."""
+    refuse: Refuse
+    """Words refusals: no such path, wrong method, no budget left."""
+    failures: Mapping[type[Exception], Words] = field(default_factory=dict)
+    """How the exceptions are worded that handlers raise."""
+    free: frozenset[str] = frozenset()
+    """Paths that say nothing about the world: no turn, no cost."""
+
+
 def assembled(
-    door: str,
-    routes: Sequence[BaseRoute],
-    gate: Gate,
-    refuse: Refuse,
-    *,
-    now: Callable[[], float] | None = None,
-    failures: Mapping[type[Exception], Words] | None = None,
-    free: frozenset[str] = frozenset(),
+    api: Api, routes: Sequence[BaseRoute], gate: Gate, *, now: Callable[[], float] | None = None
 ) -> ASGIApp:
     """Make an API of its routes.
 
     Args:
-        door: Its name in the record.
+        api: How it behaves.
         routes: Paths relative to where the API is mounted.
         gate: The way to the world; each request takes its turn there.
-        refuse: Words refusals: no such path, wrong method, no budget left.
         now: The clock of the ``Date`` header; without it there is none.
-        failures: How the exceptions are worded that handlers raise.
-        free: Paths that say nothing about the world: no turn, no cost.
     """
+    handlers: dict[Any, Any] = {HTTPException: _unrouted(api.refuse)}
+    for kind, words in api.failures.items():
+        handlers[kind] = _worded(words)
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    # A redirect would name the path below the mount and lose a token that came in the path.
+    app.router.redirect_slashes = False
 
-    async def unrouted(_: Request, error: Exception) -> Response:
-        if not isinstance(error, HTTPException):
-            raise error
+    def is_free(scope: Scope) -> bool:
+        return scope["path"].removeprefix(scope.get("root_path", "")) in api.free
+
+    dated = app if now is None else Dated(app, now)
+    return Metered(dated, gate, api.name, api.refuse, free=is_free)
+
+
+def _unrouted(refuse: Refuse) -> Callable[[Request, HTTPException], Response]:
+    def handle(_: Request, error: HTTPException) -> Response:
         answer = refuse(error.status_code, error.detail)
         answer.headers.update(error.headers or {})
         return answer
 
-    handlers: dict[Any, Any] = {HTTPException: unrouted}
-    for kind, words in (failures or {}).items():
-        handlers[kind] = _handler(words)
-    app = Starlette(routes=routes, exception_handlers=handlers)
-    # A redirect would name the path below the mount and lose a token that came in the path.
-    app.router.redirect_slashes = False
-    dated = app if now is None else Dated(app, now)
-
-    def is_free(scope: Scope) -> bool:
-        return scope["path"].removeprefix(scope.get("root_path", "")) in free
-
-    return Metered(dated, gate, door, refuse, free=is_free)
+    return handle
 
 
-def _handler(words: Words) -> Callable[[Request, Exception], Response]:
+def _worded(words: Words) -> Callable[[Request, Exception], Response]:
     def handle(_: Request, error: Exception) -> Response:
         return words(error)
 

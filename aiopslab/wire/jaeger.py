@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from aiopslab.environments.protocol import Environment, SpanRow
-from aiopslab.wire.assembly import Json, assembled
+from aiopslab.wire.assembly import Api, Json, Words, assembled
 from aiopslab.wire.gate import Gate
 from aiopslab.wire.jaeger_v3 import MAX_TRACES, V3, V3Error, gateway_error
 from aiopslab.wire.parameters import (
@@ -57,13 +57,11 @@ def jaeger_app(env: Environment, gate: Gate) -> ASGIApp:
         Route("/api/dependencies", v1.dependencies),
         *v3.routes(),
     ]
-    return assembled(
-        "jaeger", routes, gate, jaeger_refusal, now=env.now,
-        failures={
-            BadParameter: lambda error: jaeger_refusal(400, str(error)),
-            V3Error: gateway_error,
-        },
-    )  # fmt: skip
+    failures: dict[type[Exception], Words] = {
+        BadParameter: lambda error: jaeger_refusal(400, str(error)),
+        V3Error: gateway_error,
+    }
+    return assembled(Api("jaeger", jaeger_refusal, failures), routes, gate, now=env.now)
 
 
 def jaeger_refusal(status: int, message: str) -> Response:

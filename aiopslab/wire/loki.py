@@ -19,7 +19,16 @@ from aiopslab.environments.protocol import Environment, LogAnswer, LogStats
 from aiopslab.models.timestamps import nanoseconds
 from aiopslab.telemetry.answers import LogStream
 from aiopslab.telemetry.promql import QueryError, format_value
-from aiopslab.wire.assembly import Json, Text, assembled, stamp
+from aiopslab.wire.assembly import (
+    Api,
+    Handler,
+    Json,
+    Text,
+    assembled,
+    build_info,
+    constant,
+    stamp,
+)
 from aiopslab.wire.gate import Gate
 from aiopslab.wire.loki_summaries import Summaries
 from aiopslab.wire.loki_windows import Window, span_of, step_of, window_of
@@ -57,20 +66,15 @@ def loki_app(env: Environment, gate: Gate) -> ASGIApp:
         "format_query": logs.formatted,
     }
     routes = [
-        Route("/ready", _ready),
-        Route("/loki/api/v1/status/buildinfo", _buildinfo),
+        Route("/ready", constant("ready\n")),
+        Route("/loki/api/v1/status/buildinfo", _build_info),
         Route("/loki/api/v1/tail", _tail),
         Route("/loki/api/v1/push", _push, methods=["POST"]),
         *(Route(f"/loki/api/v1/{path}", _answered(how), methods=["GET", "POST"])
           for path, how in handlers.items()),
     ]  # fmt: skip
-    return assembled(
-        "loki", routes, gate, loki_refusal, now=env.now, free=_FREE,
-        failures={
-            BadParameter: lambda error: loki_refusal(400, str(error)),
-            QueryError: lambda error: loki_refusal(400, str(error)),
-        },
-    )  # fmt: skip
+    api = Api("loki", loki_refusal, {BadParameter: _malformed, QueryError: _malformed}, _FREE)
+    return assembled(api, routes, gate, now=env.now)
 
 
 def loki_refusal(status: int, message: str) -> Response:
@@ -78,7 +82,11 @@ def loki_refusal(status: int, message: str) -> Response:
     return Text(message, status)
 
 
-def _answered(handler: Callable[[Parameters, Request], Any]) -> Callable[[Request], Any]:
+def _malformed(error: Exception) -> Response:
+    return loki_refusal(400, str(error))
+
+
+def _answered(handler: Callable[[Parameters, Request], Any]) -> Handler:
     async def answer(request: Request) -> Response:
         return Json(await handler(await Parameters.of(request), request))
 
@@ -253,13 +261,8 @@ def _stats(stats: LogStats, returned: int) -> dict[str, Any]:
     }
 
 
-async def _ready(_: Request) -> Response:
-    return Text("ready\n")
-
-
-async def _buildinfo(_: Request) -> Response:
-    empty = ("revision", "branch", "buildUser", "buildDate", "goVersion")
-    return Json({"version": VERSION, **dict.fromkeys(empty, "")})
+async def _build_info(_: Request) -> Response:
+    return Json(build_info(VERSION))
 
 
 async def _tail(_: Request) -> Response:

@@ -20,7 +20,7 @@ from aiopslab.telemetry import otlp
 from aiopslab.telemetry.otlp.decoding import JSON, PROTOBUF, media_type
 from aiopslab.telemetry.otlp.responses import Signal
 from aiopslab.telemetry.store import Store
-from aiopslab.wire.assembly import Json, assembled
+from aiopslab.wire.assembly import Api, Handler, Json, Words, assembled
 from aiopslab.wire.gate import Gate
 from aiopslab.wire.metered import BODY_S
 
@@ -54,10 +54,10 @@ def otlp_app(store: Store, gate: Gate, *, now: Callable[[], float] | None = None
         Route(f"/v1/{signal}", inbox.handler(signal), methods=["POST"]) for signal in _SIGNALS
     ]
     free = frozenset(f"/v1/{signal}" for signal in _SIGNALS) if now is None else frozenset()
-    return assembled(
-        "otlp", routes, gate, otlp_refusal, now=now, free=free,
-        failures={TimeoutError: lambda _: otlp_refusal(408, "the body took too long to arrive")},
-    )  # fmt: skip
+    failures: dict[type[Exception], Words] = {
+        TimeoutError: lambda _: otlp_refusal(408, "the body took too long to arrive")
+    }
+    return assembled(Api("otlp", otlp_refusal, failures, free), routes, gate, now=now)
 
 
 def otlp_refusal(status: int, message: str) -> Response:
@@ -73,7 +73,7 @@ class _Inbox:
         self._now = now
         self._taken = 0
 
-    def handler(self, signal: Signal) -> Callable[[Request], Any]:
+    def handler(self, signal: Signal) -> Handler:
         """Return the handler of one signal."""
         decode, ingest = _SIGNALS[signal]
 

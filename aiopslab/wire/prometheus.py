@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from aiopslab.environments.protocol import Environment, Series
 from aiopslab.telemetry.promql import Answer, QueryError, format_value, parse
-from aiopslab.wire.assembly import Json, Text, assembled, stamp
+from aiopslab.wire.assembly import Api, Handler, Json, Words, assembled, constant, stamp
 from aiopslab.wire.gate import Gate
 from aiopslab.wire.parameters import BadParameter, Parameters, duration, seconds_or_date, skew
 from aiopslab.wire.prometheus_status import Status
@@ -58,19 +58,18 @@ def prometheus_app(env: Environment, gate: Gate) -> ASGIApp:
     read = {"label/{name:path}/values": queries.label_values, "metadata": queries.metadata,
             **status.handlers()}  # fmt: skip
     routes = [
-        Route("/-/healthy", _constant("Prometheus Server is Healthy.\n")),
-        Route("/-/ready", _constant("Prometheus Server is Ready.\n")),
+        Route("/-/healthy", constant("Prometheus Server is Healthy.\n")),
+        Route("/-/ready", constant("Prometheus Server is Ready.\n")),
         *(Route(f"/api/v1/{path}", _answered(how), methods=["GET", "POST"])
           for path, how in both.items()),
         *(Route(f"/api/v1/{path}", _answered(how)) for path, how in read.items()),
     ]  # fmt: skip
-    return assembled(
-        "prometheus", routes, gate, prometheus_refusal, now=env.now, free=_FREE,
-        failures={
-            BadParameter: lambda error: prometheus_refusal(400, str(error)),
-            QueryError: lambda error: prometheus_refusal(422, str(error)),
-        },
-    )  # fmt: skip
+    failures: dict[type[Exception], Words] = {
+        BadParameter: lambda error: prometheus_refusal(400, str(error)),
+        QueryError: lambda error: prometheus_refusal(422, str(error)),
+    }
+    api = Api("prometheus", prometheus_refusal, failures, _FREE)
+    return assembled(api, routes, gate, now=env.now)
 
 
 def prometheus_refusal(status: int, message: str) -> Response:
@@ -87,7 +86,7 @@ class Found:
         self.warnings = [warning for warning in warnings if warning]
 
 
-def _answered(handler: Callable[[Parameters, Request], Any]) -> Callable[[Request], Any]:
+def _answered(handler: Callable[[Parameters, Request], Any]) -> Handler:
     """Wrap what a handler returns in Prometheus' envelope."""
 
     async def answer(request: Request) -> Response:
@@ -99,13 +98,6 @@ def _answered(handler: Callable[[Parameters, Request], Any]) -> Callable[[Reques
         if found.warnings:
             body["warnings"] = found.warnings
         return Json(body)
-
-    return answer
-
-
-def _constant(text: str) -> Callable[[Request], Any]:
-    async def answer(_: Request) -> Response:
-        return Text(text)
 
     return answer
 

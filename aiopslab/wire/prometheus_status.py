@@ -22,6 +22,7 @@ from aiopslab.telemetry.promql.selectors import LOOKBACK_MS
 from aiopslab.telemetry.promql.values import MAX_SAMPLES
 from aiopslab.telemetry.rules import GroupStatus, RuleStatus
 from aiopslab.telemetry.samples import NAME
+from aiopslab.wire.assembly import build_info
 from aiopslab.wire.parameters import BadParameter, Parameters, brief
 
 VERSION = "3.13.0"
@@ -142,8 +143,7 @@ class Status:
 
     async def buildinfo(self, p: Parameters, _: Request) -> dict[str, str]:
         """Serve ``status/buildinfo``: which API to expect."""
-        empty = ("revision", "branch", "buildUser", "buildDate", "goVersion")
-        return {"version": VERSION, **dict.fromkeys(empty, "")}
+        return build_info(VERSION)
 
     async def runtimeinfo(self, p: Parameters, _: Request) -> dict[str, Any]:
         """Serve ``status/runtimeinfo``; ``serverTime`` is the clock that times are meant in."""

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from aiopslab.environments.protocol import Environment, Series, SpanRow, TraceMatch
 from aiopslab.models.timestamps import nanoseconds
 from aiopslab.telemetry.promql import QueryError
-from aiopslab.wire.assembly import Json, Text, assembled
+from aiopslab.wire.assembly import Api, Json, Text, Words, assembled, build_info, constant
 from aiopslab.wire.gate import Gate
 from aiopslab.wire.otlp_json import attributes, resource_spans
 from aiopslab.wire.parameters import (
@@ -54,29 +54,27 @@ def tempo_app(env: Environment, gate: Gate) -> ASGIApp:
         env: Whose traces; its clock is the server's.
         gate: Each request takes its turn there.
     """
-    api = _Tempo(env)
+    handlers = _Tempo(env)
     routes = [
-        Route("/ready", _constant("ready\n")),
-        Route("/api/echo", _constant("echo")),
-        Route("/status/version", _buildinfo),
-        Route("/api/status/buildinfo", _buildinfo),
-        Route("/api/traces/{id:path}", api.trace_v1),
-        Route("/api/v2/traces/{id:path}", api.trace_v2),
-        Route("/api/search", api.search),
-        Route("/api/search/tags", api.tags_v1),
-        Route("/api/search/tag/{tag:path}/values", api.values_v1),
-        Route("/api/v2/search/tags", api.tags_v2),
-        Route("/api/v2/search/tag/{tag:path}/values", api.values_v2),
-        Route("/api/metrics/query", api.metrics),
-        Route("/api/metrics/query_range", api.metrics_range),
+        Route("/ready", constant("ready\n")),
+        Route("/api/echo", constant("echo")),
+        Route("/status/version", _build_info),
+        Route("/api/status/buildinfo", _build_info),
+        Route("/api/traces/{id:path}", handlers.trace_v1),
+        Route("/api/v2/traces/{id:path}", handlers.trace_v2),
+        Route("/api/search", handlers.search),
+        Route("/api/search/tags", handlers.tags_v1),
+        Route("/api/search/tag/{tag:path}/values", handlers.values_v1),
+        Route("/api/v2/search/tags", handlers.tags_v2),
+        Route("/api/v2/search/tag/{tag:path}/values", handlers.values_v2),
+        Route("/api/metrics/query", handlers.metrics),
+        Route("/api/metrics/query_range", handlers.metrics_range),
     ]
-    return assembled(
-        "tempo", routes, gate, tempo_refusal, now=env.now, free=_FREE,
-        failures={
-            BadParameter: lambda error: tempo_refusal(400, str(error)),
-            QueryError: lambda error: tempo_refusal(400, f"invalid TraceQL query: {error}"),
-        },
-    )  # fmt: skip
+    failures: dict[type[Exception], Words] = {
+        BadParameter: lambda error: tempo_refusal(400, str(error)),
+        QueryError: lambda error: tempo_refusal(400, f"invalid TraceQL query: {error}"),
+    }
+    return assembled(Api("tempo", tempo_refusal, failures, _FREE), routes, gate, now=env.now)
 
 
 def tempo_refusal(status: int, message: str) -> Response:
@@ -132,9 +130,7 @@ class _Tempo:
         series = [
             {
                 **_labels(s),
-                "samples": [
-                    {"timestampMs": str(round(t * 1e3)), "value": v} for t, v in s.points
-                ],
+                "samples": [{"timestampMs": str(round(t * 1e3)), "value": v} for t, v in s.points],
             }
             for s in found
         ]
@@ -280,13 +276,5 @@ def _time(p: Parameters, name: str, now: float, default: float) -> float:
         raise BadParameter(f"invalid {name}: {error}") from error
 
 
-def _constant(text: str) -> Any:
-    async def answer(_: Request) -> Response:
-        return Text(text)
-
-    return answer
-
-
-async def _buildinfo(_: Request) -> Response:
-    empty = ("revision", "branch", "buildUser", "buildDate", "goVersion")
-    return Json({"version": VERSION, **dict.fromkeys(empty, "")})
+async def _build_info(_: Request) -> Response:
+    return Json(build_info(VERSION))
