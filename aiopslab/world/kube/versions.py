@@ -47,7 +47,7 @@ def show(obj: Object, api_version: str) -> Object:
 
 def store(obj: Object) -> Object:
     """Return a decoded object of any served version as the one that is stored."""
-    other = _OTHERS.get((obj["kind"], obj["apiVersion"]))
+    other = _OTHERS.get((obj.get("kind", ""), obj.get("apiVersion", "")))
     return obj if other is None else other.store(obj)
 
 
