@@ -52,18 +52,16 @@ def command(
     """
     from aiopslab.telemetry import export
 
-    signals = signal or []
-    export.check(format, signals)
+    export.check(format, signals := signal or [])
     target = output_dir or Path(f"{record.resolve().name}-{format}")
     parts, without = _parts(record, target)
     export.make_room(target, force=force)
-    done: list[tuple[_Part, list[Written]]] = []
+    done = []
     for n, part in enumerate(parts, start=1):
         if not quiet:
             print(f"[{n}/{len(parts)}] {part.trial}", file=sys.stderr, flush=True)
-        written = export.export(
-            part.source, part.target, format=format, signals=signals, force=force
-        )
+        source, to = part.source, part.target
+        written = export.export(source, to, format=format, signals=signals, force=force)
         done.append((part, written))
     if json:
         output.envelope("aiopslab/export@1", _document(format, target, done, without))

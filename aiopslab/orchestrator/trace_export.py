@@ -68,7 +68,9 @@ class _WarningOnce(SpanExporter):
             result = self._inner.export(spans)
         if result is not SpanExportResult.SUCCESS and not self._warned:
             self._warned = True
-            _log.warning("the endpoint in OTEL_EXPORTER_OTLP_* does not take this run's spans; they are lost")
+            _log.warning(
+                "the endpoint in OTEL_EXPORTER_OTLP_* does not take this run's spans; they are lost"
+            )
         return result
 
     def shutdown(self) -> None:
