@@ -7,6 +7,7 @@ does not have (backreferences, conditionals). Not here: where patterns come from
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from functools import lru_cache
@@ -91,6 +92,20 @@ def _check(pattern: str) -> None:
             choices[-1] |= closed
     if unbounded > MAX_UNBOUNDED:
         raise re.error(f"more than {MAX_UNBOUNDED} repeats without an upper bound")
+
+
+def attempts(pattern: str, length: int) -> float:
+    """Bound how many ways a backtracking matcher may try on a text of so many characters.
+
+    Repeats without an upper bound divide the text among them; others each have their own choice.
+    """
+    unbounded, choices = 0, 1.0
+    for token in _TOKEN.finditer(pattern):
+        if token["repeat"] is not None:
+            low, high = _bounds(token)
+            unbounded += high is None
+            choices *= 1 if high is None else min(high - low, length) + 1
+    return math.comb(length + unbounded, unbounded) * choices
 
 
 def _bounds(token: re.Match[str]) -> tuple[int, int | None]:

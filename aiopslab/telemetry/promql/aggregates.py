@@ -26,6 +26,8 @@ from aiopslab.telemetry.promql.windows import quantile
 
 Reduce = Callable[[Vector, Groups], Floats]
 _INT64 = 2.0**63
+_COST = 300
+"""What a label set costs that is made for one value, in values of a matrix."""
 
 
 def aggregate(
@@ -205,13 +207,18 @@ def _count_values(v: Vector, grouping: Grouping, label: str, budget: Budget) -> 
     rows: dict[Labels, int] = {}
     counts: list[Floats] = []
     for row, labels in enumerate(v.labels.sets):
-        for code in np.unique(codes[row][v.present[row]]).tolist():
+        there = v.present[row]
+        here, places = np.unique(codes[row][there], return_inverse=True)
+        budget.spend(_COST * len(here))
+        found = np.empty(len(here), np.int64)
+        for i, code in enumerate(here.tolist()):
             key = grouping.key(tuple(sorted({**dict(labels), label: texts[code]}.items())))
-            place = rows.setdefault(key, len(counts))
-            if place == len(counts):
+            found[i] = rows.setdefault(key, len(counts))
+            if found[i] == len(counts):
                 budget.spend(steps)
                 counts.append(np.zeros(steps))
-            counts[place] += v.present[row] & (codes[row] == code)
+        for place, step in zip(found[places].tolist(), np.flatnonzero(there).tolist(), strict=True):
+            counts[place][step] += 1.0
     if not counts:
         return Vector.empty(steps)
     values = np.array(counts)

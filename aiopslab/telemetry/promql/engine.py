@@ -15,7 +15,7 @@ import promql_parser as ast
 from aiopslab.telemetry.instruments import Labels
 from aiopslab.telemetry.promql.answers import Answer, Kind
 from aiopslab.telemetry.promql.evaluation import Evaluation, check_points
-from aiopslab.telemetry.promql.functions import Times
+from aiopslab.telemetry.promql.functions import Scope
 from aiopslab.telemetry.promql.parsing import parse
 from aiopslab.telemetry.promql.selectors import Selectors
 from aiopslab.telemetry.promql.values import (
@@ -25,12 +25,12 @@ from aiopslab.telemetry.promql.values import (
     RangeVector,
     Value,
     Vector,
-    milliseconds,
 )
 from aiopslab.telemetry.rows import Series
 from aiopslab.telemetry.samples import SampleTable
 
 _EVERYTHING = '{__name__!=""}'
+_FAR_S = 1e12
 _NAMES = {str: "string", RangeVector: "range vector"}
 
 
@@ -46,7 +46,7 @@ class Engine:
         Raises:
             QueryError: Malformed, not supported, ambiguous or too much work.
         """
-        steps = milliseconds(np.array([at]))
+        steps = np.array([_moment(at)])
         value = self._evaluate(query, steps)
         if isinstance(value, str):
             return Answer("string", [], value)
@@ -57,7 +57,7 @@ class Engine:
 
     def instant(self, query: str, at: float) -> list[Series]:
         """Return one point a series; a scalar is a series without labels. Raises QueryError."""
-        steps = milliseconds(np.array([at]))
+        steps = np.array([_moment(at)])
         return _series(self._evaluate(query, steps), steps)
 
     def vector(self, query: str, at: float) -> Vector:
@@ -65,7 +65,7 @@ class Engine:
 
         The vector has one step.
         """
-        return _as_vector(self._evaluate(query, milliseconds(np.array([at])))).merged()
+        return _as_vector(self._evaluate(query, np.array([_moment(at)]))).merged()
 
     def range(self, query: str, start: float, end: float, step: float) -> list[Series]:
         """Evaluate at ``start, start + step, ... <= end``; series are sorted by labels.
@@ -73,7 +73,7 @@ class Engine:
         Raises:
             QueryError: As ``query``; also for a step that is not positive or too many points.
         """
-        first, last, pace = (int(t) for t in milliseconds(np.array([start, end, step])))
+        first, last, pace = _moment(start), _moment(end), _moment(step)
         if pace <= 0:
             raise QueryError(
                 "zero or negative query resolution step widths are not accepted."
@@ -128,13 +128,24 @@ class Engine:
         return self._selectors.with_samples(selectors, start, end)
 
     def _evaluate(self, query: str, steps: Ints) -> Value:
-        tree = parse(query)
+        scope = Scope(steps, steps, Budget())
         try:
             # To divide by zero or take logarithms of nothing is a legitimate question: NaN.
             with np.errstate(all="ignore"):
-                return Evaluation(self._selectors, Times(steps, steps), Budget()).value(tree)
+                return Evaluation(self._selectors, scope).value(parse(query))
         except RecursionError as error:
             raise QueryError("the query is nested too deeply") from error
+
+
+def _moment(seconds: float) -> int:
+    """Return a time in ms.
+
+    Raises:
+        QueryError: No clock will ever show it.
+    """
+    if not abs(seconds) < _FAR_S:
+        raise QueryError(f"{seconds:g} is not a valid timestamp")
+    return round(seconds * 1000.0)
 
 
 def _as_vector(value: Value) -> Vector:

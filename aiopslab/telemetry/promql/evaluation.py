@@ -12,10 +12,9 @@ import numpy as np
 import promql_parser as ast
 
 from aiopslab.telemetry.promql import aggregates, binary, functions
-from aiopslab.telemetry.promql.functions import Times
+from aiopslab.telemetry.promql.functions import Scope
 from aiopslab.telemetry.promql.selectors import Selectors, equalities
 from aiopslab.telemetry.promql.values import (
-    Budget,
     Grouping,
     Ints,
     LabelSets,
@@ -30,6 +29,8 @@ MAX_POINTS = 11_000
 """Steps of a query or subquery; Prometheus' own limit."""
 SUBQUERY_STEP_MS = 30_000
 """Step of a subquery that names none: the pace of rules, as with Prometheus."""
+_RELABELLING = 200
+"""What a label set costs that is changed, in values of a matrix."""
 _ALL = Grouping(by=True)
 
 
@@ -38,14 +39,13 @@ class Evaluation:
 
     Args:
         selectors: Where samples come from.
-        times: The steps in ms, and those of the whole query, for ``@ start()`` in subqueries.
-        budget: What the query may still touch.
+        scope: The steps and what the query may still touch.
     """
 
-    def __init__(self, selectors: Selectors, times: Times, budget: Budget) -> None:
+    def __init__(self, selectors: Selectors, scope: Scope) -> None:
         self._selectors = selectors
-        self._times = times
-        self._budget = budget
+        self._scope = scope
+        self._budget = scope.budget
 
     def value(self, node: ast.Expr) -> Value:
         """Evaluate a node at all steps.
@@ -63,7 +63,7 @@ class Evaluation:
             case ast.ParenExpr():
                 return self.value(node.expr)
             case ast.NumberLiteral():
-                return np.full(len(self._times.steps), float(node.val))
+                return np.full(len(self._scope.steps), float(node.val))
             case ast.StringLiteral():
                 return str(node.val)
             case ast.VectorSelector():
@@ -88,13 +88,13 @@ class Evaluation:
 
     def _ends(self, node: ast.VectorSelector | ast.SubqueryExpr) -> Ints:
         """Return the evaluation times of a selector after ``@`` and ``offset``."""
-        ends = self._times.steps
+        ends = self._scope.steps
         if node.at is not None:
             if node.at.type == ast.AtModifierType.At:
                 fixed = _timestamp(node.at)
             else:
                 at_start = node.at.type == ast.AtModifierType.Start
-                fixed = int(self._times.outer[0 if at_start else -1])
+                fixed = int(self._scope.outer[0 if at_start else -1])
             ends = np.full(len(ends), fixed)
         return ends - milliseconds(node.offset.total_seconds()) if node.offset else ends
 
@@ -113,8 +113,8 @@ class Evaluation:
             nothing = np.empty((0, 0))
             samples = (grid, nothing, nothing.astype(bool))
             return RangeVector.over(LabelSets([]), samples, ends, window, self._budget)
-        times = Times(grid, self._times.outer)
-        inner = Evaluation(self._selectors, times, self._budget).value(node.expr)
+        scope = Scope(grid, self._scope.outer, self._budget)
+        inner = Evaluation(self._selectors, scope).value(node.expr)
         vector = (inner if isinstance(inner, Vector) else _as_vector(inner)).merged()
         samples = (grid, vector.values.T, vector.present.T)
         return RangeVector.over(vector.labels, samples, ends, window, self._budget)
@@ -136,7 +136,9 @@ class Evaluation:
             seconds = np.broadcast_to(times / 1000.0, vector.values.shape)
             return _checked(vector.unnamed(seconds))
         arguments = [self.value(a) for a in node.args]
-        value = functions.call(name, arguments, self._times)
+        if name.startswith("label_") and isinstance(arguments[0], Vector):
+            self._budget.spend(_RELABELLING * len(arguments[0].labels))
+        value = functions.call(name, arguments, self._scope)
         if name in ("absent", "absent_over_time") and isinstance(value, Vector):
             return Vector(LabelSets([_absent_labels(node.args[0])]), value.values, value.present)
         return _checked(value)

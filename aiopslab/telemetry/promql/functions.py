@@ -16,6 +16,7 @@ from aiopslab.telemetry.promql.aggregates import reordered
 from aiopslab.telemetry.promql.calendar import CALENDAR
 from aiopslab.telemetry.promql.values import (
     Bools,
+    Budget,
     Floats,
     Ints,
     LabelSets,
@@ -40,11 +41,15 @@ UNSUPPORTED = frozenset({"info", "start_timestamp"})
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
-    """The steps at which a call is evaluated, and those of the whole query, in ms."""
+class Scope:
+    """What a part of a query is evaluated in."""
 
     steps: Ints
+    """In ms."""
     outer: Ints
+    """Steps of the whole query, for ``start()`` and ``@ start()`` inside subqueries."""
+    budget: Budget
+    """What the query may still touch."""
 
     @property
     def seconds(self) -> Floats:
@@ -56,7 +61,7 @@ class Times:
         return np.full(len(self.steps), milliseconds / 1000.0)
 
 
-def call(name: str, arguments: Sequence[Value], times: Times) -> Value:
+def call(name: str, arguments: Sequence[Value], scope: Scope) -> Value:
     """Call a function; the parser has checked number and types of the arguments.
 
     Raises:
@@ -67,7 +72,7 @@ def call(name: str, arguments: Sequence[Value], times: Times) -> Value:
     if name in UNSUPPORTED:
         raise QueryError(f"function {name}() is not supported")
     if name in CALENDAR:
-        vector = _vector(arguments[0]) if arguments else Vector.of_scalar(times.seconds)
+        vector = _vector(arguments[0]) if arguments else Vector.of_scalar(scope.seconds)
         return vector.unnamed(CALENDAR[name](vector.values))
     if name in _ELEMENTWISE:
         vector = _vector(arguments[0])
@@ -77,7 +82,7 @@ def call(name: str, arguments: Sequence[Value], times: Times) -> Value:
         return _OF_WINDOWS[name](window, [a for a in arguments if isinstance(a, np.ndarray)])
     if name not in _OTHERS:
         raise QueryError(f"function {name}() is not supported")
-    return _OTHERS[name](arguments, times)
+    return _OTHERS[name](arguments, scope)
 
 
 def _vector(value: Value) -> Vector:
@@ -105,14 +110,14 @@ def _texts(values: Sequence[Value]) -> list[str]:
     return texts
 
 
-def _to_scalar(a: Sequence[Value], times: Times) -> Value:
+def _to_scalar(a: Sequence[Value], scope: Scope) -> Value:
     v = _vector(a[0])
     alone = v.present.sum(axis=0) == 1
     total = np.where(v.present, v.values, 0.0).sum(axis=0)
     return np.where(alone, total, np.nan)
 
 
-def _round(a: Sequence[Value], times: Times) -> Value:
+def _round(a: Sequence[Value], scope: Scope) -> Value:
     v = _vector(a[0])
     inverse = 1.0 / _scalar(a[1]) if len(a) > 1 else 1.0
     # Ties go up, as with Prometheus; numpy's round would send them to the even neighbour.
@@ -139,16 +144,16 @@ def _sort_by_label(a: Sequence[Value], *, descending: bool) -> Value:
     return reordered(v, order[::-1] if descending else order, v.present)
 
 
-def _absent(a: Sequence[Value], times: Times) -> Value:
+def _absent(a: Sequence[Value], scope: Scope) -> Value:
     value = a[0]
     if isinstance(value, RangeVector):
         value = windows.folded(value, windows.count)
     missing = np.logical_not(_vector(value).present.any(axis=0))
-    return Vector(LabelSets([()]), np.ones((1, len(times.steps))), missing[None, :])
+    return Vector(LabelSets([()]), np.ones((1, len(scope.steps))), missing[None, :])
 
 
-def _step(times: Times) -> int:
-    return int(times.outer[1] - times.outer[0]) if len(times.outer) > 1 else 0
+def _step(scope: Scope) -> int:
+    return int(scope.outer[1] - scope.outer[0]) if len(scope.outer) > 1 else 0
 
 
 def _extreme_time(r: RangeVector, *, largest: bool) -> Vector:
@@ -198,38 +203,40 @@ _OF_WINDOWS: dict[str, Callable[[RangeVector, Sequence[Floats]], Vector]] = {
 }
 """Functions of one range vector and scalars."""
 
-_OTHERS: dict[str, Callable[[Sequence[Value], Times], Value]] = {
-    "time": lambda a, times: times.seconds,
-    "start": lambda a, times: times.fixed(int(times.outer[0])),
-    "end": lambda a, times: times.fixed(int(times.outer[-1])),
-    "range": lambda a, times: times.fixed(int(times.outer[-1] - times.outer[0])),
-    "step": lambda a, times: times.fixed(_step(times)),
-    "pi": lambda a, times: np.full(len(times.steps), np.pi),
-    "max_of": lambda a, times: np.maximum(_scalar(a[0]), _scalar(a[1])),
-    "min_of": lambda a, times: np.minimum(_scalar(a[0]), _scalar(a[1])),
-    "vector": lambda a, times: Vector.of_scalar(_scalar(a[0])),
+_OTHERS: dict[str, Callable[[Sequence[Value], Scope], Value]] = {
+    "time": lambda a, scope: scope.seconds,
+    "start": lambda a, scope: scope.fixed(int(scope.outer[0])),
+    "end": lambda a, scope: scope.fixed(int(scope.outer[-1])),
+    "range": lambda a, scope: scope.fixed(int(scope.outer[-1] - scope.outer[0])),
+    "step": lambda a, scope: scope.fixed(_step(scope)),
+    "pi": lambda a, scope: np.full(len(scope.steps), np.pi),
+    "max_of": lambda a, scope: np.maximum(_scalar(a[0]), _scalar(a[1])),
+    "min_of": lambda a, scope: np.minimum(_scalar(a[0]), _scalar(a[1])),
+    "vector": lambda a, scope: Vector.of_scalar(_scalar(a[0])),
     "scalar": _to_scalar,
-    "timestamp": lambda a, times: _vector(a[0]).unnamed(
-        np.broadcast_to(times.seconds, _vector(a[0]).values.shape)
+    "timestamp": lambda a, scope: _vector(a[0]).unnamed(
+        np.broadcast_to(scope.seconds, _vector(a[0]).values.shape)
     ),
     "round": _round,
-    "clamp": lambda a, times: _clamp(_vector(a[0]), _scalar(a[1]), _scalar(a[2])),
-    "clamp_min": lambda a, times: _clamp(_vector(a[0]), _scalar(a[1]), np.inf),
-    "clamp_max": lambda a, times: _clamp(_vector(a[0]), -np.inf, _scalar(a[1])),
-    "sort": lambda a, times: _sort(a, descending=False),
-    "sort_desc": lambda a, times: _sort(a, descending=True),
-    "sort_by_label": lambda a, times: _sort_by_label(a, descending=False),
-    "sort_by_label_desc": lambda a, times: _sort_by_label(a, descending=True),
+    "clamp": lambda a, scope: _clamp(_vector(a[0]), _scalar(a[1]), _scalar(a[2])),
+    "clamp_min": lambda a, scope: _clamp(_vector(a[0]), _scalar(a[1]), np.inf),
+    "clamp_max": lambda a, scope: _clamp(_vector(a[0]), -np.inf, _scalar(a[1])),
+    "sort": lambda a, scope: _sort(a, descending=False),
+    "sort_desc": lambda a, scope: _sort(a, descending=True),
+    "sort_by_label": lambda a, scope: _sort_by_label(a, descending=False),
+    "sort_by_label_desc": lambda a, scope: _sort_by_label(a, descending=True),
     "absent": _absent,
     "absent_over_time": _absent,
-    "predict_linear": lambda a, times: trends.predicted(_windows(a[0]), times.steps, _scalar(a[1])),
-    "label_replace": lambda a, times: labelling.label_replace(_vector(a[0]), _texts(a[1:])),
-    "label_join": lambda a, times: labelling.label_join(_vector(a[0]), _texts(a[1:])),
-    "histogram_quantile": lambda a, times: histogram.quantile(_scalar(a[0]), _vector(a[1])),
-    "histogram_quantiles": lambda a, times: histogram.quantiles(
-        _vector(a[0]), _texts(a[1:2])[0], [_scalar(q) for q in a[2:]]
+    "predict_linear": lambda a, scope: trends.predicted(_windows(a[0]), scope.steps, _scalar(a[1])),
+    "label_replace": lambda a, scope: labelling.label_replace(_vector(a[0]), _texts(a[1:])),
+    "label_join": lambda a, scope: labelling.label_join(_vector(a[0]), _texts(a[1:])),
+    "histogram_quantile": lambda a, scope: histogram.quantile(
+        _scalar(a[0]), _vector(a[1]), scope.budget
     ),
-    "histogram_fraction": lambda a, times: histogram.fraction(
-        _scalar(a[0]), _scalar(a[1]), _vector(a[2])
+    "histogram_quantiles": lambda a, scope: histogram.quantiles(
+        _vector(a[0]), _texts(a[1:2])[0], [_scalar(q) for q in a[2:]], scope.budget
+    ),
+    "histogram_fraction": lambda a, scope: histogram.fraction(
+        (_scalar(a[0]), _scalar(a[1])), _vector(a[2]), scope.budget
     ),
 }

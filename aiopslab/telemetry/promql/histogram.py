@@ -15,6 +15,8 @@ from aiopslab.telemetry.instruments import Labels
 from aiopslab.telemetry.promql.answers import format_plain
 from aiopslab.telemetry.promql.labelling import check_label_name
 from aiopslab.telemetry.promql.values import (
+    Bools,
+    Budget,
     Floats,
     Grouping,
     Groups,
@@ -26,6 +28,8 @@ from aiopslab.telemetry.promql.values import (
 _LE = Grouping(by=False, names=("le",))
 _TOLERANCE = 1e-12
 """Relative difference of counts that is a rounding error."""
+_COST = 50
+"""What a bucket costs that is looked at alone, in values of a matrix."""
 Buckets = list[tuple[float, float]]
 """(upper bound, cumulative count), ascending."""
 
@@ -114,28 +118,40 @@ class _Layout:
     """Histograms of equal bounds: (bounds, groups, rows of groups x bounds)."""
     odd: list[tuple[int, list[tuple[float, int]]]]
     """Histograms with two buckets of one bound: (group, (bound, row) ascending)."""
+    labels: LabelSets
+    """Of the groups."""
 
 
-def quantile(q: Floats, vector: Vector) -> Vector:
+def quantile(q: Floats, vector: Vector, budget: Budget) -> Vector:
     """``histogram_quantile``: one series a histogram; series without ``le`` are left out.
 
     Args:
         q: One quantile a step.
         vector: Buckets.
+        budget: What histograms cost that are computed one by one.
     """
     if not len(vector.labels):
         return vector
-    groups, layout = _laid_out(vector)
-    values, present = _one_by_one(vector, groups, layout, lambda b, s: bucket_quantile(q[s], b))
+    layout = _laid_out(vector)
+    answer = _blank(layout, vector)
+    plain = _OneByOne(vector, answer, budget, lambda b, s: bucket_quantile(float(q[s]), b))
     for bounds, members, rows in layout.alike:
         there = vector.present[rows]
-        whole = there.all(axis=1)
+        whole: Bools = np.logical_and.reduce(there, axis=1)
+        partial: Bools = np.logical_or.reduce(there, axis=1) & ~whole
         found = _quantiles(q, bounds, vector.values[rows])
-        values[members] = np.where(whole, found, values[members])
-    return Vector(groups.labels, values, present)
+        answer.values[members] = np.where(whole, found, np.nan)
+        answer.present[members] = whole
+        # Buckets that come and go one by one are rare.
+        for member in np.flatnonzero(partial.any(axis=1)).tolist():
+            buckets = list(zip(bounds.tolist(), rows[member].tolist(), strict=True))
+            plain.fill(int(members[member]), buckets, np.flatnonzero(partial[member]))
+    for group, buckets in layout.odd:
+        plain.fill(group, buckets, np.arange(len(q)))
+    return answer
 
 
-def quantiles(vector: Vector, label: str, qs: Sequence[Floats]) -> Vector:
+def quantiles(vector: Vector, label: str, qs: Sequence[Floats], budget: Budget) -> Vector:
     """``histogram_quantiles``: several at once, told apart by a label of the first step's ``q``.
 
     Raises:
@@ -143,7 +159,7 @@ def quantiles(vector: Vector, label: str, qs: Sequence[Floats]) -> Vector:
     """
     check_label_name(label)
     sets: list[Labels] = []
-    parts = [quantile(q, vector) for q in qs]
+    parts = [quantile(q, vector, budget) for q in qs]
     for q, part in zip(qs, parts, strict=True):
         text = format_plain(float(q[0]))
         text += ".0" if text.lstrip("-").isdecimal() else ""
@@ -155,57 +171,55 @@ def quantiles(vector: Vector, label: str, qs: Sequence[Floats]) -> Vector:
     )
 
 
-def fraction(lower: Floats, upper: Floats, vector: Vector) -> Vector:
-    """``histogram_fraction``: the part of the observations between two bounds."""
+def fraction(between: tuple[Floats, Floats], vector: Vector, budget: Budget) -> Vector:
+    """``histogram_fraction``: the part of the observations between two bounds, one each a step."""
     if not len(vector.labels):
         return vector
-    groups, layout = _laid_out(vector)
-    every = _Layout([], [*layout.odd, *_as_pairs(layout)])
-    values, present = _one_by_one(
-        vector, groups, every, lambda b, s: bucket_fraction(lower[s], upper[s], b)
+    layout = _laid_out(vector)
+    answer = _blank(layout, vector)
+    lower, upper = between
+    plain = _OneByOne(
+        vector, answer, budget, lambda b, s: bucket_fraction(float(lower[s]), float(upper[s]), b)
     )
-    return Vector(groups.labels, values, present)
-
-
-def _as_pairs(layout: _Layout) -> list[tuple[int, list[tuple[float, int]]]]:
-    return [
-        (group, list(zip(bounds.tolist(), places, strict=True)))
-        for bounds, members, rows in layout.alike
-        for group, places in zip(members.tolist(), rows.tolist(), strict=True)
-    ]
-
-
-def _one_by_one(
-    vector: Vector, groups: Groups, layout: _Layout, compute: Callable[[Buckets, int], float]
-) -> tuple[Floats, np.ndarray[tuple[int, int], np.dtype[np.bool_]]]:
-    """Compute what matrices cannot: odd histograms, and steps at which buckets are missing."""
-    shape = len(groups.labels), vector.values.shape[1]
-    values, present = np.full(shape, np.nan), np.zeros(shape, bool)
     for bounds, members, rows in layout.alike:
-        there = vector.present[rows]
-        present[members] = there.any(axis=1)
-        for member, step in np.argwhere(present[members] & ~there.all(axis=1)).tolist():
-            kept = there[member, :, step]
-            counts = vector.values[rows[member], step]
-            pairs = list(zip(bounds[kept].tolist(), counts[kept].tolist(), strict=True))
-            values[members[member], step] = compute(pairs, step)
+        for group, places in zip(members.tolist(), rows.tolist(), strict=True):
+            buckets = list(zip(bounds.tolist(), places, strict=True))
+            plain.fill(group, buckets, np.arange(len(lower)))
     for group, buckets in layout.odd:
-        for step in range(shape[1]):
-            pairs = [
-                (bound, float(vector.values[row, step]))
-                for bound, row in buckets
-                if vector.present[row, step]
+        plain.fill(group, buckets, np.arange(len(lower)))
+    return answer
+
+
+@dataclass(frozen=True, slots=True)
+class _OneByOne:
+    """Computes what matrices cannot: odd histograms, and steps at which buckets are missing."""
+
+    vector: Vector
+    answer: Vector
+    budget: Budget
+    compute: Callable[[Buckets, int], float]
+
+    def fill(self, group: int, buckets: list[tuple[float, int]], steps: Ints) -> None:
+        """Answer one histogram, given as (bound, row) ascending, at some steps."""
+        self.budget.spend(_COST * len(buckets) * len(steps))
+        there, values = self.vector.present, self.vector.values
+        for step in steps.tolist():
+            found = [
+                (bound, float(values[row, step])) for bound, row in buckets if there[row, step]
             ]
-            if pairs:
-                values[group, step] = compute(pairs, step)
-                present[group, step] = True
-    return values, present
+            if found:
+                self.answer.values[group, step] = self.compute(found, step)
+                self.answer.present[group, step] = True
 
 
-def _laid_out(vector: Vector) -> tuple[Groups, _Layout]:
+def _blank(layout: _Layout, vector: Vector) -> Vector:
+    shape = len(layout.labels), vector.values.shape[1]
+    return Vector(layout.labels, np.full(shape, np.nan), np.zeros(shape, bool))
+
+
+def _laid_out(vector: Vector) -> _Layout:
     groups = vector.labels.group(_LE)
-    layout = vector.labels.derive(("buckets",), lambda: _layout(vector.labels, groups))
-    return groups, layout
+    return vector.labels.derive(("buckets",), lambda: _layout(vector.labels, groups))
 
 
 def _layout(labels: LabelSets, groups: Groups) -> _Layout:
@@ -230,6 +244,7 @@ def _layout(labels: LabelSets, groups: Groups) -> _Layout:
             for bounds, found in alike.items()
         ],
         odd,
+        groups.labels,
     )
 
 

@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from aiopslab.telemetry.instruments import Labels
-from aiopslab.telemetry.promql.selectors import REGEX_FLAGS
+from aiopslab.telemetry.promql.matching import Regex
 from aiopslab.telemetry.promql.values import LabelSets, QueryError, Vector
-from aiopslab.telemetry.regex import compile_bounded
 
 MAX_LABEL = 10_000
 """Characters of a label value; nested joins would double it again and again."""
@@ -28,14 +27,14 @@ def label_replace(v: Vector, texts: Sequence[str]) -> Vector:
     target, template, source, regex = texts
     check_label_name(target, "destination label name in label_replace():")
     try:
-        pattern = compile_bounded(regex, REGEX_FLAGS)
+        pattern = Regex(regex)
     except re.error as error:
         raise QueryError(
             f"invalid regular expression in label_replace(): {regex}: {error}"
         ) from error
 
     def change(labels: dict[str, str]) -> None:
-        match = pattern.fullmatch(labels.get(source, ""))
+        match = pattern.match(labels.get(source, ""))
         if match:
             labels[target] = _expanded(template, match)
 

@@ -30,4 +30,7 @@ def parse(query: str) -> ast.Expr:
     except Malformed as error:
         raise ParseError(f"1:{error.start + 1}: parse error: {error}") from error
     except ValueError as error:
-        raise ParseError(explain(query, str(error))) from error
+        try:
+            raise ParseError(explain(query, str(error))) from error
+        except RecursionError as deep:
+            raise ParseError("the query is nested too deeply") from deep

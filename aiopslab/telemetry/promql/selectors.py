@@ -14,6 +14,7 @@ import numpy as np
 import promql_parser as ast
 
 from aiopslab.telemetry.instruments import Labels
+from aiopslab.telemetry.promql.matching import Regex
 from aiopslab.telemetry.promql.values import (
     Budget,
     Ints,
@@ -23,12 +24,9 @@ from aiopslab.telemetry.promql.values import (
     Vector,
     milliseconds,
 )
-from aiopslab.telemetry.regex import compile_bounded
 from aiopslab.telemetry.samples import NAME, SampleTable, present
 
 LOOKBACK_MS = 300_000
-REGEX_FLAGS = re.DOTALL | re.ASCII
-"""Prometheus 3 lets ``.`` match a newline; RE2's classes such as ``\\d`` are ASCII."""
 _REMEMBERED = 256
 _OPERATORS = {
     "MatchOp.Equal": "=", "MatchOp.NotEqual": "!=", "MatchOp.Re": "=~", "MatchOp.NotRe": "!~",
@@ -41,7 +39,7 @@ Matcher = tuple[str, str, str]
 class _Selection:
     """Series found so far for a selector."""
 
-    matches: Callable[[dict[str, str]], bool]
+    predicate: _Predicate
     scanned: int = 0
     columns: Ints = field(default_factory=lambda: np.empty(0, np.int64))
     labels: LabelSets = field(default_factory=lambda: LabelSets([]))
@@ -101,7 +99,7 @@ class Selectors:
     def _select(self, selector: ast.VectorSelector) -> _Selection:
         matchers, name = _matchers(selector)
         # The least recently used selector is forgotten: agents make up new ones without end.
-        found = self._known.pop((name, matchers), None) or _Selection(_predicate(matchers))
+        found = self._known.pop((name, matchers), None) or _Selection(_Predicate.of(matchers))
         self._known[name, matchers] = found
         if len(self._known) > _REMEMBERED:
             del self._known[next(iter(self._known))]
@@ -113,7 +111,9 @@ class Selectors:
                 if name
                 else list(range(found.scanned, total))
             )
-            fresh = [c for c in candidates if found.matches(dict(labels[c]))]
+            for regex in found.predicate.regexes:
+                regex.renew()
+            fresh = [c for c in candidates if found.predicate.holds(dict(labels[c]))]
             if fresh:
                 found.columns = np.concatenate([found.columns, np.array(fresh, np.int64)])
                 sets: list[Labels] = [*found.labels.sets, *(labels[c] for c in fresh)]
@@ -146,17 +146,32 @@ def _matchers(selector: ast.VectorSelector) -> tuple[tuple[Matcher, ...], str]:
     return tuple(m for m in found if m != (NAME, "=", name)), name
 
 
-def _predicate(matchers: tuple[Matcher, ...]) -> Callable[[dict[str, str]], bool]:
-    tests: list[tuple[str, Callable[[str], object], bool]] = []
-    for name, operator, value in matchers:
-        if operator in ("=", "!="):
-            tests.append((name, value.__eq__, operator == "="))
-            continue
-        try:
-            pattern = compile_bounded(value, REGEX_FLAGS)
-        except re.error as error:
-            raise QueryError(f"regex {value!r} of label {name!r} is malformed: {error}") from error
-        tests.append((name, pattern.fullmatch, operator == "=~"))
-    return lambda labels: all(
-        bool(test(labels.get(name, ""))) is wanted for name, test, wanted in tests
-    )
+@dataclass(slots=True)
+class _Predicate:
+    """All matchers of a selector."""
+
+    tests: list[tuple[str, Callable[[str], object], bool]] = field(default_factory=list)
+    """Label, test of its value, and which outcome is wanted."""
+    regexes: list[Regex] = field(default_factory=list)
+
+    @staticmethod
+    def of(matchers: Sequence[Matcher]) -> _Predicate:
+        """Prepare matchers; raises QueryError for a malformed regex."""
+        made = _Predicate()
+        for name, operator, value in matchers:
+            if operator in ("=", "!="):
+                made.tests.append((name, value.__eq__, operator == "="))
+                continue
+            try:
+                regex = Regex(value)
+            except re.error as error:
+                raise QueryError(
+                    f"regex {value!r} of label {name!r} is malformed: {error}"
+                ) from error
+            made.regexes.append(regex)
+            made.tests.append((name, regex.match, operator == "=~"))
+        return made
+
+    def holds(self, labels: dict[str, str]) -> bool:
+        """Tell whether a label set matches; a label that is missing is empty."""
+        return all(bool(test(labels.get(name, ""))) is wanted for name, test, wanted in self.tests)
