@@ -63,6 +63,12 @@ async def _telemetry(env: Environment) -> AsyncIterator[Call]:
         yield "metrics_metadata", {"metric": metric}
         yield "metrics_query", {"query": metric}
     yield "metrics_range", {"query": "up", "start": "now-10m", "step": 60}
+    yield "logs_query", {"query": '{namespace=~".+"} | json | logfmt', "start": "now-60m"}
+    yield "telemetry_sql", {"sql": "SELECT DISTINCT metric_name, attributes FROM samples"}
+    for name in ("logs", "events", "changes", "alerts"):
+        yield "telemetry_sql", {"sql": f"SELECT * FROM {name} ORDER BY ALL", "limit": 1000}
+    spans = "SELECT DISTINCT span_name, status_message, attributes FROM spans"
+    yield "telemetry_sql", {"sql": spans, "limit": 1000}
     now = env.now()
     for errors_only in (False, True):
         found, _ = await env.telemetry.traces(

@@ -75,6 +75,7 @@ def check(connection: duckdb.DuckDBPyConnection, query: str) -> Statement:
     if len(query) > MAX_LENGTH:
         raise QueryError(f"the statement is longer than {MAX_LENGTH} characters")
     try:
+        query.encode()
         statements = connection.extract_statements(query)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise QueryError("only one SELECT statement can be run")

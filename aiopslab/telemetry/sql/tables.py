@@ -47,7 +47,7 @@ def _map(text: str, name: str) -> str:
 
 VIEWS: Mapping[str, str] = {
     "spans": f"""
-        SELECT {_at("s.start")}, t.trace_id, {_hex("s.span", "span_id")},
+        SELECT {_at("s.start")}, {_texts_of(trace_id="t.trace_id")}, {_hex("s.span", "span_id")},
           {_hex("s.parent", "parent_span_id")},
           {_texts_of(service_name="s.service", k8s_pod_name="s.pod", span_name="s.name")},
           {_texts_of(span_kind="s.kind")}, s.duration_ms,
