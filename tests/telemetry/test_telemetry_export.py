@@ -37,6 +37,10 @@ from aiopslab.telemetry.samples import NOT_A_NUMBER
 from aiopslab.telemetry.store import Store
 
 T0 = 1_770_000_000.0
+GAP = T0 + 35
+"""When a scrape failed."""
+RENAMED = "pg_stat_database_xact_commit"
+"""A counter without the suffix that Prometheus gives to counters of OpenTelemetry."""
 ODD = 'quote " comma , back\\slash\nnext line é 🙂'
 PROMTOOL = shutil.which("promtool")
 needs_promtool = pytest.mark.skipif(
@@ -82,7 +86,7 @@ def filled() -> Store:
         time = T0 + 5 * n
         kube.write(time, [info], [1.0])
         store.samples.row(time)[strange] = (NOT_A_NUMBER, math.inf, -1.5)[n % 3]
-        if n == 7:
+        if time == GAP:
             target.fail(time)
         else:
             target.append(time, process(n if n < 6 else n - 6))
@@ -343,6 +347,26 @@ def test_otlp_goes_back_into_a_store_as_it_came_out(recorded, exported) -> None:
     lines = table(recorded, "logs")
     found = store.frame("logs").to_dict("records")
     assert sorted(found, key=lambda r: r["time"]) == sorted(lines, key=lambda r: r["time"])
+
+
+def test_metrics_of_a_service_go_back_into_a_store_as_they_came_out(recorded, exported) -> None:
+    store = Store()
+    rejected = otlp.ingest_metrics(store, message(exported, "metrics"), now=None)
+    assert rejected.count == 0
+
+    def of_rate(rows: Any) -> set[tuple[Any, ...]]:
+        return {
+            (row["metric"], row["labels"], row["time"], row["value"])
+            for row in rows
+            if json.loads(row["labels"]).get("job") == "rate"
+            and not row["metric"].startswith(RENAMED)
+        }
+
+    # The round whose scrape failed repeats the one before: other series were sent for that time.
+    back = [r for r in store.frame("samples").to_dict("records") if r["time"] != GAP]
+    assert of_rate(back) == {row for row in of_rate(table(recorded, "samples")) if row[2] != GAP}
+    renamed = [row["value"] for row in back if row["metric"] == f"{RENAMED}_total"]
+    assert renamed == recorded_values(recorded, RENAMED)
 
 
 def test_kubernetes_events_are_log_records(exported) -> None:

@@ -51,7 +51,7 @@ def ingest_metrics(
 ) -> Rejected:
     """Record the data points of a request under their Prometheus names.
 
-    ``job`` is the service, ``instance`` its instance id; pod and namespace are labels too.
+    ``job`` is the service, ``instance`` its instance id; pod, namespace and node are labels too.
 
     Args:
         store: Where they go.
@@ -197,6 +197,7 @@ def _labels(sender: Sender) -> dict[str, str]:
         "service": sender.service,
         "namespace": sender.namespace,
         "pod": sender.pod,
+        "node": sender.node,
         "instance": sender.instance,
     }
 

@@ -79,6 +79,7 @@ class Sender:
     namespace: str
     pod: str
     container: str
+    node: str
     instance: str
 
     @classmethod
@@ -91,5 +92,6 @@ class Sender:
             namespace=found.get("k8s.namespace.name") or found.get("service.namespace", ""),
             pod=pod or found.get("host.name", ""),
             container=found.get("k8s.container.name", ""),
+            node=found.get("k8s.node.name", ""),
             instance=found.get("service.instance.id") or pod or found.get("host.name", ""),
         )
