@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
@@ -124,7 +125,7 @@ class _Logs:
             limit=MAX_LINES if interval else limit,
         )  # fmt: skip
         if interval:
-            answer = _thinned(answer, interval, limit)
+            answer = _thinned(answer, interval, limit, newest_first=newest_first)
         return _shown(answer, hint)
 
     async def labels(self, p: Parameters, _: Request) -> dict[str, Any]:
@@ -192,17 +193,14 @@ def _newest_first(p: Parameters) -> bool:
     return direction == "backward"
 
 
-def _thinned(answer: LogAnswer, interval: float, limit: int) -> LogAnswer:
+def _thinned(answer: LogAnswer, interval: float, limit: int, *, newest_first: bool) -> LogAnswer:
     """Keep, in the order of the answer, lines that are at least an interval apart."""
     entries = [
         (time, place, line)
         for place, stream in enumerate(answer.streams)
         for time, line in stream.entries
     ]
-    backward = len(entries) > 1 and any(
-        a[0] > b[0] for s in answer.streams for a, b in zip(s.entries, s.entries[1:], strict=False)
-    )
-    entries.sort(key=lambda e: -e[0] if backward else e[0])
+    entries.sort(key=lambda entry: entry[0], reverse=newest_first)
     kept: list[list[tuple[float, str]]] = [[] for _ in answer.streams]
     last, count = math.nan, 0
     for time, place, line in entries:
@@ -214,7 +212,7 @@ def _thinned(answer: LogAnswer, interval: float, limit: int) -> LogAnswer:
         for stream, lines in zip(answer.streams, kept, strict=True)
         if lines
     ]
-    return LogAnswer(answer.kind, streams, answer.series, answer.stats, answer.total)
+    return replace(answer, streams=streams)
 
 
 def _success(data: Any, hint: str) -> dict[str, Any]:

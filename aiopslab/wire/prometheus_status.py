@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 import yaml
@@ -17,7 +18,6 @@ from starlette.requests import Request
 from aiopslab.environments.protocol import Environment, ScrapeTarget
 from aiopslab.models.signal import Alert
 from aiopslab.models.timestamps import rfc3339_ms
-from aiopslab.telemetry.promql import format_value
 from aiopslab.telemetry.promql.selectors import LOOKBACK_MS
 from aiopslab.telemetry.promql.values import MAX_SAMPLES
 from aiopslab.telemetry.rules import GroupStatus, RuleStatus
@@ -260,8 +260,18 @@ def _alert(alert: Alert) -> dict[str, Any]:
         "state": alert.state,
         "activeAt": rfc3339_ms(alert.active_at),
         # An infinite or undefined value is not kept (``models.signal``).
-        "value": "NaN" if alert.value is None else format_value(alert.value),
+        "value": "NaN" if alert.value is None else scientific(alert.value),
     }
+
+
+def scientific(value: float) -> str:
+    """Write a number as Prometheus writes the values of alerts: shortest, with an exponent.
+
+    >>> scientific(1.0), scientific(0.25), scientific(-1500.0), scientific(0.0)
+    ('1e+00', '2.5e-01', '-1.5e+03', '0e+00')
+    """
+    digits, _, exponent = f"{Decimal(repr(value)).normalize():e}".partition("e")
+    return f"{digits}e{int(exponent):+03d}"
 
 
 def _target(target: ScrapeTarget) -> dict[str, Any]:

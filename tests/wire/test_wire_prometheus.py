@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import string
 import subprocess
@@ -21,6 +22,7 @@ from aiopslab.models.timestamps import rfc3339
 from aiopslab.telemetry.promql import parse
 from aiopslab.wire import prometheus
 from aiopslab.wire.prometheus import unescaped
+from aiopslab.wire.prometheus_status import scientific
 
 API = "/prometheus/api/v1"
 
@@ -328,6 +330,8 @@ def test_rules_show_state_and_alerts(wire: Wire) -> None:
     labels = [a["labels"] for a in failing["alerts"]]
     assert any(x["service"] == "search" and x["server_address"] == "geo" for x in labels)
     assert all(x["alertname"] == "DependencyErrors" for x in labels)
+    assert 0.05 < float(failing["alerts"][0]["value"]) <= 1.0
+    assert "e" in failing["alerts"][0]["value"]
 
 
 def test_rules_are_filtered(wire: Wire) -> None:
@@ -387,6 +391,13 @@ def test_nothing_says_what_stands_behind(wire: Wire) -> None:
         answer = wire.get(f"{API}/{path}")
         text = (answer.text + str(answer.headers)).lower()
         assert not [w for w in ("simulat", "inject", "chaos", "virtual", "aiopslab") if w in text]
+
+
+@given(value=st.floats(allow_nan=False, allow_infinity=False))
+def test_values_of_alerts_are_written_exactly(value: float) -> None:
+    text = scientific(value)
+    assert float(text) == value
+    assert re.fullmatch(r"-?\d(\.\d+)?e[+-]\d\d+", text)
 
 
 def test_every_number_is_one_json_knows(wire: Wire) -> None:
