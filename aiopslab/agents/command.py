@@ -157,8 +157,11 @@ class CommandAgent:
 
 
 def from_here(program: str) -> str:
-    """Return a program's path in full: it is started from another directory than this."""
-    return str(Path(program).resolve()) if "/" in program else program
+    """Return a program's path in full, for it is started from another directory than this.
+
+    Links stay: an environment's interpreter is one.
+    """
+    return str(Path(program).absolute()) if "/" in program else program
 
 
 def preflight(line: CommandLine, surroundings: Surroundings) -> None:

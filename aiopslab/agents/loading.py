@@ -202,7 +202,7 @@ def _from_folder(folder: Path) -> AgentLoader:
     spec = load_model(folder / "agent.yaml", AgentSpec)
     if spec.entry.startswith(PREFIX):
         line = CommandLine(
-            spec.entry.removeprefix(PREFIX), folder=folder.resolve(), arguments=spec.args
+            spec.entry.removeprefix(PREFIX), folder=folder.absolute(), arguments=spec.args
         )
         return AgentLoader(spec, folder, lambda: CommandAgent, line)
     file, _, name = spec.entry.partition(":")
