@@ -183,38 +183,56 @@ def _config(
 
     if not targets:
         raise UsageError("nothing to run", hint="aiopslab run quickstart, or aiopslab list suites")
-    options = {key: str(value) for key, value in map(_pair, where.env_option)}
     try:
         return RunConfig.model_validate(
             {
                 "targets": list(targets),
-                "agent": who.agent,
-                "model": who.model,
-                "base_url": who.base_url,
-                "agent_args": dict(_pair(a) for a in who.agent_arg),
                 "tasks": what.task_type or all_tasks(),
                 "exclude": what.exclude,
                 "limit": what.limit,
                 "attempts": what.attempts,
                 "seed": what.seed,
-                "environment": {"kind": where.env, "options": options},
-                "clock": where.clock,
-                "serve": where.serve,
-                "agent_env": who.agent_env,
-                "sandbox": who.sandbox,
-                "sandbox_image": who.sandbox_image,
                 "limits": _limits(limits),
-                "concurrency": how.concurrency or cores(),
-                "retry_infra": how.retry_infra,
-                "telemetry": how.telemetry,
-                "runs_dir": str(how.runs_dir),
-                "name": how.name,
+                **_who(who),
+                **_where(where),
+                **_how(how),
             }
         )
     except ValidationError as error:
         first = error.errors()[0]
         said = first["msg"].removeprefix("Value error, ")
         raise UsageError(f"{_flag(str(first['loc'][-1]))}: {said}") from error
+
+
+def _who(who: Who) -> dict[str, Any]:
+    return {
+        "agent": who.agent,
+        "model": who.model,
+        "base_url": who.base_url,
+        "agent_args": dict(_pair(a) for a in who.agent_arg),
+        "agent_env": who.agent_env,
+        "sandbox": who.sandbox,
+        "sandbox_image": who.sandbox_image,
+    }
+
+
+def _where(where: Where) -> dict[str, Any]:
+    options = {key: str(value) for key, value in map(_pair, where.env_option)}
+    return {
+        "environment": {"kind": where.env, "options": options},
+        "clock": where.clock,
+        "serve": where.serve,
+    }
+
+
+def _how(how: How) -> dict[str, Any]:
+    return {
+        "concurrency": how.concurrency or cores(),
+        "retry_infra": how.retry_infra,
+        "telemetry": how.telemetry,
+        "runs_dir": str(how.runs_dir),
+        "name": how.name,
+    }
 
 
 def _flag(field: str) -> str:

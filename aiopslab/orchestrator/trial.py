@@ -116,12 +116,7 @@ async def _conduct(
     begun = await measuring.at_handover(env)
     session = Session(_brief(staged, assignment), env, config, record, keep=directory.keep)
     agent = source(staged, assignment.plan)
-    async with AsyncExitStack() as stack:
-        if config.serve or getattr(agent, "needs_doors", False):
-            session.doors = await stack.enter_async_context(_opened(session, staged.env, directory))
-            on_event(session.doors)
-        with directory.agent_at_work():
-            ending = await _play(agent, session, config)
+    ending = await _agents_part(agent, session, env, assignment, on_event)
     watch.lap("agent")
     used, agent_end = session.used(), env.now()
     if ending.log:
@@ -143,6 +138,19 @@ async def _conduct(
     )
     directory.finish(trial)
     return trial
+
+
+async def _agents_part(
+    agent: Agent, session: Session, env: Environment, assignment: Assignment, on_event: OnEvent
+) -> Ending:
+    """Hand over; with open doors where the run or the agent asks for them."""
+    config, directory = assignment.config, assignment.directory
+    async with AsyncExitStack() as stack:
+        if config.serve or getattr(agent, "needs_doors", False):
+            session.doors = await stack.enter_async_context(_opened(session, env, directory))
+            on_event(session.doors)
+        with directory.agent_at_work():
+            return await _play(agent, session, config)
 
 
 @asynccontextmanager
