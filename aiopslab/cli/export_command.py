@@ -1,12 +1,12 @@
 """``aiopslab export``: the telemetry of a run or a trial in formats that other tools read.
 
-Only ``telemetry/`` of a trial's record is read: answer key, evidence and grades are never exported.
+Only telemetry of a trial's record is read: answer key, evidence and grades are never exported.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +16,7 @@ from cyclopts import Parameter
 from aiopslab.cli import output
 
 if TYPE_CHECKING:
+    from aiopslab.orchestrator.records import TrialDirectory
     from aiopslab.telemetry.export import Written
 
 
@@ -28,6 +29,21 @@ class _Part:
     target: Path
 
 
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Which of a trial's telemetry, and what to say where there is none."""
+
+    of: Callable[[TrialDirectory], Path]
+    said: str
+    hint: str
+
+
+_CLUSTER = _Kind(lambda trial: trial.telemetry, "", "runs with --no-telemetry keep none")
+_AGENT = _Kind(
+    lambda trial: trial.agent_telemetry, " of an agent", "run with --serve; agents send to OTLP"
+)
+
+
 def command(
     record: Path,
     /,
@@ -35,6 +51,7 @@ def command(
     format: Annotated[str, Parameter(alias="-f")],
     output_dir: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
     signal: Annotated[list[str] | None, Parameter(alias="-s", negative="")] = None,
+    agent: Annotated[bool, Parameter(negative="")] = False,
     force: Annotated[bool, Parameter(negative="")] = False,
     quiet: Annotated[bool, Parameter(alias="-q", negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
@@ -46,6 +63,7 @@ def command(
         format: parquet, csv, otlp (JSON lines and protobuf) or openmetrics.
         output_dir: Where the files go; by default NAME-FORMAT in the working directory.
         signal: spans, logs, samples, events, changes or alerts; repeatable; all by default.
+        agent: What the agent sent to its trial's OTLP receiver, not what the cluster recorded.
         force: Write into a directory that has content; files of the same name are replaced.
         quiet: No progress.
         json: Print one JSON document.
@@ -54,7 +72,7 @@ def command(
 
     export.check(format, signals := signal or [])
     target = output_dir or Path(f"{record.resolve().name}-{format}")
-    parts, without = _parts(record, target)
+    parts, without = _parts(record, target, _AGENT if agent else _CLUSTER)
     export.make_room(target, force=force)
     done = []
     for n, part in enumerate(parts, start=1):
@@ -70,7 +88,7 @@ def command(
     return 0
 
 
-def _parts(record: Path, target: Path) -> tuple[list[_Part], list[str]]:
+def _parts(record: Path, target: Path, kind: _Kind) -> tuple[list[_Part], list[str]]:
     """Find what to export, and the trials of a run that have no telemetry.
 
     Raises:
@@ -79,22 +97,20 @@ def _parts(record: Path, target: Path) -> tuple[list[_Part], list[str]]:
     from aiopslab.errors import UsageError
     from aiopslab.orchestrator.records import RunDirectory, TrialDirectory
 
-    no_telemetry = "runs with --no-telemetry keep none"
     if (record / "trial.json").is_file():
-        trial = TrialDirectory(record)
-        if not trial.telemetry.is_dir():
-            raise UsageError(f"trial {str(record)!r} kept no telemetry", hint=no_telemetry)
-        return [_Part(record.resolve().name, trial.telemetry, target)], []
+        source = kind.of(TrialDirectory(record))
+        if not source.is_dir():
+            raise UsageError(f"trial {str(record)!r} kept no telemetry{kind.said}", hint=kind.hint)
+        return [_Part(record.resolve().name, source, target)], []
     if not (record / "run.json").is_file():
         said = "is neither a run nor a finished trial" if record.is_dir() else "does not exist"
         raise UsageError(f"{str(record)!r} {said}", hint="aiopslab list runs")
     run = RunDirectory(record)
-    plans = run.record().trials
-    kept = [p.directory for p in plans if run.trial(p).telemetry.is_dir()]
-    if not kept:
-        raise UsageError(f"run {str(record)!r} kept no telemetry", hint=no_telemetry)
-    parts = [_Part(d, record / "trials" / d / "telemetry", target / d) for d in kept]
-    return parts, [p.directory for p in plans if p.directory not in kept]
+    sources = {p.directory: kind.of(run.trial(p)) for p in run.record().trials}
+    parts = [_Part(d, source, target / d) for d, source in sources.items() if source.is_dir()]
+    if not parts:
+        raise UsageError(f"run {str(record)!r} kept no telemetry{kind.said}", hint=kind.hint)
+    return parts, [d for d, source in sources.items() if not source.is_dir()]
 
 
 def _document(

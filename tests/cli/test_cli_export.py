@@ -141,6 +141,19 @@ def test_mistakes_are_answered_in_one_line_with_what_to_type(
     assert not [p for p in Path().iterdir() if p.name != "runs"]
 
 
+def test_what_an_agent_sent_is_exported_where_it_is_asked_for(aiopslab, run) -> None:
+    command = ("export", str(run), "-f", "csv", "-s", "spans", "-q", "--agent", "-o", "mine")
+    refused = aiopslab(*command)
+    assert refused.code == 2
+    assert "no telemetry of an agent" in refused.err
+    shutil.copytree(
+        run / "trials" / TRIALS[3] / "telemetry", run / "trials" / TRIALS[0] / "agent_telemetry"
+    )
+    assert aiopslab(*command).code == 0
+    assert files(Path("mine")) == [f"{TRIALS[0]}/spans.csv"]
+    assert (Path("mine") / TRIALS[0] / "spans.csv").read_text("utf-8").count("\n") == 1 + 4
+
+
 def test_a_run_that_kept_no_telemetry_says_why(aiopslab, run) -> None:
     for trial in TRIALS:
         shutil.rmtree(run / "trials" / trial / "telemetry")
