@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Who = Literal["admin", "oncall", "viewer"]
+Who = Literal["", "oncall", "viewer"]
+"""Whose token is used; empty is the lab's owner."""
 
 AGE = r"\d+[smhdy](\d+[smhdy])?"
 
@@ -29,7 +30,7 @@ class Command:
     json: dict[str, Any] = field(default_factory=dict)
     """Values by dotted path of the output read as JSON."""
     stdin: str = ""
-    who: Who = "admin"
+    who: Who = ""
     lines: int | None = None
     """Number of lines of the output."""
 
@@ -149,6 +150,7 @@ LOOKING = [
         r"^service/geo\s+ClusterIP\s+198\.18\.\S+\s+<none>\s+8080/TCP",
         r"^endpoints/geo\s+198\.19\.\S+:8080",
         r"^endpointslice\.discovery\.k8s\.io/geo-\S+\s+IPv4\s+8080",
+        err=(r"^Warning: v1 Endpoints is deprecated in v1\.33\+",),
     ),
     ok(
         "get nodes -o wide",
@@ -379,8 +381,7 @@ APPLYING = [
         json={"data.color": "red", "metadata.managedFields.0.operation": "Apply"},
     ),
     bad("replace -f -", r"\(Conflict\): .*the object has been modified", stdin=STALE),
-    ok("apply --server-side --dry-run=server -f -", r"\(server dry run\)$", stdin=RED,
-       who="admin"),
+    ok("apply --server-side --dry-run=server -f -", r"\(server dry run\)$", stdin=RED),
     ok("apply --server-side --force-conflicts -f -", r"serverside-applied$", stdin=CACHE),
     ok("scale deploy/cache --replicas=3", r"scaled$"),
     bad(

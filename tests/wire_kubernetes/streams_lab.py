@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,13 +56,18 @@ class Lab:
     config: Path
     gate: StandingGate
 
-    async def start(self, *args: str) -> asyncio.subprocess.Process:
+    def config_of(self, who: str) -> Path:
+        """Return the kubeconfig of one of the ``others``; empty is the first."""
+        return self.config.with_name(f"{who}.kubeconfig") if who else self.config
+
+    async def start(self, *args: str, who: str = "") -> asyncio.subprocess.Process:
         """Start kubectl with a home of its own."""
         home = str(self.config.parent)
         env = {
             "PATH": os.environ["PATH"],
             "HOME": home,
-            "KUBECONFIG": str(self.config),
+            "KUBECONFIG": str(self.config_of(who)),
+            "KUBE_EDITOR": "true",
             "NO_PROXY": "*",
         }
         pipe = asyncio.subprocess.PIPE
@@ -70,29 +75,37 @@ class Lab:
             KUBECTL, *args, stdin=pipe, stdout=pipe, stderr=pipe, env=env
         )
 
-    async def kubectl(self, *args: str, stdin: str = "") -> Ran:
+    async def kubectl(self, *args: str, stdin: str = "", who: str = "") -> Ran:
         """Run kubectl to its end."""
-        process = await self.start(*args)
-        async with asyncio.timeout(60):
+        process = await self.start(*args, who=who)
+        async with asyncio.timeout(90):
             out, err = await process.communicate(stdin.encode())
         return Ran(process.returncode or 0, out.decode(), err.decode())
 
 
 @asynccontextmanager
-async def served(sim: Sim, home: Path, who: Identity | None = None) -> AsyncIterator[Lab]:
-    """Serve a hotel; its time follows the host's."""
+async def served(
+    sim: Sim,
+    home: Path,
+    who: Identity | None = None,
+    *,
+    others: Mapping[str, Identity] | None = None,
+    factor: float = FACTOR,
+) -> AsyncIterator[Lab]:
+    """Serve a hotel; its time follows the host's. ``others`` have kubeconfigs of their own."""
     certificate, tokens = self_signed("127.0.0.1"), Tokens()
-    token = tokens.issue(who or administrator())
-    gate = StandingGate(sim, FACTOR)
+    gate = StandingGate(sim, factor)
     api = kubernetes_app(sim.world, gate, env=sim)
     site = Site([Mount("", api, status_refusal)], tokens)
     pacing = asyncio.create_task(gate.pace())
     try:
         async with listening(site, tls=certificate.files(home)) as port:
-            config = home / "kubeconfig"
+            lab = Lab(home / "kubeconfig", gate)
             url, authority = f"https://127.0.0.1:{port}", certificate.certificate.decode()
-            config.write_text(kubeconfig(url, token, authority, "hotel"))
-            yield Lab(config, gate)
+            for name, identity in {"": who or administrator(), **(others or {})}.items():
+                token = tokens.issue(identity)
+                lab.config_of(name).write_text(kubeconfig(url, token, authority, "hotel"))
+            yield lab
             gate.close()
     finally:
         pacing.cancel()

@@ -185,6 +185,12 @@ def test_yaml_that_could_do_harm_is_refused(text: bytes) -> None:
     assert error.value.code == 400
 
 
+@pytest.mark.parametrize("kind", ["application/json", "application/apply-patch+yaml"])
+def test_surrogates_become_unicode(kind: str) -> None:
+    value, _ = body.read(rb'{"pair": "\ud83d\ude00", "\ud800": "a\udc00"}', kind)
+    assert value == {"pair": "\U0001f600", "\ufffd": "a\ufffd"}
+
+
 @pytest.mark.parametrize("text", [b"{", b"[" * 100_000, b'{"a":NaN}', b"\xff", b'{"a":1}x'])
 def test_json_that_cannot_be_read_is_refused(text: bytes) -> None:
     with pytest.raises(KubeError) as error:

@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 _POD = "/api/v1/namespaces/{namespace}/pods/{name}"
+_DEPRECATED = {
+    "Endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+}
+"""Kinds of which the server warns whoever uses them."""
 _TRUE = ("watch=1", "watch=true", "watch=True")
 
 
@@ -102,11 +106,13 @@ async def _object_request(request: Request) -> Response:
         if target.resource.source == "review":
             return await review(request, target)
         require(identity_of(request.scope), verb, target)
-        if verb in ("get", "list", "watch"):
-            return await read(request, target, verb)
-        return await write(request, target, verb)
+        answer = read if verb in ("get", "list", "watch") else write
+        response = await answer(request, target, verb)
     except KubeError as error:
         return refusal(error)
+    if target.resource.kind in _DEPRECATED:
+        response.headers.append("warning", f'299 - "{_DEPRECATED[target.resource.kind]}"')
+    return response
 
 
 async def _not_routed(request: Request, error: Exception) -> Response:

@@ -69,10 +69,13 @@ def _no_constant(name: str) -> Any:
 
 
 def _plain(value: Any, path: str, repeated: list[str]) -> Any:
-    """Turn members into dicts; note the paths of those that occur again."""
+    """Turn members into dicts and text into Unicode; note the paths of keys that occur again."""
+    if isinstance(value, str):
+        return _unicode(value)
     if isinstance(value, _Pairs):
         result: dict[str, Any] = {}
-        for key, item in value:
+        for name, item in value:
+            key = _unicode(name)
             inner = f"{path}.{key}" if path else key
             if key in result:
                 repeated.append(inner)
@@ -81,6 +84,13 @@ def _plain(value: Any, path: str, repeated: list[str]) -> Any:
     if isinstance(value, list):
         return [_plain(item, f"{path}[{at}]", repeated) for at, item in enumerate(value)]
     return value
+
+
+def _unicode(text: str) -> str:
+    """Return a text whose escaped surrogates are joined; single ones become U+FFFD, as in Go."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 class _Loader(yaml.SafeLoader):

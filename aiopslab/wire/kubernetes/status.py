@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Any
 
 from starlette.responses import Response
@@ -78,8 +77,10 @@ def reply(value: Any, code: int = 200, headers: Mapping[str, str] | None = None)
 def refusal(error: KubeError) -> Response:
     """Answer with the ``Status`` of a refusal."""
     response = reply(failure(error), error.code)
-    if error.code == HTTPStatus.TOO_MANY_REQUESTS:
-        response.headers["retry-after"] = str(error.details.get("retryAfterSeconds", 1))
+    # Clients that are told when try again by themselves; not where time alone cannot help.
+    wait_s = error.details.get("retryAfterSeconds")
+    if wait_s:
+        response.headers["retry-after"] = str(wait_s)
     return response
 
 
