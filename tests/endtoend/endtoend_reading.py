@@ -54,11 +54,18 @@ async def calls(env: Environment) -> AsyncIterator[Call]:
         yield call
     async for call in _objects(env):
         yield call
+    async for call in _kubectl(env):
+        yield call
     async for call in _inside(env):
         yield call
 
 
 async def _telemetry(env: Environment) -> AsyncIterator[Call]:
+    yield "logs_query", {"query": '{namespace=~".+"}', "start": "now-60m", "limit": 500}
+    yield "logs_query", {"query": 'sum by (app) (rate({namespace=~".+"}[1m]))', "start": "now-10m"}
+    for table in ("spans", "logs", "samples", "events", "alerts", "changes"):
+        yield "telemetry_sql", {"sql": f"DESCRIBE {table}"}
+        yield "telemetry_sql", {"sql": f"SELECT DISTINCT * FROM {table} LIMIT 1000"}
     for metric in await env.telemetry.metric_names():
         yield "metrics_metadata", {"metric": metric}
         yield "metrics_query", {"query": metric}
@@ -92,6 +99,15 @@ async def _objects(env: Environment) -> AsyncIterator[Call]:
             yield "k8s_rollout", {"action": action, "kind": kind, "name": name}
     for document in ("runbooks", "docs"):
         yield document, {}
+
+
+async def _kubectl(env: Environment) -> AsyncIterator[Call]:
+    for line in (
+        "api-resources", "version", "auth can-i --list", "explain deployment.spec", "top pods",
+        "get all -A -o wide", "get events -A", "get --raw /api/v1/pods", "describe nodes",
+        "get deploy,cm,secret,netpol,rs -A -o yaml --show-managed-fields",
+    ):  # fmt: skip
+        yield "kubectl", {"args": line.split()}
 
 
 async def _inside(env: Environment) -> AsyncIterator[Call]:
