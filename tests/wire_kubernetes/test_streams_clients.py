@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import re
-import warnings
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ Run = Callable[[Coroutine[Any, Any, Any]], Any]
 STAMPED = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z \{")
 GET = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
+pytestmark = pytest.mark.slow
 needs_kubectl = pytest.mark.skipif(bool(reason_to_skip()), reason=reason_to_skip() or "present")
 
 
@@ -219,82 +219,53 @@ def test_kubectl_attach_and_top(sim: Sim, run: Run, tmp_path: Path) -> None:
 
 # -- the Python client ----------------------------------------------------------------------------
 
+HEAD = """
+import sys
+from kubernetes import client, config
+from kubernetes.stream import portforward, stream
 
-def client(config: Path) -> Any:
-    """Return the core API of the official client."""
-    with warnings.catch_warnings():
-        # Its imports and generated models use what newer libraries deprecate.
-        warnings.simplefilter("ignore")
-        from kubernetes import client
-        from kubernetes import config as configuration
-
-        api = configuration.new_client_from_config(str(config))
-        return client.CoreV1Api(api)
-
-
-def test_the_python_client_reads_follows_and_runs(sim: Sim, run: Run, tmp_path: Path) -> None:
-    geo = a_pod(sim, "geo")
-
-    def talk(config: Path) -> None:
-        from kubernetes.stream import stream
-
-        core = client(config)
-        text = core.read_namespaced_pod_log(geo, "hotel", tail_lines=2)
-        assert len(text.splitlines()) == 2
-        command = ["sh", "-c", "hostname"]
-        out = stream(
-            core.connect_get_namespaced_pod_exec, geo, "hotel", command=command,
-            stdout=True, stderr=True, stdin=False, tty=False,
-        )  # fmt: skip
-        assert out == f"{geo}\n"
-        shell = stream(
-            core.connect_get_namespaced_pod_exec, geo, "hotel", command=["/bin/sh"],
-            stdout=True, stderr=True, stdin=True, tty=False, _preload_content=False,
-        )  # fmt: skip
-        shell.write_stdin("hostname\n")
-        assert shell.readline_stdout(timeout=20) == geo
-        shell.write_stdin("exit 3\n")
-        shell.run_forever(timeout=20)
-        assert shell.returncode == 3
-        shell.close()
-
-    async def scenario() -> None:
-        async with served(sim, tmp_path) as lab:
-            await asyncio.to_thread(quietly, talk, lab.config)
-
-    run(scenario())
+core = client.CoreV1Api(config.new_client_from_config(sys.argv[1]))
+pod = sys.argv[2]
+"""
+LOGS_AND_EXEC = """
+assert len(core.read_namespaced_pod_log(pod, "hotel", tail_lines=2).splitlines()) == 2
+enter = core.connect_get_namespaced_pod_exec
+quiet = {"stdout": True, "stderr": True, "tty": False}
+held = {"stdin": True, "_preload_content": False}
+command = ["sh", "-c", "hostname"]
+assert stream(enter, pod, "hotel", command=command, stdin=False, **quiet) == pod + "\\n"
+shell = stream(enter, pod, "hotel", command=["/bin/sh"], **held, **quiet)
+shell.write_stdin("hostname\\n")
+assert shell.readline_stdout(timeout=20) == pod
+shell.write_stdin("exit 3\\n")
+shell.run_forever(timeout=20)
+assert shell.returncode == 3
+print("done")
+"""
+FORWARD = """
+forward = portforward(core.connect_get_namespaced_pod_portforward, pod, "hotel", ports="8080")
+socket = forward.socket(8080)
+socket.settimeout(20.0)
+socket.sendall(b"GET /readyz HTTP/1.1\\r\\nHost: localhost\\r\\nConnection: close\\r\\n\\r\\n")
+answer = b""
+while piece := socket.recv(4096):
+    answer += piece
+assert answer.startswith(b"HTTP/1.1 200 OK"), answer
+assert forward.error(8080) is None
+print("done")
+"""
 
 
-def test_the_python_client_forwards_ports(sim: Sim, run: Run, tmp_path: Path) -> None:
-    geo = a_pod(sim, "geo")
+@pytest.mark.parametrize("script", [LOGS_AND_EXEC, FORWARD], ids=["logs-exec", "port-forward"])
+def test_the_python_client_is_served(sim: Sim, run: Run, tmp_path: Path, script: str) -> None:
+    async def scenario() -> tuple[bytes, bytes]:
+        async with asyncio.timeout(60), served(sim, tmp_path) as lab:
+            # A program of its own: the client leaves sockets and threads to the end of the program.
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-W", "ignore", "-c", HEAD + script, str(lab.config),
+                a_pod(sim, "geo"), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+            return await process.communicate()
 
-    def talk(config: Path) -> None:
-        from kubernetes.stream import portforward
-
-        core = client(config)
-        forward = portforward(
-            core.connect_get_namespaced_pod_portforward, geo, "hotel", ports="8080"
-        )
-        socket = forward.socket(8080)
-        socket.settimeout(20.0)
-        socket.sendall(GET)
-        answer = b""
-        while piece := socket.recv(4096):
-            answer += piece
-        socket.close()
-        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
-        assert forward.error(8080) is None
-
-    async def scenario() -> None:
-        async with served(sim, tmp_path) as lab:
-            await asyncio.to_thread(quietly, talk, lab.config)
-
-    run(scenario())
-
-
-def quietly(talk: Callable[[Path], None], config: Path) -> None:
-    """Run a conversation; the client's own deprecations are not the server's business."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        talk(config)
-        gc.collect()  # it leaves its sockets to the collector
+    out, err = run(scenario())
+    assert out == b"done\n", err.decode()
