@@ -1,4 +1,4 @@
-"""Text to syntax tree. The grammar is promql-parser's, the words about errors are ``syntax``'s."""
+"""Text to syntax tree: the grammar is promql-parser's, the words about errors ``explanations``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from functools import lru_cache
 
 import promql_parser as ast
 
-from aiopslab.telemetry.promql.syntax import Malformed, explain, refuse_early_times
+from aiopslab.telemetry.promql.explanations import explain, refuse_early_times
+from aiopslab.telemetry.promql.syntax import Malformed
 from aiopslab.telemetry.promql.values import ParseError
 
 MAX_LENGTH = 4_000
