@@ -28,6 +28,11 @@ class _Part:
     source: Path
     target: Path
 
+    def export(self, format: str, signals: Sequence[str], *, force: bool) -> list[Written]:
+        from aiopslab.telemetry.export import export
+
+        return export(self.source, self.target, format=format, signals=signals, force=force)
+
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
@@ -55,7 +60,7 @@ def command(
     force: Annotated[bool, Parameter(negative="")] = False,
     quiet: Annotated[bool, Parameter(alias="-q", negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
-) -> int:
+) -> None:
     """Export the telemetry of a run (a directory for each trial) or of one trial.
 
     Args:
@@ -78,14 +83,11 @@ def command(
     for n, part in enumerate(parts, start=1):
         if not quiet:
             print(f"[{n}/{len(parts)}] {part.trial}", file=sys.stderr, flush=True)
-        source, to = part.source, part.target
-        written = export.export(source, to, format=format, signals=signals, force=force)
-        done.append((part, written))
+        done.append((part, part.export(format, signals, force=force)))
     if json:
         output.envelope("aiopslab/export@1", _document(format, target, done, without))
     else:
         _say(format, target, done, without)
-    return 0
 
 
 def _parts(record: Path, target: Path, kind: _Kind) -> tuple[list[_Part], list[str]]:
