@@ -216,6 +216,44 @@ def test_unknown_fields_are_refused_warned_of_or_ignored(api: ApiServer, deploym
     assert len(heard) == 2
 
 
+@pytest.mark.parametrize("depth", [200, 900, 5000])
+def test_nesting_without_end_is_refused_before_anything_walks_it(
+    web: ApiServer, depth: int
+) -> None:
+    deep: Any = "x"
+    for _ in range(depth):
+        deep = {"a": deep}
+    revision = {
+        "apiVersion": "apps/v1",
+        "kind": "ControllerRevision",
+        "metadata": {"name": "r", "namespace": "shop"},
+        "revision": 1,
+        "data": deep,
+    }
+    fields = {"manager": "x", "operation": "Update", "apiVersion": "v1", "fieldsV1": deep}
+    options = WriteOptions(field_manager="x")
+    for attempt in (
+        lambda: web.create(revision, actor=ACTOR),
+        lambda: web.apply("controllerrevision", "r", revision, actor=ACTOR, options=options),
+        lambda: web.patch("deploy", "web", {"metadata": {"managedFields": [fields]}},
+                          namespace="shop", type="merge", actor=ACTOR),
+    ):  # fmt: skip
+        error = refused(attempt)
+        assert (error.code, error.message) == (400, "json: exceeded max depth")
+
+
+def test_a_pod_needs_an_account_that_exists(api: ApiServer, pod: Build) -> None:
+    error = refused(lambda: api.create(pod(serviceAccountName="robot"), actor=ACTOR))
+    assert error.message == (
+        'pods "web-1" is forbidden: error looking up service account shop/robot: serviceaccount '
+        '"robot" not found'
+    )
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot"}}
+    account["metadata"]["namespace"] = "shop"  # type: ignore[index]
+    api.create(account, actor=ACTOR)
+    assert api.create(pod(serviceAccountName="robot"), actor=ACTOR)
+
+
 # -- other versions -------------------------------------------------------------------------------
 
 

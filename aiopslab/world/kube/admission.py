@@ -65,6 +65,7 @@ def prepare(kind: Kind, new: Object, store: ObjectStore) -> None:
     if kind.kind == "Pod":
         default_tolerations(new["spec"])
         set_priority(new, store)
+        check_account(new, store)
         apply_limit_ranges(new, store)
         new.setdefault("status", {"phase": "Pending"})
         new["status"].setdefault("qosClass", qos_class(new))
@@ -88,6 +89,21 @@ def default_tolerations(spec: Object) -> None:
                 "tolerationSeconds": 300,
             }
             spec["tolerations"] = [*(spec.get("tolerations") or ()), toleration]
+
+
+def check_account(pod: Object, store: ObjectStore) -> None:
+    """Hold a pod to an account that exists; every namespace gets a default one.
+
+    Raises:
+        KubeError: 403, no such account.
+    """
+    name, namespace = pod["spec"].get("serviceAccountName", "default"), namespace_of(pod)
+    if name != "default" and store.get("ServiceAccount", namespace, name) is None:
+        why = (
+            f"error looking up service account {namespace}/{name}: serviceaccount "
+            f'"{name}" not found'
+        )
+        raise forbidden(BY_KIND["Pod"], name_of(pod), why)
 
 
 def set_priority(pod: Object, store: ObjectStore) -> None:

@@ -146,6 +146,7 @@ class ApiServer(ComponentApi):
                 does not fit the schema.
         """
         served = self.kind(kind)
+        decoding.check_depth(config)
         ownership.check_config(served, name, config, options.field_manager)
         space = space_of(served, namespace)
         authorize(self.allowed, actor, "patch", served, space, name)
@@ -254,6 +255,7 @@ class ApiServer(ComponentApi):
         """
         served = self.kind(kind)
         authorize(self.allowed, actor, "patch", served, space_of(served, namespace), name)
+        decoding.check_depth(patch)
         old = self.get(kind, name, namespace)
         if subresource == "scale":
             current = self.get_scale(kind, name, namespace)
@@ -389,7 +391,7 @@ def _only_status(kind: Kind, old: Object, new: Object) -> Object:
     """
     if not kind.has_status:
         raise no_such_resource()
-    version = new["metadata"].get("resourceVersion")
+    version = new.get("metadata", {}).get("resourceVersion")
     if version not in (None, "", old["metadata"]["resourceVersion"]):
         raise conflict(kind, name_of(old))
     return {**old, "metadata": dict(old["metadata"]), "status": new.get("status", {})}

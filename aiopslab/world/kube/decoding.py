@@ -34,6 +34,10 @@ _LIMITS = {"i32": 2**31, "i64": 2**63}
 _TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")
 
 
+MAX_DEPTH = 100
+"""Levels of nesting a request may have; the deepest kind has about twenty."""
+
+
 class DecodeError(Exception):
     """The object does not have the shape of its kind; the message is the API server's."""
 
@@ -160,6 +164,25 @@ def _mistyped(value: Any, struct: str, path: str, wanted: str) -> DecodeError:
     return DecodeError(f"json: cannot unmarshal {found} into Go {target} of type {wanted}")
 
 
+def check_depth(value: Any) -> None:
+    """Refuse what is nested deeper than any kind is, before anything walks it.
+
+    Raises:
+        KubeError: 400.
+    """
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return
+    raise bad_request("json: exceeded max depth")
+
+
 def kind_of(obj: Any) -> Kind:
     """Find the kind an object says it is, in the version it speaks.
 
@@ -184,6 +207,7 @@ def read(kind: Kind, obj: Object, options: WriteOptions = WRITE) -> Object:
     Raises:
         KubeError: 400 with the decoder's words.
     """
+    check_depth(obj)
     try:
         return versions.store(decode(kind, obj, options))
     except DecodeError as error:
@@ -198,6 +222,7 @@ def read_patched(kind: Kind, obj: Any, patch: Any, options: WriteOptions = WRITE
     Raises:
         KubeError: 422 with the patch and the decoder's words.
     """
+    check_depth(obj)
     try:
         return versions.store(decode(kind, obj, options))
     except DecodeError as error:

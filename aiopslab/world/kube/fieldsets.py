@@ -98,9 +98,9 @@ def with_parents(fields: FieldSet) -> FieldSet:
     return frozenset(found)
 
 
-def holds_below(fields: Iterable[Path], path: Path) -> bool:
-    """Whether a set has members at or below a path."""
-    return any(field[: len(path)] == path for field in fields)
+def prefixes(fields: Iterable[Path]) -> FieldSet:
+    """Return every path that a member of a set stands at or below."""
+    return frozenset(path[:end] for path in fields for end in range(len(path) + 1))
 
 
 def show(path: Path) -> str:

@@ -6,6 +6,7 @@ Pure: the document is not changed, the result shares nothing with it that was to
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from aiopslab.world.kube.objects import clone
@@ -13,6 +14,17 @@ from aiopslab.world.kube.objects import clone
 
 class JsonPatchError(Exception):
     """The patch is malformed, a path does not exist, or a ``test`` failed."""
+
+
+class JsonPatchTooLargeError(JsonPatchError):
+    """The patch asks for more work than is granted."""
+
+
+MAX_OPERATIONS = 10_000
+MAX_COPIED = 3 * 2**20
+"""Bytes of JSON that the ``copy`` operations of a patch may add together."""
+_SHOWN = 200
+"""Characters of an operation that an error shows."""
 
 
 def apply(document: Any, operations: Any) -> Any:
@@ -23,19 +35,32 @@ def apply(document: Any, operations: Any) -> Any:
         operations: A list of ``{op, path, value | from}``.
 
     Raises:
-        JsonPatchError: With the operation at fault.
+        JsonPatchError: With the operation at fault; or there are too many, or they copy too much.
     """
     if not isinstance(operations, list):
         raise JsonPatchError("a JSON patch is a list of operations")
-    document = clone(document)
+    if len(operations) > MAX_OPERATIONS:
+        raise JsonPatchTooLargeError(
+            f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got "
+            f"{len(operations)}"
+        )
+    document, copied = clone(document), 0
     for operation in operations:
+        if isinstance(operation, dict) and operation.get("op") == "copy":
+            source = _get(document, _pointer(operation, "from"))
+            copied += len(json.dumps(source, separators=(",", ":")))
+            if copied > MAX_COPIED:
+                raise JsonPatchTooLargeError(
+                    "Unable to complete the copy, the accumulated size increase of copy is "
+                    f"{copied}, exceeding the limit {MAX_COPIED}"
+                )
         document = _apply_one(document, operation)
     return document
 
 
 def _apply_one(document: Any, operation: Any) -> Any:
     if not isinstance(operation, dict):
-        raise JsonPatchError(f"not an operation: {operation!r}")
+        raise JsonPatchError(f"not an operation: {_shown(operation)}")
     path = _pointer(operation, "path")
     match operation.get("op"):
         case "add":
@@ -61,6 +86,10 @@ def _apply_one(document: Any, operation: Any) -> Any:
             raise JsonPatchError(f"unexpected kind: {other}")
 
 
+def _shown(operation: Any) -> str:
+    return repr(operation)[:_SHOWN]
+
+
 def same(left: Any, right: Any) -> bool:
     """Equality of JSON values: unlike Python's, ``true`` is not ``1``."""
     if isinstance(left, bool) or isinstance(right, bool):
@@ -74,7 +103,7 @@ def same(left: Any, right: Any) -> bool:
 
 def _value(operation: dict[str, Any]) -> Any:
     if "value" not in operation:
-        raise JsonPatchError(f"missing value: {operation!r}")
+        raise JsonPatchError(f"missing value: {_shown(operation)}")
     return operation["value"]
 
 
@@ -82,7 +111,7 @@ def _pointer(operation: dict[str, Any], key: str) -> list[str]:
     """Split a JSON pointer (RFC 6901) into its unescaped tokens."""
     text = operation.get(key)
     if not isinstance(text, str) or (text and not text.startswith("/")):
-        raise JsonPatchError(f"missing or invalid {key!r}: {operation!r}")
+        raise JsonPatchError(f"missing or invalid {key!r}: {_shown(operation)}")
     return [token.replace("~1", "/").replace("~0", "~") for token in text.split("/")[1:]]
 
 

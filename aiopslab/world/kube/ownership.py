@@ -299,11 +299,11 @@ def _applied(kind: Kind, config: Object) -> FieldSet:
 def _abandoned(last: FieldSet, kept: FieldSet) -> FieldSet:
     """Return what goes when a manager drops fields; an item goes only with all that is in it."""
     gone = fieldsets.with_parents(last) - fieldsets.with_parents(kept)
+    above = fieldsets.prefixes(kept)
     return frozenset(
         path
         for path in gone
-        if path not in _UNOWNED
-        and (path[-1].startswith("f:") or not fieldsets.holds_below(kept, path))
+        if path not in _UNOWNED and (path[-1].startswith("f:") or path not in above)
     )
 
 

@@ -31,6 +31,11 @@ def apply(schema: str, current: Object, patch: Any, type_: PatchType) -> Any:
     if type_ == "json":
         try:
             return jsonpatch.apply(current, patch)
+        except RecursionError as error:  # operations built what none of them is
+            raise bad_request("json: exceeded max depth") from error
+        except jsonpatch.JsonPatchTooLargeError as error:
+            words = f"Request entity too large: {error}"
+            raise KubeError(413, "RequestEntityTooLarge", words) from error
         except jsonpatch.JsonPatchError as error:
             if not isinstance(patch, list):
                 raise bad_request(f"error decoding patch: {error}") from error

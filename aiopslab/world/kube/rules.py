@@ -64,6 +64,7 @@ ENUMS: dict[tuple[str, str], tuple[str, ...]] = {
 MAY_BE_EMPTY = frozenset(
     {
         ("core.Container", "image"),  # its own text comes from the container's rule
+        ("core.PodSpec", "containers"),  # likewise
         ("core.VolumeMount", "name"),
         ("core.Toleration", "key"),
         ("Condition", "message"),

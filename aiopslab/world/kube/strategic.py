@@ -14,6 +14,8 @@ server does, and it matters for environment variables that refer to each other. 
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 from aiopslab.world.kube.objects import clone
@@ -94,13 +96,12 @@ def _merge_field(current: Any, patch: dict[str, Any], name: str, field: Field) -
 
 
 def _merge_scalars(current: list[Any], change: list[Any], removed: Any, order: Any) -> list[Any]:
-    gone = _expect_list(removed) if removed is not None else []
-    merged = [v for v in current if v not in gone]
-    merged += [v for v in change if v not in merged]
+    gone = {_text(value) for value in _expect_list(removed)} if removed is not None else set()
+    left = [value for value in current if _text(value) not in gone]
+    kept = list({_text(value): value for value in [*left, *change]}.values())
     if order is None:
-        return merged
-    wanted = _expect_list(order)
-    return _in_order(merged, wanted, lambda value: value)
+        return kept
+    return _in_order(kept, [_text(value) for value in _expect_list(order)], _text)
 
 
 def _merge_items(
@@ -114,7 +115,7 @@ def _merge_items(
     added: dict[Any, dict[str, Any]] = {}
     for raw in change:
         item = _item(raw)
-        if key not in item:
+        if key not in item or isinstance(item[key], (dict, list)):
             raise StrategicPatchError(
                 f"map: {_go_map(item)} does not contain declared merge key: {key}"
             )
@@ -128,22 +129,25 @@ def _merge_items(
     items = [*added.values(), *merged.values()]
     if order is None:
         return items
-    wanted = [_item(entry).get(key) for entry in _expect_list(order)]
-    return _in_order(items, wanted, lambda item: item[key])
+    wanted = [_text(_item(entry).get(key)) for entry in _expect_list(order)]
+    return _in_order(items, wanted, lambda item: _text(item[key]))
 
 
-def _in_order(items: list[Any], wanted: list[Any], key_of: Any) -> list[Any]:
+def _in_order(items: list[Any], wanted: list[str], key_of: Callable[[Any], str]) -> list[Any]:
     """Order items as wanted; those not named keep their place after their predecessor."""
     rank = {value: position for position, value in enumerate(wanted)}
-    named = sorted((i for i in items if key_of(i) in rank), key=lambda i: rank[key_of(i)])
-    result = list(named)
-    anchor: Any = None
+    runs: list[list[Any]] = [[]]  # each begins with a named item, but for the first
     for item in items:
-        if key_of(item) not in rank:
-            at = 0 if anchor is None else next(n for n, i in enumerate(result) if i is anchor) + 1
-            result.insert(at, item)
-        anchor = item
-    return result
+        if key_of(item) in rank:
+            runs.append([])
+        runs[-1].append(item)
+    runs[1:] = sorted(runs[1:], key=lambda run: rank[key_of(run[0])])
+    return [item for run in runs for item in run]
+
+
+def _text(value: Any) -> str:
+    """Return what identifies a scalar."""
+    return json.dumps(value, sort_keys=True)
 
 
 def _plain_map(value: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ argument is changed. Neighbours: ``fieldsets`` (paths), ``ownership`` (whose fie
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -209,13 +210,13 @@ def merge(live: Any, config: Any, schema: Field) -> Any:
 def _merge_items(live: list[Any], config: list[Any], schema: Field) -> list[Any]:
     """Merge two lists: the order of the configuration, other items before what they preceded."""
     mine, theirs = _loose_items(config, schema), _loose_items(live, schema)
-    waiting = list(theirs)
+    waiting = deque(theirs)
     merged: list[Any] = []
     for element, item in mine.items():
         while waiting and waiting[0] not in mine:
-            merged.append(theirs[waiting.pop(0)])
+            merged.append(theirs[waiting.popleft()])
         if waiting and waiting[0] == element:
-            waiting.pop(0)
+            waiting.popleft()
         if element in theirs and schema.map_keys:
             merged.append(merge(theirs[element], item, schema.item or ANY))
         else:
@@ -225,22 +226,22 @@ def _merge_items(live: list[Any], config: list[Any], schema: Field) -> list[Any]
 
 def remove(value: Any, gone: FieldSet, schema: Field) -> Any:
     """Return the value without the fields of a set; None if nothing is left of it."""
-    return _remove(value, gone, schema, ())
+    return _remove(value, gone, fieldsets.prefixes(gone), schema, ())
 
 
-def _remove(value: Any, gone: FieldSet, schema: Field, path: Path) -> Any:
+def _remove(value: Any, gone: FieldSet, above: FieldSet, schema: Field, path: Path) -> Any:
     if path in gone:
         return None
-    if schema.atomic or not value or not fieldsets.holds_below(gone, path):
+    if schema.atomic or not value or path not in above:
         return value
     if schema.type == "l":
         items = _loose_items(value, schema)
         child = schema.item or ANY if schema.map_keys else ANY
-        kept = {e: _remove(item, gone, child, (*path, e)) for e, item in items.items()}
+        kept = {e: _remove(item, gone, above, child, (*path, e)) for e, item in items.items()}
         result: Any = [item for item in kept.values() if item is not None]
     else:
         named = {
-            name: _remove(item, gone, _known(schema, name), (*path, f"f:{name}"))
+            name: _remove(item, gone, above, _known(schema, name), (*path, f"f:{name}"))
             for name, item in value.items()
         }
         result = {name: item for name, item in named.items() if item is not None}
