@@ -91,7 +91,7 @@ def command(
 
 
 def _parts(record: Path, target: Path, kind: _Kind) -> tuple[list[_Part], list[str]]:
-    """Find what to export, and the trials of a run that have no telemetry.
+    """Find what to export, and the trials of a run that have no telemetry (yet).
 
     Raises:
         UsageError: The directory is no record, or keeps no telemetry at all.
@@ -108,11 +108,14 @@ def _parts(record: Path, target: Path, kind: _Kind) -> tuple[list[_Part], list[s
         said = "is neither a run nor a finished trial" if record.is_dir() else "does not exist"
         raise UsageError(f"{str(record)!r} {said}", hint="aiopslab list runs")
     run = RunDirectory(record)
-    sources = {p.directory: kind.of(run.trial(p)) for p in run.record().trials}
-    parts = [_Part(d, source, target / d) for d, source in sources.items() if source.is_dir()]
-    if not parts:
+    plans = run.record().trials
+    # A trial that is under way may have files that are not whole yet.
+    trials = {p.directory: run.trial(p) for p in plans if run.trial(p).complete}
+    sources = {name: source for name, t in trials.items() if (source := kind.of(t)).is_dir()}
+    if not sources:
         raise UsageError(f"run {str(record)!r} kept no telemetry{kind.said}", hint=kind.hint)
-    return parts, [d for d, source in sources.items() if not source.is_dir()]
+    parts = [_Part(name, source, target / name) for name, source in sources.items()]
+    return parts, [p.directory for p in plans if p.directory not in sources]
 
 
 def _document(

@@ -141,6 +141,14 @@ def test_mistakes_are_answered_in_one_line_with_what_to_type(
     assert not [p for p in Path().iterdir() if p.name != "runs"]
 
 
+def test_a_trial_that_is_under_way_is_left_out(aiopslab, run) -> None:
+    (run / "trials" / TRIALS[2] / "trial.json").unlink()
+    done = aiopslab("export", str(run), "-f", "parquet", "--json")
+    assert done.document["data"]["without_telemetry"] == [TRIALS[2]]
+    refused = aiopslab("export", str(run / "trials" / TRIALS[2]), "-f", "parquet")
+    assert "neither a run nor a finished trial" in refused.err
+
+
 def test_what_an_agent_sent_is_exported_where_it_is_asked_for(aiopslab, run) -> None:
     command = ("export", str(run), "-f", "csv", "-s", "spans", "-q", "--agent", "-o", "mine")
     refused = aiopslab(*command)
