@@ -79,6 +79,7 @@ async def trial_doors(
             session.tools,
             session.call,
             lambda: session.budget,
+            reports=session,
             over=session.over.is_set,
         )
         extra = (Mount("/api", api, refusal), Mount("/mcp", mcp, plain))

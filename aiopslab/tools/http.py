@@ -8,10 +8,11 @@ what a call costs (the ``call`` that is handed in), the document of this API (``
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from pydantic import ValidationError
+from pydantic_core import from_json
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -20,8 +21,10 @@ from starlette.routing import Route
 
 from aiopslab.content import near
 from aiopslab.errors import InfraError, LimitExceeded
+from aiopslab.models.base import Model
 from aiopslab.models.observation import Brief, Budget, Observation, ToolInfo
 from aiopslab.tools import openapi
+from aiopslab.tools.reports import ModelUsage, Note, Reports
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -40,6 +43,7 @@ def tool_api(
     call: Call,
     budget: Callable[[], Budget],
     *,
+    reports: Reports,
     over: Callable[[], bool] = lambda: False,
 ) -> ASGIApp:
     """Return the API of one trial.
@@ -49,6 +53,7 @@ def tool_api(
         tools: The tools of the task.
         call: Carries a call out; raises LimitExceeded where a budget is used up.
         budget: Returns what is left.
+        reports: Takes notes and usage.
         over: Whether the trial has ended.
     """
     desk = _Desk(brief, tools, call, budget, over)
@@ -56,7 +61,6 @@ def tool_api(
         HTTPException: _http_error,
         LimitExceeded: _limit,
         InfraError: _unavailable,
-        RecursionError: _too_deep,
     }
     app = Starlette(
         routes=[
@@ -66,6 +70,12 @@ def tool_api(
             Route("/tools", desk.list_tools),
             Route("/tools/{name:path}", desk.call_tool, methods=["POST"]),
             Route("/submit", desk.submit, methods=["POST"]),
+            Route("/note", _taken(Note, lambda n: reports.note(n.thought)), methods=["POST"]),
+            Route(
+                "/usage",
+                _taken(ModelUsage, lambda u: reports.usage(**u.model_dump())),
+                methods=["POST"],
+            ),
             Route("/openapi.json", desk.document),
         ],
         exception_handlers=handlers,
@@ -117,6 +127,7 @@ class _Desk:
                 "read": ["brief", "tools", "budget", "openapi.json"],
                 "call": "POST tools/NAME with a JSON object of arguments",
                 "end": "POST submit with a JSON object: the answer",
+                "report": ["POST note", "POST usage"],
                 "tools": list(self._tools),
             }
         )
@@ -143,7 +154,8 @@ class _Desk:
     async def _carry_out(self, name: str, request: Request) -> Response:
         """Read the arguments, make the call, word what came of it."""
         try:
-            arguments = json.loads(await request.body() or b"{}")
+            # Stricter than ``json``: no NaN, no half of a surrogate pair, no bottomless nesting.
+            arguments = from_json(await request.body() or b"{}", allow_inf_nan=False)
         except ValueError as error:
             return refusal(400, f"the body is not JSON: {error}", hint="send a JSON object")
         if not isinstance(arguments, dict):
@@ -164,6 +176,25 @@ class _Desk:
         return JSONResponse({"error": error, "observation": seen.model_dump(mode="json")}, 404)
 
 
+R = TypeVar("R", bound=Model)
+
+
+def _taken(model: type[R], take: Callable[[R], None]) -> Callable[[Request], Awaitable[Response]]:
+    """Return a handler that reads a report and passes it on."""
+
+    async def handler(request: Request) -> Response:
+        try:
+            report = model.model_validate_json(await request.body())
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the body"
+            return refusal(400, f"{where}: {first['msg']}", hint=", ".join(model.model_fields))
+        take(report)
+        return Response(status_code=204)
+
+    return handler
+
+
 def _json(text: str) -> Response:
     return Response(text, media_type="application/json")
 
@@ -181,7 +212,3 @@ async def _limit(request: Request, error: LimitExceeded) -> Response:
 async def _unavailable(request: Request, error: InfraError) -> Response:
     """Answer while the lab failed; what failed is in the record, not for the agent."""
     return refusal(503, "the cluster is not available")
-
-
-async def _too_deep(request: Request, error: RecursionError) -> Response:
-    return refusal(400, "the body is nested too deeply", hint="send a flat JSON object")

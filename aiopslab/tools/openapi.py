@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from aiopslab._version import __version__
 from aiopslab.models.observation import Brief, Budget, Observation, ToolInfo
+from aiopslab.tools.reports import ModelUsage, Note
 
 Document = dict[str, Any]
 
@@ -61,10 +62,14 @@ def document(tools: Sequence[ToolInfo], *, server: str = "/") -> Document:
             "/budget": _looking("getBudget", "What is left of every budget", "Budget"),
             "/tools": _looking("listTools", "The tools with their schemas", "ToolInfo", many=True),
             **{f"/tools/{tool.name}": _calling(tool) for tool in tools},
+            "/note": _reporting(
+                "leaveNote", "Leave a thought, recorded with the next call", "Note"
+            ),
+            "/usage": _reporting("bookUsage", "Book what a model call consumed", "ModelUsage"),
         },
         "components": {
             "schemas": {
-                **_schemas(Brief, Budget, Observation, ToolInfo),
+                **_schemas(Brief, Budget, Observation, ToolInfo, Note, ModelUsage),
                 "Error": _ERROR,
             },
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
@@ -93,6 +98,19 @@ def _calling(tool: ToolInfo) -> Document:
         "responses": {"200": seen, **{status: _refusal(status) for status in _REFUSALS}},
     }
     return {"post": operation}
+
+
+def _reporting(operation: str, summary: str, schema: str) -> Document:
+    ref = {"$ref": f"#/components/schemas/{schema}"}
+    body = {"required": True, "content": {"application/json": {"schema": ref}}}
+    taken = {"description": "Taken", "content": {}}
+    responses = {"204": taken, "400": _refusal("400"), "401": _refusal("401")}
+    return {
+        "post": {
+            "operationId": operation, "summary": summary, "requestBody": body,
+            "responses": responses,
+        }
+    }  # fmt: skip
 
 
 def _answer(description: str, schema: Document) -> Document:

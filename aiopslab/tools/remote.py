@@ -33,7 +33,7 @@ _TOOLS = TypeAdapter(list[ToolInfo])
 class RemoteTrial:
     """One trial behind a URL; ``open_trial`` makes one.
 
-    ``brief``, ``tools``, ``budget()`` and ``call`` are as an agent in process has them.
+    All is as an agent in process has it, but for what has to be awaited here.
     """
 
     def __init__(self, client: httpx2.AsyncClient, brief: Brief, tools: Sequence[ToolInfo]) -> None:
@@ -54,6 +54,17 @@ class RemoteTrial:
         """
         path = f"tools/{quote(name, safe='')}"
         return Observation.model_validate(await _asked(self._client, "POST", path, arguments))
+
+    async def note(self, thought: str) -> None:
+        """Leave a thought; it is recorded with the next call."""
+        await _asked(self._client, "POST", "note", {"thought": thought})
+
+    async def usage(
+        self, tokens_in: int = 0, tokens_out: int = 0, cost_usd: float | None = None
+    ) -> None:
+        """Book what a model call consumed."""
+        used = {"tokens_in": tokens_in, "tokens_out": tokens_out, "cost_usd": cost_usd}
+        await _asked(self._client, "POST", "usage", used)
 
 
 @asynccontextmanager
@@ -110,6 +121,8 @@ async def _asked(
         if answer.status_code != 503 or "retry-after" not in answer.headers:
             break
         await asyncio.sleep(float(answer.headers["retry-after"]))
+    if answer.status_code == 204:
+        return None
     try:
         said = answer.json()
     except ValueError as error:

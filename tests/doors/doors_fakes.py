@@ -48,6 +48,8 @@ class Trial:
         self.answer: dict[str, Any] | None = None
         self.over = asyncio.Event()
         self.kept: dict[str, bytes] = {}
+        self.notes: list[str] = []
+        self.used: list[tuple[int, int, float | None]] = []
         self.doors: Doors | None = None
         self.opened_at: list[str] = []
         self.at_once = 0
@@ -99,10 +101,11 @@ class Trial:
         self.over.set()
         return True, "submitted", arguments
 
-    def note(self, thought: str) -> None: ...
+    def note(self, thought: str) -> None:
+        self.notes.append(thought)
 
     def usage(self, tokens_in: int = 0, tokens_out: int = 0, cost_usd: float | None = None) -> None:
-        """Nobody reports usage here."""
+        self.used.append((tokens_in, tokens_out, cost_usd))
 
     def keep(self, name: str, content: bytes) -> None:
         self.kept[name] = content
@@ -114,6 +117,14 @@ class Trial:
         yield self.doors
 
 
+def api_of(trial: Trial) -> Any:
+    """Return a trial's tool API, not served."""
+    return tool_api(
+        trial.brief, trial.tools, trial.call, lambda: trial.budget, reports=trial,
+        over=trial.over.is_set,
+    )  # fmt: skip
+
+
 @asynccontextmanager
 async def served(trial: Trial, directory: Path) -> AsyncIterator[Doors]:
     """Open a trial's tool API and MCP; the telemetry's URLs lead nowhere."""
@@ -122,9 +133,7 @@ async def served(trial: Trial, directory: Path) -> AsyncIterator[Doors]:
     kubeconfig, token_file = directory / "kubeconfig", directory / "token"
     kubeconfig.write_text("apiVersion: v1\nkind: Config\n", encoding="utf-8")
     token_file.write_text(token, encoding="utf-8")
-    api = tool_api(
-        trial.brief, trial.tools, trial.call, lambda: trial.budget, over=trial.over.is_set
-    )
+    api = api_of(trial)
     async with (
         mcp_door(trial.brief, trial.tools, trial.call) as mcp,
         listening(Site([Mount("/api", api, refusal), Mount("/mcp", mcp, plain)], tokens)) as port,

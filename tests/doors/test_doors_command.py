@@ -364,6 +364,18 @@ def test_placeholders_fill_single_arguments_and_unknown_ones_are_named() -> None
             load(bad)
 
 
+def test_a_program_is_started_by_the_link_it_was_named_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The interpreter of a virtual environment is a link, and knows by its name where it is."""
+    (tmp_path / "shell").symlink_to("/bin/sh")
+    monkeypatch.chdir(tmp_path)
+    trial = Trial()
+    with pytest.raises(AgentError):
+        play("./shell -c 'echo $0 $PWD'", tmp_path, trial)
+    assert trial.kept["stdout.txt"].startswith(f"{tmp_path}/shell /".encode())
+
+
 def test_a_folder_may_hold_a_program_with_arguments(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     folder.mkdir()

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from doors_fakes import Trial, served
+from doors_fakes import Trial, api_of, served
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -18,7 +18,6 @@ from aiopslab.errors import InfraError, LimitExceeded, PreflightError, UsageErro
 from aiopslab.models.observation import Brief, Budget, Observation
 from aiopslab.models.task import TASKS, Task
 from aiopslab.tools import describe_tools
-from aiopslab.tools.http import tool_api
 from aiopslab.tools.openapi import document
 from aiopslab.tools.remote import open_trial
 
@@ -31,10 +30,7 @@ def asked(work: Callable[[Ask, Trial], Awaitable[Any]], trial: Trial | None = No
     trial = trial or Trial()
 
     async def main() -> Any:
-        api = tool_api(
-            trial.brief, trial.tools, trial.call, lambda: trial.budget, over=trial.over.is_set
-        )
-        transport = httpx2.ASGITransport(api)
+        transport = httpx2.ASGITransport(api_of(trial))
         async with httpx2.AsyncClient(transport=transport, base_url="http://lab") as client:
             return await work(client.request, trial)
 
@@ -98,7 +94,19 @@ def test_an_unknown_tool_is_answered_with_a_near_one_and_recorded() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"{", b"[1]", b'"x"', b"\xff\xfe", b"[" * 100_000, b"1" * 10_000, b"nul"]
+    "body",
+    [
+        b"{",
+        b"[1]",
+        b'"x"',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"1" * 10_000,
+        b"nul",
+        b'{"a": NaN}',
+        b'{"a": "\\ud800"}',
+        b'{"a": 1} {}',
+    ],
 )
 def test_a_body_that_is_no_object_is_refused_without_a_call(body: bytes) -> None:
     async def work(ask: Ask, trial: Trial) -> None:
@@ -164,6 +172,25 @@ def test_a_failure_of_the_lab_tells_the_agent_nothing() -> None:
         assert "secret" not in answer.text
 
     asked(work, trial)
+
+
+def test_thoughts_and_usage_may_be_reported() -> None:
+    async def work(ask: Ask, trial: Trial) -> None:
+        assert (await ask("POST", "/note", json={"thought": "web?"})).status_code == 204
+        usage = {"tokens_in": 900, "tokens_out": 40, "cost_usd": 0.01}
+        assert (await ask("POST", "/usage", json=usage)).status_code == 204
+        for path, body in (
+            ("/note", {"thought": 1}), ("/note", {}), ("/usage", {"tokens_in": -1}),
+            ("/usage", {"tokens": 1}), ("/usage", [1]),
+        ):  # fmt: skip
+            answer = await ask("POST", path, json=body)
+            assert answer.status_code == 400
+            assert answer.json()["error"]["kind"] == "malformed"
+        assert (await ask("POST", "/usage", content=b'{"cost_usd": NaN}')).status_code == 400
+        assert trial.notes == ["web?"]
+        assert trial.used == [(900, 40, 0.01)]
+
+    asked(work)
 
 
 def test_calls_at_once_are_made_one_after_another() -> None:
@@ -295,6 +322,8 @@ def test_a_trial_elsewhere_is_called_as_one_in_process(tmp_path: Path) -> None:
                 assert (await remote.call("alerts")).text == "FIRING HighErrorRatio"
                 unknown = await remote.call("nosuch/../tool?x")
                 assert not unknown.ok
+                await remote.note("hm")
+                await remote.usage(tokens_in=5)
                 assert (await remote.budget()).steps == 0
                 with pytest.raises(LimitExceeded, match="steps is used up"):
                     await remote.call("alerts")
@@ -303,8 +332,29 @@ def test_a_trial_elsewhere_is_called_as_one_in_process(tmp_path: Path) -> None:
                     await remote.call("alerts")
 
     asyncio.run(main())
+    assert (trial.notes, trial.used) == (["hm"], [(5, 0, None)])
     assert trial.calls[1] == ("nosuch/../tool?x", {})
     assert trial.answer == ANSWER
+
+
+def test_the_token_of_another_trial_opens_nothing(tmp_path: Path) -> None:
+    one, other = Trial(), Trial()
+
+    async def main() -> None:
+        async with (
+            served(one, tmp_path) as mine,
+            served(other, tmp_path) as doors,
+            httpx2.AsyncClient() as client,
+        ):
+            headers = {"Authorization": f"Bearer {mine.token}"}
+            for url in (f"{doors.api}/brief", f"{doors.api}/tools/alerts", f"{doors.mcp}"):
+                forged = url.replace(f"{doors.api}", mine.with_token(f"{doors.api}"))
+                assert (await client.post(forged, json={}, headers=headers)).status_code == 401
+                both = doors.with_token(url)
+                assert (await client.post(both, json={}, headers=headers)).status_code == 401
+
+    asyncio.run(main())
+    assert other.calls == []
 
 
 @pytest.mark.parametrize("token", ["-", "forged", "x" * 500])
