@@ -182,6 +182,20 @@ def test_rates_of_failures_by_service_are_those_pandas_finds(
     assert body["series"][0]["promLabels"].startswith('{resource.service.name="')
 
 
+def test_spans_are_grouped_by_several_fields(wire: Wire, hotel: Sim, spans: pd.DataFrame) -> None:
+    query = "{} | count_over_time() by (resource.service.name, kind, status)"
+    start = hotel.now() - 60.0
+    body = wire.json(f"{API}/metrics/query", q=query, start=start)
+    found = {
+        tuple(label["value"]["stringValue"] for label in s["labels"]): s["value"]
+        for s in body["series"]
+    }
+    mine = spans[spans["start"] >= start]
+    failed = np.where(mine["error"] != "", "error", "unset")
+    assert found == mine.groupby(["service", "kind", failed]).size().to_dict()
+    assert wire.json(f"{API}/metrics/query", q="{ name = `x` } | rate() by (kind)")["series"] == []
+
+
 def test_quantiles_and_folds_of_durations(wire: Wire, hotel: Sim, spans: pd.DataFrame) -> None:
     start = hotel.now() - 100.0
     mine = spans[(spans["service"] == "profile") & (spans["start"] >= start)]["duration_ms"] / 1e3

@@ -24,19 +24,24 @@ from aiopslab.telemetry.traceql.parser import MAX_LENGTH, field_of
 MAX_POINTS = 11_000
 """Points of a series."""
 MAX_SERIES = 1_000
+MAX_COMBINATIONS = 5_000_000
+"""Of the values that the fields of ``by`` could have together."""
 _STAGE = re.compile(
     r"(?P<search>.*\})\s*\|\s*(?P<operation>[a-z_]+)\s*\((?P<arguments>[^()]*)\)"
     r"\s*(?:by\s*\((?P<by>[^()]*)\))?\s*",
     re.DOTALL,
 )
-_COUNTS = ("rate", "count_over_time")
-_FOLDS: dict[str, Callable[[Any], float]] = {
-    "min_over_time": np.min, "max_over_time": np.max, "sum_over_time": math.fsum,
-    "avg_over_time": np.mean,
-}  # fmt: skip
-_QUANTILE = "quantile_over_time"
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
+_COUNTS = ("rate", "count_over_time")
+_FOLDS: dict[str, Callable[[Floats, Ints, Ints], Floats]] = {
+    "min_over_time": lambda values, starts, _: np.minimum.reduceat(values, starts),
+    "max_over_time": lambda values, starts, _: np.maximum.reduceat(values, starts),
+    "sum_over_time": lambda values, starts, _: np.add.reduceat(values, starts),
+    "avg_over_time": lambda values, starts, counts: np.add.reduceat(values, starts) / counts,
+}
+"""Values in order of cells, where each cell starts, how many values it has."""
+_QUANTILE = "quantile_over_time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,22 +161,33 @@ def _counted(stage: Stage, sets: list[dict[str, str]], cell: Ints, grid: Grid) -
 def _folded(
     stage: Stage, sets: list[dict[str, str]], cell: Ints, values: Floats, grid: Grid
 ) -> list[Series]:
-    points: dict[tuple[int, float | None], list[tuple[float, float]]] = {}
-    order = np.argsort(cell, kind="stable")
-    cells, starts = np.unique(cell[order], return_index=True)
-    for one, members in zip(cells.tolist(), np.split(values[order], starts[1:]), strict=False):
-        group, interval = divmod(one, grid.count)
-        for quantile in stage.quantiles or (None,):
-            if quantile is None:
-                value = float(_FOLDS[stage.operation](members))
-            else:
-                value = float(np.quantile(members, quantile))
-            points.setdefault((group, quantile), []).append((grid.end(interval), value))
-    found = []
-    for (group, quantile), line in points.items():
-        extra = {} if quantile is None else {"p": f"{quantile:g}"}
-        found.append(Series({**sets[group], **extra}, line))
-    return sorted(found, key=lambda s: sorted(s.labels.items()))
+    quantiles = stage.quantiles
+    # Within a cell the values ascend where quantiles need it.
+    order = np.lexsort((values, cell)) if quantiles else np.argsort(cell, kind="stable")
+    cells, counts = _counted_up(cell)
+    starts = np.cumsum(counts) - counts
+    ordered = values[order]
+    lines: list[tuple[dict[str, str], Floats]] = []
+    if quantiles:
+        lines = [({"p": f"{q:g}"}, _quantile(ordered, starts, counts, q)) for q in quantiles]
+    elif len(cells):
+        lines = [({}, _FOLDS[stage.operation](ordered, starts, counts))]
+    found: dict[tuple[int, int], list[tuple[float, float]]] = {}
+    for number, (_, results) in enumerate(lines):
+        for one, value in zip(cells.tolist(), results.tolist(), strict=True):
+            group, interval = divmod(one, grid.count)
+            found.setdefault((group, number), []).append((grid.end(interval), value))
+    series = [Series({**sets[g], **lines[n][0]}, points) for (g, n), points in found.items()]
+    return sorted(series, key=lambda s: sorted(s.labels.items()))
+
+
+def _quantile(ordered: Floats, starts: Ints, counts: Ints, q: float) -> Floats:
+    """Interpolate linearly between the two values around the rank, cell by cell."""
+    rank = starts + q * (counts - 1)
+    below = np.floor(rank).astype(np.int64)
+    above = np.ceil(rank).astype(np.int64)
+    between: Floats = ordered[below] + (ordered[above] - ordered[below]) * (rank - below)
+    return between
 
 
 def _groups(stage: Stage, fields: Fields, rows: Ints) -> tuple[list[dict[str, str]], Ints]:
@@ -179,13 +195,29 @@ def _groups(stage: Stage, fields: Fields, rows: Ints) -> tuple[list[dict[str, st
     if not stage.by:
         return [{}], np.zeros(len(rows), np.int64)
     columns = [_texts(fields, name, rows) for name in stage.by]
-    stacked = np.stack([codes for _, codes in columns], axis=1)
-    kinds, group = np.unique(stacked, axis=0, return_inverse=True)
-    sets = [
-        {name: texts[code] for name, (texts, _), code in zip(stage.by, columns, kind, strict=True)}
-        for kind in kinds.tolist()
-    ]
-    return sets, group.reshape(-1).astype(np.int64)
+    if math.prod(len(texts) for texts, _ in columns) > MAX_COMBINATIONS:
+        raise QueryError("the fields of by() have too many values; group by fewer")
+    key = np.zeros(len(rows), np.int64)
+    for texts, codes in columns:
+        key = key * len(texts) + codes
+    kinds, _ = _counted_up(key)
+    sets = []
+    for kind in kinds.tolist():
+        labels = {}
+        for name, (texts, _) in zip(reversed(stage.by), reversed(columns), strict=True):
+            kind, code = divmod(kind, len(texts))
+            labels[name] = texts[code]
+        sets.append({name: labels[name] for name in stage.by})
+    place = np.zeros(int(kinds.max(initial=0)) + 1, np.int64)
+    place[kinds] = np.arange(len(kinds))
+    return sets, place[key]
+
+
+def _counted_up(codes: Ints) -> tuple[Ints, Ints]:
+    """Return the distinct codes, ascending, and how often each occurs; faster than sorting."""
+    counts = np.bincount(codes)
+    present = np.flatnonzero(counts)
+    return present, counts[present]
 
 
 def _texts(fields: Fields, name: str, rows: Ints) -> tuple[list[str], Ints]:
