@@ -63,7 +63,8 @@ async def _node(context: ToolContext, line: Line) -> Result:
     """Refuse to change nodes: they belong to the whole cluster, no task's rights reach so far."""
     name = line.words[-1] if line.words else ""
     what = 'patch resource "nodes" in API group "" at the cluster scope'
-    raise forbidden(BY_KIND["Node"], name, f'User "{context.actor}" cannot {what}')
+    why = forbidden(BY_KIND["Node"], name, f'User "{context.actor}" cannot {what}')
+    raise ToolRefused(f'error: unable to {line.verb} node "{name}": {why.message}')
 
 
 _NODE = flags(

@@ -146,7 +146,11 @@ async def auth(context: ToolContext, line: Line) -> Result:
     namespace = "" if everywhere else line.get("namespace") or context.namespace
     kind = None if word == "*" else kind_of(word)
     part = line.get("subresource")
-    return Result("yes" if _allowed(context, verb, kind, part, namespace) else "no")
+    answer = "yes" if _allowed(context, verb, kind, part, namespace) else "no"
+    if kind is not None and not kind.namespaced and not everywhere:
+        group = f" in group '{kind.group}'" if kind.group else ""
+        answer = f"Warning: resource '{kind.plural}' is not namespace scoped{group}\n{answer}"
+    return Result(answer)
 
 
 def _allowed(context: ToolContext, verb: str, kind: Kind | None, part: str, namespace: str) -> bool:

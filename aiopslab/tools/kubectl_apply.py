@@ -165,10 +165,17 @@ def _placed(context: ToolContext, line: Line, obj: Object) -> tuple[Kind, Object
 
 async def create(context: ToolContext, line: Line, stdin: str) -> Result:
     """Create objects from a manifest, a ConfigMap or a Secret."""
-    objects = manifest(line, stdin) if line.get("filename") else [_generated(line)]
+    written = bool(line.get("filename"))
+    objects = manifest(line, stdin) if written else [_generated(line)]
     placed = [_placed(context, line, obj) for obj in objects]
-    for _, obj in placed:
-        await context.env.kube.create(obj, actor=context.actor, dry_run=True)
+    for kind, obj in placed:
+        try:
+            await context.env.kube.create(obj, actor=context.actor, dry_run=True)
+        except KubeError as error:
+            head = f'Error from server ({error.reason}): error when creating "STDIN"'
+            if not written:
+                head = f"error: failed to create {kind.kind.lower()}"
+            raise ToolRefused(f"{head}: {error.message}") from error
     report = Report(line)
     for kind, obj in placed:
         after = await context.env.kube.create(obj, actor=context.actor, dry_run=is_dry(line))

@@ -161,4 +161,4 @@ def _take(line: Line, flag: Flag, value: str | None, rest: list[str], word: str)
 
 
 def _unknown(verb: str, problem: str) -> ToolRefused:
-    return ToolRefused(f"error: {problem}\nSee 'kubectl {verb} --help' for usage.")
+    return ToolRefused(f"Error: {problem}\nSee 'kubectl {verb} --help' for usage.")

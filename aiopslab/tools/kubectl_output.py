@@ -22,6 +22,8 @@ from aiopslab.world.kube.table import layout
 from aiopslab.world.kube.table_columns import columns
 
 _NONE = "<none>"
+_LEAST = 6
+"""Narrowest column, gap included (text/tabwriter as kubectl sets it up)."""
 
 
 class _Dumper(yaml.SafeDumper):
@@ -90,12 +92,14 @@ def nothing_found(context: ToolContext, line: Line, chosen: Sequence[Chosen]) ->
 def grid(rows: Sequence[Sequence[object]], line: Line) -> str:
     """Align rows, the first of which is the head; ``--no-headers`` drops it."""
     texts = [[str(cell) for cell in row] for row in rows]
-    return layout(texts[1:] if line.on("no-headers") else texts) if len(texts) > 1 else ""
+    if len(texts) == 1:
+        return ""
+    return layout(texts[1:] if line.on("no-headers") else texts, least=_LEAST)
 
 
 def _tables(context: ToolContext, line: Line, chosen: Sequence[Chosen]) -> str:
     filled = [c for c in chosen if c.objects]
-    several = len(chosen) > 1
+    several = sum(1 for c in chosen if c.objects or not c.by_name) > 1
     return "\n\n".join(_table(context, line, c, prefixed=several) for c in filled)
 
 

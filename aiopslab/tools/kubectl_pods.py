@@ -116,7 +116,7 @@ async def _meant(
     type_, slash, name = word.partition("/")
     kind = kind_of(type_) if slash else kind_of("pods")
     if kind.kind == "Pod":
-        return [await kube.get("Pod", name if slash else word, namespace)]
+        return [await _pod(context, name if slash else word, namespace)]
     owner = await kube.get(kind.kind, name, namespace)
     selector = dig(owner, "spec", "selector", default={})
     if kind.kind == "Service":
@@ -132,6 +132,17 @@ async def _meant(
     if len(pods) > 1:
         notes.append(f"Found {len(pods)} pods, using pod/{name_of(pods[0])}")
     return pods[:1]
+
+
+async def _pod(context: ToolContext, name: str, namespace: str) -> Object:
+    try:
+        return await context.env.kube.get("Pod", name, namespace)
+    except KubeError as error:
+        if error.reason != "NotFound":
+            raise
+        raise ToolRefused(
+            f'error: error from server (NotFound): {error.message} in namespace "{namespace}"'
+        ) from error
 
 
 def _preference(pod: Object) -> tuple[bool, bool, str, str]:

@@ -45,8 +45,8 @@ def table(
     return layout([[c.head for c in shown], *rows])
 
 
-def layout(rows: Sequence[Sequence[str]], gap: int = 3) -> str:
-    """Align rows of cells in columns."""
-    widths = [max(len(row[i]) for row in rows) + gap for i in range(len(rows[0]))]
+def layout(rows: Sequence[Sequence[str]], gap: int = 3, *, least: int = 0) -> str:
+    """Align rows of cells in columns, each with its gap at least so wide."""
+    widths = [max(least, max(len(row[i]) for row in rows) + gap) for i in range(len(rows[0]))]
     lines = ("".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
