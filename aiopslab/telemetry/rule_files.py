@@ -32,7 +32,7 @@ class Rule(Model):
     for_: Seconds = Field(default=0.0, alias="for")
     """The expression must hold so long before the alert fires."""
     keep_firing_for: Seconds = 0.0
-    """It fires so long after the expression held last."""
+    """It fires so long after the first evaluation at which the expression held no longer."""
     labels: dict[str, str] = Field(default_factory=dict)
     """Added to the series' labels; templates allowed in alerts."""
     annotations: dict[str, str] = Field(default_factory=dict)

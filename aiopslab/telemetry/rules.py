@@ -64,8 +64,9 @@ class _Active:
     series: dict[str, str]
     value: float
     active_at: float
-    held_at: float
     fired_at: float | None = None
+    kept_since: float | None = None
+    """When it was first seen to hold no longer and fired on for ``keep_firing_for``."""
 
     def labels(self) -> dict[str, str]:
         """Return the series' labels and the rule's."""
@@ -210,10 +211,10 @@ class RuleEvaluator:
                 )
             active = standing.active.get(key)
             if active is None:
-                active = _Active(rule, dict(key), value, active_at=now, held_at=now)
+                active = _Active(rule, dict(key), value, active_at=now)
                 if rule.for_ > 0:
                     self._store.alert(now, active.alert())
-            active.value, active.held_at = value, now
+            active.value, active.kept_since = value, None
             still[key] = active
             if active.fired_at is None and now - active.active_at >= rule.for_:
                 active.fired_at = now
@@ -227,7 +228,8 @@ class RuleEvaluator:
         """Settle an alert whose expression holds no longer; tell whether it fires on."""
         if active.fired_at is None:
             return False  # it never fired: forgotten, as Prometheus does
-        if now - active.held_at < active.rule.keep_firing_for:
+        active.kept_since = now if active.kept_since is None else active.kept_since
+        if now - active.kept_since < active.rule.keep_firing_for:
             return True
         resolved = active.alert(resolved_at=now)
         self._resolved.append(resolved)
