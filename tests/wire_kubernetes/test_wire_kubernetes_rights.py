@@ -162,3 +162,32 @@ def test_reviews_take_no_turn(api: Api) -> None:
     api.calls.clear()
     assert access(api, "get", "pods")
     assert api.calls == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{DEPLOYMENTS}/geo?watch=true",
+        f"{DEPLOYMENTS}/geo/scale?watch=1",
+        f"{MAPS}/log?follow=true",
+        "/apis/metrics.k8s.io/v1beta1/nodes?watch=true",
+        f"{PODS}/geo-postgres-0/log?watch=true",
+        f"{PODS}/geo-postgres-0/log?follow=true&follow=",
+        f"{DEPLOYMENTS}?watch=true&watch=",
+    ],
+)
+def test_nothing_is_read_without_a_turn(api: Api, path: str) -> None:
+    api.calls.clear()
+    api.ask("GET", path)
+    assert len(api.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "effect"),
+    [("dryRun=All", "read"), ("x=dryRun=All", "write"), ("dryRun=All&dryRun=None", "write"),
+     ("", "write")],
+)  # fmt: skip
+def test_only_a_true_dry_run_counts_as_a_read(api: Api, query: str, effect: str) -> None:
+    api.calls.clear()
+    api.ask("POST", f"{MAPS}?{query}", {"metadata": {}})
+    assert [c.effect for c in api.calls] == [effect]

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
+from starlette.datastructures import QueryParams
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -29,12 +30,13 @@ from aiopslab.wire.kubernetes.cluster import Cluster, identity_of
 from aiopslab.wire.kubernetes.exec import exec as exec_stream
 from aiopslab.wire.kubernetes.exec import exec_refused
 from aiopslab.wire.kubernetes.logs import is_followed, logs
+from aiopslab.wire.kubernetes.pods import TRUE
 from aiopslab.wire.kubernetes.portforward import portforward, portforward_refused
 from aiopslab.wire.kubernetes.reading import read
 from aiopslab.wire.kubernetes.reviews import review
 from aiopslab.wire.kubernetes.status import refusal
 from aiopslab.wire.kubernetes.status import status_refusal as status_refusal
-from aiopslab.wire.kubernetes.target import parse
+from aiopslab.wire.kubernetes.target import of_path
 from aiopslab.wire.kubernetes.writing import write
 from aiopslab.wire.metered import Metered
 from aiopslab.world.world import World
@@ -48,7 +50,6 @@ _DEPRECATED = {
     "Endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
 }
 """Kinds of which the server warns whoever uses them."""
-_TRUE = ("watch=1", "watch=true", "watch=True")
 
 
 def kubernetes_app(world: World, gate: Gate, *, env: Sim) -> ASGIApp:
@@ -87,8 +88,8 @@ def _routes() -> list[BaseRoute]:
         Route(f"{_POD}/attach", attach_refused, methods=["GET", "POST"]),
         WebSocketRoute(f"{_POD}/portforward", portforward),
         Route(f"{_POD}/portforward", portforward_refused, methods=["GET", "POST"]),
-        Route("/api/{version}/{rest:path}", _object_request, methods=_METHODS),
-        Route("/apis/{group}/{version}/{rest:path}", _object_request, methods=_METHODS),
+        Route("/api/{rest:path}", _object_request, methods=_METHODS),
+        Route("/apis/{rest:path}", _object_request, methods=_METHODS),
     ]
 
 
@@ -99,9 +100,8 @@ def _both(path: str, endpoint: Callable[[Request], Awaitable[Response]]) -> list
 
 async def _object_request(request: Request) -> Response:
     """Answer a request about an object or a collection."""
-    params = request.path_params
     try:
-        target = parse(params.get("group", ""), params["version"], params["rest"])
+        target = of_path(_path(request.scope))
         verb = target.verb(request.method, watching=_watches(request.scope))
         if target.resource.source == "review":
             return await review(request, target)
@@ -131,12 +131,20 @@ def _path(scope: Scope) -> str:
 
 
 def _watches(scope: Scope) -> bool:
-    query = scope["query_string"].decode("latin-1").split("&")
-    return any(part in _TRUE for part in query)
+    return QueryParams(scope["query_string"]).get("watch") in TRUE
 
 
 def _is_stream(scope: Scope) -> bool:
-    return scope["method"] == "GET" and (_watches(scope) or is_followed(scope))
+    """Whether a request's handler takes its own turns: watches of collections, followed logs."""
+    if scope["method"] != "GET":
+        return False
+    try:
+        target = of_path(_path(scope))
+    except KubeError:
+        return False
+    if target.subresource:
+        return target.subresource == "log" and is_followed(scope)
+    return not target.name and _watches(scope) and "watch" in target.resource.verbs
 
 
 def _is_free(scope: Scope) -> bool:
@@ -148,5 +156,5 @@ def _is_free(scope: Scope) -> bool:
 
 
 def _effect(scope: Scope) -> Effect:
-    writes = scope["method"] not in ("GET", "HEAD", "OPTIONS")
-    return "write" if writes and b"dryRun=All" not in scope["query_string"] else "read"
+    dry = QueryParams(scope["query_string"]).getlist("dryRun") == ["All"]
+    return "read" if dry or scope["method"] in ("GET", "HEAD") else "write"

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs
 
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -19,14 +19,13 @@ from aiopslab.errors import LimitExceeded
 from aiopslab.models.kube import KubeError
 from aiopslab.models.timestamps import rfc3339_nano, unix
 from aiopslab.wire.kubernetes.cluster import Cluster, call_of, cluster_of, identity_of
-from aiopslab.wire.kubernetes.pods import authorize, choose_container, flag, number
+from aiopslab.wire.kubernetes.pods import TRUE, authorize, choose_container, flag, number
 from aiopslab.wire.kubernetes.status import refusal, status_refusal
 from aiopslab.wire.kubernetes.streaming import LiveResponse
 from aiopslab.world.container import Container
 from aiopslab.world.kube.errors import Cause
 
 if TYPE_CHECKING:
-    from starlette.datastructures import QueryParams
     from starlette.types import Scope
 
 PLAIN = "text/plain"
@@ -57,8 +56,7 @@ def is_followed(scope: Scope) -> bool:
     """Whether a request's answer goes on until the container ends."""
     if not scope["path"].endswith("/log"):
         return False
-    given = parse_qs(scope["query_string"].decode("latin-1")).get("follow", [""])
-    return given[0] in ("1", "t", "T", "true", "TRUE", "True")
+    return QueryParams(scope["query_string"]).get("follow") in TRUE
 
 
 async def logs(request: Request) -> Response:

@@ -18,7 +18,7 @@ from aiopslab.world.kube.errors import no_such_resource
 if TYPE_CHECKING:
     from starlette.datastructures import QueryParams
 
-_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 _FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False", ""})
 
 
@@ -41,9 +41,9 @@ def flag(query: QueryParams, name: str) -> bool:
         KubeError: 400, it is neither.
     """
     text = query.get(name, "")
-    if text not in _TRUE | _FALSE:
+    if text not in TRUE | _FALSE:
         raise _bad(f'strconv.ParseBool: parsing "{text}": invalid syntax')
-    return text in _TRUE
+    return text in TRUE
 
 
 def number(query: QueryParams, name: str) -> int | None:

@@ -64,6 +64,22 @@ class Target:
         return part.verbs if part else ()
 
 
+def of_path(path: str) -> Target:
+    """Read a whole path: ``/api/v1/...`` or ``/apis/<group>/<version>/...``.
+
+    Raises:
+        KubeError: 404, nothing is served there.
+    """
+    prefix, _, rest = path.lstrip("/").partition("/")
+    group = ""
+    if prefix == "apis":
+        group, _, rest = rest.partition("/")
+    elif prefix != "api":
+        raise no_such_resource()
+    version, _, rest = rest.partition("/")
+    return parse(group, version, rest)
+
+
 def parse(group: str, version: str, rest: str) -> Target:
     """Read the URL behind ``/api/v1/`` or ``/apis/<group>/<version>/``.
 
