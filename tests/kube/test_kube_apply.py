@@ -468,7 +468,7 @@ def test_two_managers_get_the_union_and_own_only_what_exists(
     after = apply(api, configuration(later), "mine", force=True)
     for part in ("labels", "env"):
         assert declared(after)[part] == {**theirs[part], **later[part]}
-    existing = ownership._everything(api.kind("Deployment"), after)
+    existing = ownership.everything(api.kind("Deployment"), after)
     for manager in ("mine", "theirs"):
         assert fields_of(after, manager) <= existing
 

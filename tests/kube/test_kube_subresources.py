@@ -389,6 +389,11 @@ def role(kind: str, **parts: Any) -> dict[str, Any]:
             "rules[0].verbs: Required value: verbs must contain at least one value",
         ),
         (
+            role("Role", rules=[{"apiGroups": [""], "resources": ["pods"]}]),
+            'Role.rbac.authorization.k8s.io "r" is invalid: rules[0].verbs: Required value: verbs '
+            "must contain at least one value",
+        ),
+        (
             role("Role", rules=[{"verbs": ["get"], "nonResourceURLs": ["/metrics"]}]),
             "namespaced rules cannot apply to non-resource URLs",
         ),

@@ -1,5 +1,6 @@
 """Changes since a revision, and pages of lists that show one moment."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -101,6 +102,30 @@ def test_what_is_kept_is_a_gapless_end_of_what_was_entered(size: int, steps: lis
             assert len([r for r in entered if r > asked]) > size
         else:
             assert told == [r for r in entered if r > asked]
+
+
+def test_a_reader_in_another_thread_misses_nothing_while_the_world_writes() -> None:
+    log, last = History(kept=500), 20_000
+    told: list[int] = []
+
+    def follow() -> None:
+        seen = 0
+        while seen < last:
+            try:
+                changes = log.since("Pod", seen)
+            except KubeError:  # slower than the history is long: begin anew, as clients do
+                told.clear()
+                seen += 250
+                continue
+            told.extend(c.revision for c in changes)
+            seen = changes[-1].revision if changes else seen
+
+    reader = threading.Thread(target=follow)
+    reader.start()
+    for revision in range(1, last + 1):
+        log.enter("Pod", change(revision))
+    reader.join()
+    assert told == list(range(told[0], last + 1))
 
 
 def test_pages_of_a_list_show_the_moment_of_the_first(api: ApiServer) -> None:

@@ -33,7 +33,7 @@ from aiopslab.world.kube import (
 )
 from aiopslab.world.kube import metadata as metadata_rules
 from aiopslab.world.kube.authorization import authorize
-from aiopslab.world.kube.components import ComponentApi
+from aiopslab.world.kube.components import ComponentApi, is_component
 from aiopslab.world.kube.errors import (
     already_exists,
     conflict,
@@ -56,10 +56,6 @@ from aiopslab.world.kube.reading import space_of
 _STATUS_KEPT_ON_CREATE = ("Node", "Namespace", "PersistentVolume", "PersistentVolumeClaim")
 
 
-def _trusted(actor: str) -> bool:
-    return actor.startswith("system:")
-
-
 @dataclass(frozen=True, slots=True)
 class _Write:
     """One change of an object that exists: by whom, and how."""
@@ -74,7 +70,7 @@ class _Write:
 
     @property
     def trusted(self) -> bool:
-        return _trusted(self.actor)
+        return is_component(self.actor)
 
 
 class ApiServer(ComponentApi):
@@ -100,7 +96,7 @@ class ApiServer(ComponentApi):
     ) -> Object:
         spoken = decoding.kind_of(obj)
         kind = kinds.BY_KIND[spoken.kind]
-        new = without_nulls(obj) if _trusted(actor) else decoding.read(spoken, obj, options)
+        new = without_nulls(obj) if is_component(actor) else decoding.read(spoken, obj, options)
         metadata = new.setdefault("metadata", {})
         if kind.namespaced:
             metadata.setdefault("namespace", "default")
@@ -113,7 +109,7 @@ class ApiServer(ComponentApi):
         self._admit(kind, new, actor, streams)
         if self.store.get(kind.kind, namespace_of(new), name_of(new)) is not None:
             raise already_exists(kind, name_of(new))
-        if not _trusted(actor):
+        if not is_component(actor):
             writer = self._owner(kind, _Write(actor, "create", options, apply=apply))
             config = obj if apply else None
             metadata["managedFields"] = ownership.created(kind, new, writer, config)
@@ -174,11 +170,11 @@ class ApiServer(ComponentApi):
 
     def _admit(self, kind: Kind, new: Object, actor: str, streams: Streams) -> None:
         """Apply defaults and admission to a new object, and validate it."""
-        if not _trusted(actor) and kind.kind not in _STATUS_KEPT_ON_CREATE:
+        if not is_component(actor) and kind.kind not in _STATUS_KEPT_ON_CREATE:
             new.pop("status", None)
         defaults.apply(kind, new)
         admission.prepare(kind, new, self.store)
-        if not _trusted(actor):
+        if not is_component(actor):
             _validate(kind, new)
         if kind.kind == "Service":
             admission.allocate_service(new, self.store, streams("services"))
@@ -203,7 +199,7 @@ class ApiServer(ComponentApi):
         """
         spoken = decoding.kind_of(obj)
         kind = kinds.BY_KIND[spoken.kind]
-        new = without_nulls(obj) if _trusted(actor) else decoding.read(spoken, obj, options)
+        new = without_nulls(obj) if is_component(actor) else decoding.read(spoken, obj, options)
         metadata = new.setdefault("metadata", {})
         if kind.namespaced:
             metadata.setdefault("namespace", "default")

@@ -17,6 +17,11 @@ from aiopslab.world.kube.objects import Object, deleting, name_of, namespace_of
 from aiopslab.world.kube.reading import ApiReader
 
 
+def is_component(actor: str) -> bool:
+    """Whether an actor is a part of the cluster, which is trusted to write what is well formed."""
+    return actor.startswith("system:")
+
+
 class ComponentApi(ApiReader):
     """What controllers, scheduler and kubelets write by the short way.
 
@@ -72,6 +77,8 @@ class ComponentApi(ApiReader):
             )
             raise KubeError(409, "Conflict", message, {"name": name, "kind": "pods/binding"})
         stored = self.store.put({**old, "spec": {**old["spec"], "nodeName": node}})
+        if not is_component(actor):
+            self._journal.record(self.now(), actor, "update", old, stored)
         self._journal.announce("MODIFIED", stored, old)
         return stored
 

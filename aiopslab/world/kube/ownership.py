@@ -145,10 +145,10 @@ def _implied(kind: Kind, obj: Object) -> list[Owner]:
     born = metadata.get("creationTimestamp", "")
     if entries is None:
         owner = Owner(_maker(kind, obj), "Update", kind.api_version, born)
-        owners.append(replace(owner, fields=_within(_everything(kind, obj), "")))
+        owners.append(replace(owner, fields=_within(everything(kind, obj), "")))
     if obj.get("status") and entries != [] and kind.kind != "Namespace":
         said = {field for o in _read(entries or ()) for field in o.fields}
-        fields = _within(_everything(kind, {"status": obj["status"]}), "status") - said
+        fields = _within(everything(kind, {"status": obj["status"]}), "status") - said
         manager = KUBELET if kind.kind in _STATUS_OF_KUBELET else CONTROLLERS
         owner = Owner(manager, "Update", kind.api_version, _reported(obj, born), "status", fields)
         owners.append(owner)
@@ -171,7 +171,8 @@ def _reported(obj: Object, born: str) -> str:
     return max([born, *(c.get("lastTransitionTime") or born for c in conditions)])
 
 
-def _everything(kind: Kind, obj: Object) -> set[Path]:
+def everything(kind: Kind, obj: Object) -> set[Path]:
+    """Return every field of an object, as its creator would own it."""
     return typed.compare(None, obj, typed.root(kind.schema)).added
 
 
@@ -184,7 +185,7 @@ def created(kind: Kind, new: Object, writer: Owner, config: Object | None) -> li
     Raises:
         KubeError: 500, the configuration does not fit the schema.
     """
-    fields = _applied(kind, config) if config is not None else _everything(kind, new)
+    fields = _applied(kind, config) if config is not None else everything(kind, new)
     return _write([replace(writer, fields=_within(fields, ""))])
 
 
@@ -282,7 +283,7 @@ def _standing(kind: Kind, old: Object, writer: Owner) -> list[Owner]:
     if owners:
         return owners
     past = replace(writer, manager=_BEFORE_FIRST_APPLY, operation="Update", subresource="")
-    return [replace(past, fields=_within(_everything(kind, old), ""))]
+    return [replace(past, fields=_within(everything(kind, old), ""))]
 
 
 def _applied(kind: Kind, config: Object) -> FieldSet:

@@ -64,7 +64,10 @@ ENUMS: dict[tuple[str, str], tuple[str, ...]] = {
 MAY_BE_EMPTY = frozenset(
     {
         ("core.Container", "image"),  # its own text comes from the container's rule
-        ("core.PodSpec", "containers"),  # likewise
+        ("core.PodSpec", "containers"),  # likewise, and so the next three
+        ("rbac.PolicyRule", "verbs"),
+        ("rbac.RoleRef", "kind"),
+        ("rbac.Subject", "kind"),
         ("core.VolumeMount", "name"),
         ("core.Toleration", "key"),
         ("Condition", "message"),
