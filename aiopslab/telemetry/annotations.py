@@ -10,10 +10,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from functools import lru_cache
+
+from aiopslab.telemetry.promql import format_value
 
 _ACTION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}")
 _LABEL = re.compile(r"(?:\$labels|\.Labels)\.([A-Za-z_]\w*)")
+_EXPONENT_FROM = 6
+"""Go writes 1e+06 for a million, but 999999."""
 _PRINTF = re.compile(r'printf "(%[-+ 0]?\d*(?:\.\d+)?[efgs])"')
 
 
@@ -53,11 +58,13 @@ def _action(action: str, labels: Mapping[str, str], value: float) -> str:
         raise TemplateError(f"{{{{ {action} }}}} is not supported in alert rules")
     for name in filters:
         result = _filter(name, result, action)
-    return result if isinstance(result, str) else f"{result:.6g}"
+    return result if isinstance(result, str) else _shortest(result)
 
 
 def _filter(name: str, value: str | float, action: str) -> str:
     if match := _PRINTF.fullmatch(name):
+        if match[1] == "%g":
+            return _shortest(float(value))
         return str(match[1] % (value if match[1][-1] == "s" else float(value)))
     if name in _FILTERS:
         return _FILTERS[name](float(value))
@@ -72,10 +79,12 @@ def _split(action: str) -> tuple[str, ...]:
 def humanize(value: float) -> str:
     """Shorten a number with SI prefixes.
 
-    >>> humanize(12345)
-    '12.35k'
+    >>> humanize(12345), humanize(0.00025)
+    ('12.35k', '250u')
     """
-    return _prefixed(value, 1000.0, ("", "k", "M", "G", "T", "P"))
+    if 0 < abs(value) < 1:
+        return _small(value)
+    return _large(value, 1000.0, ("", "k", "M", "G", "T", "P", "E", "Z", "Y"))
 
 
 def humanize1024(value: float) -> str:
@@ -84,7 +93,7 @@ def humanize1024(value: float) -> str:
     >>> humanize1024(3 * 1024 * 1024)
     '3Mi'
     """
-    return _prefixed(value, 1024.0, ("", "ki", "Mi", "Gi", "Ti", "Pi"))
+    return _large(value, 1024.0, ("", "ki", "Mi", "Gi", "Ti", "Pi", "Ei", "Zi", "Yi"))
 
 
 def humanize_duration(value: float) -> str:
@@ -93,12 +102,10 @@ def humanize_duration(value: float) -> str:
     >>> humanize_duration(3725), humanize_duration(0.25)
     ('1h 2m 5s', '250ms')
     """
-    if not math.isfinite(value):
-        return f"{value:g}"
-    if abs(value) < 1.0:
-        return f"{value * 1000:.4g}ms"
-    if abs(value) < 60.0:
-        return f"{value:.4g}s"
+    if 0 < abs(value) < 1:
+        return f"{_small(value)}s"
+    if not abs(value) >= 60 or math.isinf(value):
+        return _digits(value) + ("s" if math.isfinite(value) else "")
     sign, seconds = "-" if value < 0 else "", int(abs(value))
     parts = [(seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "m")]
     shown = [f"{n}{unit}" for n, unit in [*parts, (seconds % 60, "s")]]
@@ -108,17 +115,41 @@ def humanize_duration(value: float) -> str:
 
 def humanize_percentage(value: float) -> str:
     """Write a ratio as a percentage."""
-    return f"{value * 100:.4g}%"
+    return f"{_digits(value * 100)}%"
 
 
-def _prefixed(value: float, base: float, prefixes: tuple[str, ...]) -> str:
-    if not math.isfinite(value):
-        return f"{value:g}"
+def _small(value: float) -> str:
+    prefixes = ("m", "u", "n", "p", "f", "a", "z", "y")
+    place = -1
+    while abs(value) < 1 and place < len(prefixes) - 1:
+        value *= 1000.0
+        place += 1
+    return _digits(value) + prefixes[place]
+
+
+def _large(value: float, base: float, prefixes: tuple[str, ...]) -> str:
     place = 0
-    while abs(value) >= base and place < len(prefixes) - 1:
+    while math.isfinite(value) and abs(value) >= base and place < len(prefixes) - 1:
         value /= base
         place += 1
-    return f"{value:.4g}{prefixes[place]}"
+    return _digits(value) + prefixes[place]
+
+
+def _digits(value: float) -> str:
+    """Write four significant digits."""
+    return f"{value:.4g}" if math.isfinite(value) else format_value(value)
+
+
+def _shortest(value: float) -> str:
+    """Write a number as Go's ``%v`` and ``%g``: all digits, an exponent from a million on."""
+    if not math.isfinite(value):
+        return format_value(value)
+    exact = Decimal(repr(value))
+    exponent = exact.adjusted()
+    if value == 0 or -5 < exponent < _EXPONENT_FROM:
+        return format_value(value)
+    mantissa = format(exact.scaleb(-exponent).normalize(), "f")
+    return f"{mantissa}e{exponent:+03d}"
 
 
 _FILTERS: dict[str, Callable[[float], str]] = {

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from aiopslab import content
+from aiopslab.telemetry.annotations import render
 from aiopslab.telemetry.promql.answers import format_value
 from aiopslab.telemetry.rules import Rule, RuleEvaluator, RuleGroup
 from aiopslab.telemetry.store import Store
@@ -67,11 +68,47 @@ def test_alerts_and_recorded_series_go_as_prometheus_lets_them_go(
         "tests": [_expected(levels) for levels in scenarios],
     }
     _write(tmp_path / "tests.yml", tests)
-    done = subprocess.run(
-        [promtool, "test", "rules", str(tmp_path / "tests.yml")], capture_output=True, text=True
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[:4000]
+    _promtool(promtool, tmp_path / "tests.yml")
     assert sum(bool(a["exp_alerts"]) for t in tests["tests"] for a in t["alert_rule_test"]) > 100
+
+
+def test_templates_are_rendered_as_prometheus_renders_them(promtool: str, tmp_path: Path) -> None:
+    filters = ("humanize", "humanize1024", "humanizePercentage", "humanizeDuration",
+               'printf "%.2f"', 'printf "%g"', 'printf "%6.1e"')  # fmt: skip
+    templates = {f"t{i}": f"{{{{ $value | {name} }}}}" for i, name in enumerate(filters)}
+    templates["plain"] = "{{ $value }} of {{ $labels.n }}{{ .Labels.nosuch }}"
+    _write(
+        tmp_path / "rules.yml",
+        {
+            "groups": [
+                {"name": "g", "rules": [{"alert": "A", "expr": "v", "annotations": templates}]}
+            ]
+        },
+    )
+    values = (0.0, 1.0, -3.7, 1 / 3, 0.0315, 1.23e-4, 1e-7, 59.5, 60.0, -90.0, 999.5, 3725.0, 9e4,
+              123456.0, 999999.0, 1e6, 1048576.0, 1234567.891, 1e9, 2.5e12, 1e15, 7e-20)  # fmt: skip
+    tests = [
+        {
+            "interval": f"{PACE_S}s",
+            "input_series": [{"series": f'v{{n="{i}"}}', "values": repr(value)}],
+            "alert_rule_test": [
+                {"eval_time": "0s", "alertname": "A", "exp_alerts": [
+                    {"exp_labels": {"n": str(i)},
+                     "exp_annotations": {k: render(t, {"n": str(i)}, value)
+                                         for k, t in templates.items()}}
+                ]}
+            ],
+        }
+        for i, value in enumerate(values)
+    ]  # fmt: skip
+    everything = {"rule_files": ["rules.yml"], "evaluation_interval": "30s", "tests": tests}
+    _write(tmp_path / "tests.yml", everything)
+    _promtool(promtool, tmp_path / "tests.yml")
+
+
+def _promtool(promtool: str, tests: Path) -> None:
+    done = subprocess.run([promtool, "test", "rules", str(tests)], capture_output=True, text=True)
+    assert done.returncode == 0, (done.stdout + done.stderr)[:4000]
 
 
 def _write(path: Path, data: Any) -> None:

@@ -207,7 +207,14 @@ def test_templates_render_labels_and_values(text: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(59.5, "59.5s"), (90.0, "1m 30s"), (90061.0, "1d 1h 1m 1s"), (float("inf"), "inf")],
+    [
+        (59.5, "59.5s"),
+        (90.0, "1m 30s"),
+        (90061.0, "1d 1h 1m 1s"),
+        (float("inf"), "+Inf"),
+        (0.0, "0s"),
+        (1.5e-5, "15us"),
+    ],
 )
 def test_durations_are_written_as_people_do(value: float, expected: str) -> None:
     assert render("{{ $value | humanizeDuration }}", {}, value) == expected
