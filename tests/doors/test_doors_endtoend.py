@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import stat
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,6 +75,32 @@ def test_one_agent_does_and_scores_the_same_through_every_door(
 
 def _steps(directory: TrialDirectory) -> str:
     return (directory.path / "steps.jsonl").read_text(encoding="utf-8")
+
+
+def test_whoever_comes_may_submit_to_an_external_agents_trial(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "aiopslab"]
+    detection = [f"{INCIDENT}-detection", "-a", "external", "-q", "--name", "x"]
+    directory = tmp_path / "runs" / "x" / "trials" / f"{INCIDENT}-detection__1"
+    run = subprocess.Popen([*command, "run", *detection], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    try:
+        doors = directory / "doors.json"
+        while not doors.exists() or not doors.read_text("utf-8"):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                run.wait(timeout=0.1)
+            assert run.returncode is None
+        assert stat.S_IMODE(doors.stat().st_mode) == 0o600
+        found = json.loads(doors.read_text("utf-8"))
+        where = ["--url", found["api"], "--token", found["token"]]
+        answer = ["--anomaly", "true", "--confidence", "0.7"]
+        subprocess.run([*command, "submit", *answer, *where], check=True)
+        assert run.wait(timeout=120) == 0
+    finally:
+        run.kill()
+        run.wait()
+    trial = TrialDirectory(directory)
+    assert trial.trial().termination == "submitted"
+    assert not doors.exists()
+    assert not Path(found["kubeconfig"]).exists()
 
 
 HOSTILE = """
