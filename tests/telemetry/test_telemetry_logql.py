@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -331,6 +332,17 @@ def test_late_lines_are_put_in_their_place() -> None:
         log(late, at, f"at {at}")
     [stream] = LogEngine(late).range('{app="geo"}', START, START + 9).streams
     assert [line for _, line in stream.entries] == ["at 5.0", "at 3.0", "at 1.0"]
+
+
+@given(
+    st.text("aAbB\u017fK\u0130i |.", max_size=12),
+    st.sampled_from(["a", "(?i)A|bb", "ab|B", "(?i)s", "(?i)i|k", "a.b", "(?i)a.b"]),
+)
+def test_line_filters_agree_with_the_regular_expression(line: str, pattern: str) -> None:
+    found = LogTable()
+    log(found, 1, line)
+    answer = LogEngine(found).range(f'{{app="geo"}} |~ "{pattern}"', START, START + 9)
+    assert bool(answer.streams) == (re.search(pattern, line) is not None)
 
 
 moments = st.lists(

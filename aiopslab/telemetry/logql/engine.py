@@ -127,7 +127,7 @@ class LogEngine:
         """Answer with lines that went through stages; stops at the limit."""
         found: dict[tuple[tuple[str, str], ...], list[tuple[float, str]]] = {}
         count = 0
-        for _, line in pipeline.lines(self.streams, rows):
+        for line in pipeline.lines(self.streams, rows):
             if count == limit:
                 return LogAnswer("streams", _grouped(found), stats=stats)
             count += 1

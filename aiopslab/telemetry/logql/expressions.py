@@ -126,9 +126,9 @@ class _Expressions(Parser):
             return inner
         if self.accept("+") or self.at("-"):
             sign = -1.0 if self.accept("-") else 1.0
-            return Number(sign * _value(self.expect_kind("NUMBER")))
+            return Number(sign * tokens.literal(self.expect_kind("NUMBER")))
         if token.kind == "NUMBER":
-            return Number(_value(self.take().text))
+            return Number(tokens.literal(self.take().text))
         if token.kind != "IDENTIFIER":
             if self.at("{", "("):
                 self.fail("a log query stands where a metric query must; use rate({...}[5m])")
@@ -158,7 +158,7 @@ class _Expressions(Parser):
         self.expect("(")
         parameter = None
         if name.text == "quantile_over_time":
-            parameter = _value(self.expect_kind("NUMBER"))
+            parameter = tokens.literal(self.expect_kind("NUMBER"))
             self.expect(",")
         query, window, offset, unwrap = self._log_range()
         self.expect(")")
@@ -260,7 +260,7 @@ class _Expressions(Parser):
         self.take()
         self.expect("(")
         sign = -1.0 if self.accept("-") else 1.0
-        value = sign * _value(self.expect_kind("NUMBER"))
+        value = sign * tokens.literal(self.expect_kind("NUMBER"))
         self.expect(")")
         return VectorOf(value)
 
@@ -279,10 +279,6 @@ class _Expressions(Parser):
         except re.error as error:
             self.fail(f"invalid regex in label_replace: {error}", place)
         return LabelReplace(inner, *texts)
-
-
-def _value(text: str) -> float:
-    return float(int(text, 16)) if text[:2].lower() == "0x" else float(text)
 
 
 def _checked(binary: Binary) -> Binary:

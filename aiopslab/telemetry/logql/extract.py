@@ -53,7 +53,7 @@ def json_all(line: str) -> Pairs:
     """Take every value of a JSON object; nested keys are joined with ``_``, arrays are skipped."""
     found: list[tuple[str, str]] = []
     _flatten(_loaded(line), "", found, 0)
-    return found
+    return found[:MAX_LABELS]
 
 
 def json_some(wanted: Pairs) -> Extractor:
@@ -138,7 +138,8 @@ def pattern(expression: str) -> Extractor:
 
 
 def _loaded(line: str) -> dict[str, Any]:
-    if not line.lstrip().startswith("{"):
+    # Most lines that are no JSON are told by their first character, which is cheaper.
+    if not line.startswith("{") and not line.lstrip().startswith("{"):
         raise ExtractError("JSONParserErr", "expecting json object, but it is not")
     try:
         value: dict[str, Any] = _DECODER.decode(line)
@@ -150,10 +151,12 @@ def _loaded(line: str) -> dict[str, Any]:
 def _flatten(value: dict[str, Any], prefix: str, out: list[tuple[str, str]], depth: int) -> None:
     for key, inner in value.items():
         name = f"{prefix}_{label_name(key)}" if prefix else label_name(key)
-        if isinstance(inner, dict):
+        if type(inner) is str:
+            out.append((name, inner))
+        elif isinstance(inner, dict):
             if depth < MAX_DEPTH:
                 _flatten(inner, name, out, depth + 1)
-        elif not isinstance(inner, list) and inner is not None and len(out) < MAX_LABELS:
+        elif not isinstance(inner, list) and inner is not None:
             out.append((name, _text(inner)))
 
 

@@ -196,7 +196,7 @@ class Evaluation:
             sample = _size if node.operation in _BYTES else _one
         found: dict[Labels, tuple[list[float], list[float]]] = {}
         key = _keyed(grouping)
-        for _, line in pipeline.lines(self._streams, rows):
+        for line in pipeline.lines(self._streams, rows):
             value = sample(line)
             if value is None:
                 continue

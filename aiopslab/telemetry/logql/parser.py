@@ -363,7 +363,7 @@ class Parser:
         token = self.token
         match token.kind:
             case "NUMBER":
-                value, unit = _number(token.text), "number"
+                value, unit = tokens.literal(token.text), "number"
             case "DURATION":
                 value, unit = tokens.parse_duration(token.text) or 0.0, "duration"
             case "BYTES":
@@ -372,10 +372,6 @@ class Parser:
                 self.unexpected("STRING", "NUMBER", "DURATION", "BYTES")
         self.take()
         return LabelNumber(name, op, sign * value, unit)  # type: ignore[arg-type]
-
-
-def _number(text: str) -> float:
-    return float(int(text, 16)) if text[:2].lower() == "0x" else float(text)
 
 
 def _selects(matcher: Matcher) -> bool:

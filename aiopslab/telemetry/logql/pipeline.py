@@ -45,14 +45,18 @@ class Pipeline:
             kept = [row for row in kept if test(lines[row])]
         return np.array(kept, np.int64)
 
-    def lines(self, streams: Streams, rows: Rows) -> Iterator[tuple[int, Line]]:
-        """Take filtered rows through the other stages; yields (row, line) of those that stay."""
-        times, lines = streams.table.columns()["time"], streams.table.lines
+    def lines(self, streams: Streams, rows: Rows) -> Iterator[Line]:
+        """Take filtered rows through the other stages; yields the lines that stay."""
+        times, lines = streams.table.columns()["time"][rows], streams.table.lines
         bases: dict[int, Mapping[str, str]] = {}
-        for row, key in zip(rows.tolist(), streams.keys(rows).tolist(), strict=True):
+        keys = streams.keys(rows)
+        for row, key, time in zip(rows.tolist(), keys.tolist(), times.tolist(), strict=True):
             base = bases.get(key)
             if base is None:
                 base = bases[key] = streams.labels_of(key)
-            line = Line(float(times[row]), lines[row], base)
-            if all(run(line) for run in self._stages):
-                yield row, line
+            line = Line(time, lines[row], base)
+            for run in self._stages:
+                if not run(line):
+                    break
+            else:
+                yield line

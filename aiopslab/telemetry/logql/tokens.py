@@ -131,6 +131,11 @@ def parse_bytes(text: str) -> float | None:
     return float(match[1]) * _BYTE_UNITS[match[2].lower()]
 
 
+def literal(text: str) -> float:
+    """Return the value of a NUMBER token."""
+    return float(int(text, 16)) if text[:2].lower() == "0x" else float(text)
+
+
 def parse_number(text: str) -> float | None:
     """Return a number as Go's ``ParseFloat`` reads it; None if it is none."""
     try:
