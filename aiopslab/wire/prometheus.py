@@ -18,6 +18,7 @@ from starlette.routing import Route
 
 from aiopslab.environments.protocol import Environment, Series
 from aiopslab.telemetry.promql import Answer, QueryError, format_value, parse
+from aiopslab.telemetry.promql.selectors import LOOKBACK_MS
 from aiopslab.wire.assembly import Api, Handler, Json, Words, assembled, constant, stamp
 from aiopslab.wire.gate import Gate
 from aiopslab.wire.parameters import BadParameter, Parameters, duration, seconds_or_date, skew
@@ -176,9 +177,9 @@ class _Queries:
     def _span(self, p: Parameters) -> tuple[float, float, str]:
         """Return the range that names and series are looked for in, and a hint.
 
-        A range that the cluster's clock cannot have reached is taken for a wrong clock, and
-        everything is listed: names are for orientation, and Prometheus too answers them by whole
-        blocks.
+        Names are for orientation, and Prometheus answers them by whole blocks of samples. So the
+        range is never narrower than the lookback, and one that the cluster's clock cannot have
+        reached is taken for a wrong clock: then everything is listed.
         """
         now = self._env.now()
         start = _time(p, "start", now, 0.0)
@@ -186,7 +187,7 @@ class _Queries:
         if end < start:
             raise BadParameter("end timestamp must not be before start time")
         hint = skew(start, end, now)
-        return (0.0, now, hint) if hint else (start, end, "")
+        return (0.0, now, hint) if hint else (start - LOOKBACK_MS / 1e3, end, "")
 
 
 def unescaped(name: str) -> str:

@@ -265,6 +265,13 @@ def test_series_are_the_label_sets_with_samples(
     assert posted == found
 
 
+def test_names_are_found_even_between_two_scrapes(wire: Wire, hotel: Sim) -> None:
+    at = hotel.now() - 2.5
+    assert wire.data(f"{API}/label/job/values", start=at, end=at) == wire.data(
+        f"{API}/label/job/values"
+    )
+
+
 def test_label_names_and_values_are_those_of_the_samples(wire: Wire, samples: pd.DataFrame) -> None:
     names = {c.removeprefix("l_") for c in samples.columns if c.startswith("l_")}
     assert wire.data(f"{API}/labels") == sorted(names | {"__name__"})
