@@ -507,6 +507,7 @@ def histogram(bounds: list[float], counts: list[int]) -> dict[str, Any]:
         (histogram([1.0, 2.0], [1, 2]), "one more"),
         (histogram([2.0, 1.0], [1, 2, 3]), "ascend"),
         (gauge("g", (0, 1)), "no time"),
+        (gauge("..", (5, 1)), "no name"),
     ],
 )
 def test_points_of_another_kind_are_refused_with_the_reason(metric, said) -> None:

@@ -79,6 +79,8 @@ def _points(
     """Yield time and samples of each point that can be kept; the others are told to the tally."""
     kind = metric.WhichOneof("data")
     points, reason = _data(metric)
+    if not metric_name(metric.name, ""):
+        reason = "no name"
     if reason:
         tally.refuse(f"{reason} (metric {metric.name[:80]!r})", max(len(points), 1))
         return
