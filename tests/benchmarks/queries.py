@@ -4,7 +4,8 @@
     python tests/benchmarks/queries.py --json     one JSON object
 
 The hotel app at its default load for 30 virtual minutes; then every query of each kind several
-times through ``Environment.telemetry``, wall time. The first time of each is counted too: agents
+times through ``Environment.telemetry``, wall time; a busy machine slows it, so its load (runnable
+processes, one-minute mean) stands beside. The first time of each is counted too: agents
 rarely ask twice. Not a test: nothing fails. Neighbours: ``world`` measures the world and whole tool
 calls.
 """
@@ -15,6 +16,7 @@ import argparse
 import asyncio
 import gc
 import json
+import os
 import statistics
 import sys
 from collections.abc import Awaitable, Callable
@@ -90,7 +92,7 @@ def main() -> None:
     found = asyncio.run(measure(sim, options.rounds))
     write = sys.stdout.write
     if options.json:
-        write(json.dumps(found, indent=2) + "\n")
+        write(json.dumps({"machine_load": os.getloadavg()[0], **found}, indent=2) + "\n")
         return
     write(f"{'kind':<16}{'queries':>8}{'p50 ms':>9}{'p95 ms':>9}{'max ms':>9}  slowest\n")
     for kind, row in found.items():
