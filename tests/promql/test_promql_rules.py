@@ -86,7 +86,8 @@ def test_templates_are_rendered_as_prometheus_renders_them(promtool: str, tmp_pa
         },
     )
     values = (0.0, 1.0, -3.7, 1 / 3, 0.0315, 1.23e-4, 1e-7, 59.5, 60.0, -90.0, 999.5, 3725.0,
-              9e4, 123456.0, 999999.0, 1e6, 1048576.0, 1234567.891, 1e9, 2.5e12, 1e15, 7e-20)  # fmt: skip
+              9e4, 123456.0, 999999.0, 1e6, 1048576.0, 1234567.891, 1e9, 2.5e12,
+              1e15, 7e-20)  # fmt: skip
     tests = [
         {
             "interval": f"{PACE_S}s",
