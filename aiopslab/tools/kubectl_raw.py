@@ -89,8 +89,10 @@ def _position(token: str) -> int:
         return 0
     try:
         text = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
-    except (binascii.Error, ValueError) as error:
-        raise KubeError(400, "BadRequest", "continue key is not valid") from error
+    except (binascii.Error, ValueError):
+        text = ""
+    if not text.startswith("from="):
+        raise KubeError(400, "BadRequest", "continue key is not valid")
     return _whole("continue", text.removeprefix("from="))
 
 

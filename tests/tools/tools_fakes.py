@@ -137,7 +137,8 @@ class FakeKube:
         return self._ask(lambda: write(copy.deepcopy(obj), actor=actor, options=options))
 
     async def patch(self, kind: str, name: str, patch: Any, **how: Any) -> Any:
-        return self._ask(lambda: self.api.patch(kind, name, patch, **how))
+        options = WriteOptions(dry_run=how.pop("dry_run", False))
+        return self._ask(lambda: self.api.patch(kind, name, patch, options=options, **how))
 
     async def delete(self, kind: str, name: str, namespace: str | None = None, **how: Any) -> None:
         options = DeleteOptions(grace_s=how.pop("grace_s", None))
