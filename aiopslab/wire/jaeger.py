@@ -16,7 +16,7 @@ from starlette.routing import Route
 from aiopslab.environments.protocol import Environment, SpanRow
 from aiopslab.wire.assembly import Api, Json, Words, assembled
 from aiopslab.wire.gate import Gate
-from aiopslab.wire.jaeger_v3 import MAX_TRACES, V3, V3Error, gateway_error
+from aiopslab.wire.jaeger_v3 import MAX_TRACES, V3, V3Error, gateway_error, ids_of
 from aiopslab.wire.parameters import (
     MAX_NUMBER,
     BadParameter,
@@ -128,7 +128,7 @@ class _V1:
             end=end,
             limit=p.whole("limit", DEFAULT_LIMIT, most=MAX_TRACES) or DEFAULT_LIMIT,
         )
-        return await self._telemetry.trace_spans([s.trace_id for s in summaries])
+        return await self._telemetry.trace_spans(ids_of(summaries))
 
     def _window(self, p: Parameters, now: float) -> tuple[float, float]:
         """Return start and end; a bare ``lookback`` (``1h``) counts from the end."""

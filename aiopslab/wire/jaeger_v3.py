@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from aiopslab.environments.protocol import Environment, SpanRow
+from aiopslab.environments.protocol import Environment, SpanRow, TraceSummary
 from aiopslab.models.timestamps import nanoseconds
 from aiopslab.wire.assembly import Json
 from aiopslab.wire.otlp_json import resource_spans
@@ -31,6 +31,8 @@ from aiopslab.wire.parameters import (
 
 MAX_TRACES = 1500
 """Traces of one answer, the bound of Jaeger's UI."""
+MAX_SPANS = 50_000
+"""Spans of one answer; written out they are about 30 MB."""
 DEFAULT_DEPTH = 100
 _NOTHING = "No traces found"
 _OLD = {
@@ -148,7 +150,23 @@ class V3:
         if not summaries:
             hint = skew(query.start, query.end, now)
             raise V3Error(404, f"{_NOTHING}: {hint}" if hint else _NOTHING)
-        return await self._telemetry.trace_spans([s.trace_id for s in summaries])
+        try:
+            return await self._telemetry.trace_spans(ids_of(summaries))
+        except BadParameter as error:
+            raise V3Error(400, str(error)) from error
+
+
+def ids_of(summaries: Sequence[TraceSummary]) -> list[str]:
+    """Return the ids of traces that are to be shown whole.
+
+    Raises:
+        BadParameter: Together they are too large.
+    """
+    if sum(summary.spans for summary in summaries) > MAX_SPANS:
+        raise BadParameter(
+            f"the {len(summaries)} traces have more than {MAX_SPANS} spans; ask for fewer"
+        )
+    return [summary.trace_id for summary in summaries]
 
 
 async def _parameters(request: Request) -> Parameters:

@@ -16,6 +16,7 @@ from wire_clients import Wire
 
 from aiopslab.environments.sim import Sim
 from aiopslab.models.timestamps import rfc3339
+from aiopslab.wire import jaeger_v3
 
 API, V3 = "/jaeger/api", "/jaeger/api/v3"
 
@@ -307,6 +308,17 @@ def test_v3_refuses_malformed_queries(wire: Wire, hotel: Sim, extra: dict[str, s
     query = {**window(hotel), "query.startTimeMin": rfc3339(hotel.now() - 60),
              "query.startTimeMax": "now", **extra}  # fmt: skip
     assert wire.get(f"{V3}/traces", **query).status_code == 400
+
+
+def test_an_answer_of_too_many_spans_is_refused(
+    wire: Wire, hotel: Sim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jaeger_v3, "MAX_SPANS", 30)
+    assert "ask for fewer" in error(wire.get(f"{API}/traces", service="geo", limit=20), 400)
+    answer = wire.get(f"{V3}/traces", **window(hotel))
+    assert answer.status_code == 400
+    assert "ask for fewer" in answer.json()["error"]["message"]
+    assert wire.data(f"{API}/traces", service="geo", limit=1)
 
 
 def test_v3_says_that_the_clocks_differ(wire: Wire, hotel: Sim) -> None:
