@@ -67,6 +67,8 @@ class AgentLoader:
     factory: Callable[[], Callable[..., Any]]
     line: CommandLine | None = None
     """The command line where the agent is a program; ``factory`` is not asked then."""
+    rehearsed: bool = False
+    """Whether making one without running it is cheap and tells what is missing."""
 
     def preflight(
         self,
@@ -80,8 +82,10 @@ class AgentLoader:
             UsageError: An argument is unknown, malformed or missing.
             PreflightError: A model, key, program, variable or container engine is missing.
         """
-        self.spec.arguments(arguments)
+        keywords = self.spec.arguments(arguments)
         self._fits(model, surroundings)
+        if self.rehearsed:
+            self.factory()(**keywords)
         if self.line is not None:
             preflight(self.line, surroundings)
         elif self.spec.needs_model and model is not None:
@@ -220,7 +224,7 @@ def _from_webhook(reference: str) -> AgentLoader:
     """Make an agent of the URL of somebody's assistant."""
     url = webhook.checked(reference.removeprefix(webhook.PREFIX))
     spec = AgentSpec(name=reference, summary="An assistant at a URL.", args=webhook.ARGUMENTS)
-    return AgentLoader(spec, None, lambda: partial(webhook.Webhook, url))
+    return AgentLoader(spec, None, lambda: partial(webhook.Webhook, url), rehearsed=True)
 
 
 def _from_reference(reference: str) -> AgentLoader:

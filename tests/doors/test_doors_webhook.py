@@ -153,5 +153,7 @@ def test_urls_and_arguments_are_checked_before_anything_boots() -> None:
     with pytest.raises(UsageError, match="has no argument 'stile'"):
         loader.preflight({"stile": "holmes"})
     with pytest.raises(UsageError, match="no style 'x'"):
-        loader.build({"style": "x"})
+        loader.preflight({"style": "x"})
+    with pytest.raises(PreflightError, match="NO_TOKEN is not set"):
+        loader.preflight({"token_env": "NO_TOKEN"})
     assert isinstance(loader.build({"style": "holmes"}), Webhook)
