@@ -298,7 +298,7 @@ def test_the_effect_is_judged_by_the_arguments_and_so_is_the_cost(line: str, eff
 
 def test_only_mitigation_changes_anything() -> None:
     for task in ("detection", "localization", "diagnosis"):
-        env, tools = shop(task)  # type: ignore[arg-type]
+        env, tools = shop(task)
         for line in ("scale deploy/web --replicas=0", "exec web-1 -- kill 1", "delete deploy web"):
             assert "this task is read-only" in refusal(tools, line)
         assert current(env)["spec"]["replicas"] == 2

@@ -284,3 +284,20 @@ def test_attach_shows_output_from_now_on_until_the_container_ends(sim: Sim, run:
     text, seen = run(scenario())
     assert "before" not in text
     assert code_of(seen) == 137
+
+
+def test_endless_input_is_not_kept(sim: Sim, run: Run) -> None:
+    flood = tuple(b"\x00" + b"x" * 2**16 for _ in range(17))
+    for command in ("cat", "sh"):
+        seen = run(output(Served(sim), a_pod(sim, "geo"), command, sent=flood, stdin="1"))
+        assert "bytes of input" in json.loads(seen[3])["message"]
+
+
+def test_parameters_that_cannot_be_read_are_refused_before_the_upgrade(sim: Sim, run: Run) -> None:
+    async def scenario() -> Any:
+        async with Served(sim).socket(a_pod(sim, "geo"), "attach", tty="maybe") as socket:
+            return socket.refused
+
+    code, status = run(scenario())
+    assert code == 400
+    assert "strconv.ParseBool" in status["message"]

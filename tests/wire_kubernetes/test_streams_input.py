@@ -53,7 +53,8 @@ def test_no_words_break_the_judgement(words: list[str]) -> None:
 def test_lines_are_the_same_however_the_bytes_are_cut(text: str, cuts: list[int]) -> None:
     data = text.encode()
     places = sorted({0, len(data), *(min(c, len(data)) for c in cuts)})
-    lines, found = Lines(tty=False), []
+    lines = Lines(tty=False)
+    found: list[str] = []
     for start, end in itertools.pairwise(places):
         found += lines.feed(data[start:end]).lines
     assert [*found, lines.rest()] == text.split("\n")

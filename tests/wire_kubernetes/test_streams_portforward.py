@@ -281,3 +281,9 @@ def test_no_bytes_break_the_reading_of_frames(data: bytes) -> None:
     except SpdyError:
         return
     assert all(isinstance(e, Opened | Arrived | Aborted | Pinged) for e in events)
+
+
+def test_bodies_without_end_are_refused(sim: Sim, run: Run) -> None:
+    head = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n"
+    seen = run(forwarded(Served(sim), a_pod(sim, "geo"), 8080, head, *[b"x" * 2**18] * 5))
+    assert b"a body of over" in seen[1]

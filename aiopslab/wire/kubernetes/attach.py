@@ -32,6 +32,7 @@ async def attach(socket: WebSocket) -> None:
     """Serve ``/api/v1/namespaces/{namespace}/pods/{name}/attach`` to a WebSocket."""
     gate = cluster_of(socket.scope).gate
     try:
+        tty = flag(socket.query_params, "tty")
         protocol = negotiate(socket.scope["subprotocols"], (V5, V4))
         async with gate.turn(call_of(socket)):
             box = find(socket)
@@ -44,7 +45,6 @@ async def attach(socket: WebSocket) -> None:
         return
     await socket.accept(protocol)
     channels = Channels(socket, gate.closing)
-    tty = flag(socket.query_params, "tty")
     with contextlib.suppress(WebSocketDisconnect):
         following = asyncio.ensure_future(_follow(channels, gate, box, written, tty=tty))
         leaving = asyncio.ensure_future(_ignore_input(channels))

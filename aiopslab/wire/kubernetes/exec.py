@@ -33,7 +33,7 @@ from aiopslab.wire.kubernetes.channels import (
 from aiopslab.wire.kubernetes.cluster import Cluster, call_of, cluster_of, identity_of, may_write
 from aiopslab.wire.kubernetes.pods import authorize, choose_container, flag
 from aiopslab.wire.kubernetes.status import failure, refusal, status_refusal
-from aiopslab.wire.kubernetes.terminal import Lines
+from aiopslab.wire.kubernetes.terminal import InputTooLong, Lines
 from aiopslab.world.images.shell_input import is_plain_shell, waits_for_input
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 120.0
 """Virtual seconds a command may take."""
-_INPUT_LIMIT = 2**20
 _MISSING = "executable file not found in $PATH\n"
 _ONLY_LOOK = (
     "may only run commands that look (env, cat, ls, ps, df, curl, nslookup, psql -c 'SELECT ...')"
@@ -163,6 +162,8 @@ class _Session:
             await self._channels.finish(
                 failure(error) if error.code != 400 else internal_error(error.message)
             )
+        except InputTooLong as error:
+            await self._channels.finish(internal_error(str(error)))
         except LimitExceeded as error:
             await self._channels.finish(failure(KubeError(429, "TooManyRequests", str(error))))
         else:
@@ -199,11 +200,7 @@ class _Session:
             await self._channels.send(STDERR, result.stderr.encode())
 
     async def _input(self) -> str:
-        """Collect what the command is fed; nothing if it does not read any.
-
-        Raises:
-            KubeError: 400, it is too long.
-        """
+        """Collect what the command is fed; nothing if it does not read any."""
         if not waits_for_input(self._options.command):
             return ""
         lines, text = Lines(tty=self._options.tty), ""
@@ -218,8 +215,6 @@ class _Session:
             await self._channels.send(STDOUT, typed.echo.encode())
             if typed.ended:
                 break
-            if len(text) > _INPUT_LIMIT:
-                raise KubeError(400, "BadRequest", f"more than {_INPUT_LIMIT} bytes of input")
         return text + lines.rest()
 
     async def _shell(self) -> int:

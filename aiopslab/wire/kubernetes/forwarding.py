@@ -32,6 +32,7 @@ PATIENCE_S = 120.0
 """Virtual seconds that a connection, and then an answer, may take."""
 _LOOKS = ("GET", "HEAD", "OPTIONS")
 _TRACE = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
+_BODY_LIMIT = 2**20
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -109,6 +110,8 @@ class Forwarded:
                     self._asked = _Asked(method.decode(), target.decode("latin-1"), fields)
                 case h11.Data(data=data) if self._asked is not None:
                     self._asked.body += data
+                    if len(self._asked.body) > _BODY_LIMIT:
+                        raise ForwardError(f"{self._where()}: a body of over {_BODY_LIMIT} bytes")
                 case h11.EndOfMessage() if self._asked is not None:
                     asked, self._asked = self._asked, None
                     yield asked

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 SPDY_PROTOCOL = "SPDY/3.1+portforward.k8s.io"
 _DATA_LIMIT = 64 * 1024
+_PORTS = 64
+"""Ports of one request: two channels each, of the 255 there are."""
+_CONNECTIONS = 256
+"""Connections that one stream may carry at a time."""
 
 
 async def portforward(socket: WebSocket) -> None:
@@ -80,9 +84,13 @@ def check(request: HTTPConnection) -> None:
 
 def _ports(socket: WebSocket) -> Sequence[int]:
     words = [w for text in socket.query_params.getlist("ports") for w in text.split(",")]
-    if not words or not all(w.isascii() and w.isdigit() and 0 < int(w) < 65536 for w in words):
+    if not 0 < len(words) <= _PORTS or not all(map(_is_port, words)):
         raise KubeError(400, "BadRequest", 'query parameter "ports" is required: port numbers')
     return [int(word) for word in words]
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 6 and 0 < int(text) < 65536
 
 
 def _connection(socket: WebSocket, port: int) -> Forwarded:
@@ -164,9 +172,13 @@ class _Tunnel:
         """Pair the streams of a connection by its request id."""
         id, port = event.headers.get("requestid", ""), event.headers.get("port", "")
         await self._send(self._spdy.accept(event.stream))
-        if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-            text = f'unable to parse "{port}" as a port'.encode()
-            await self._send(self._spdy.data(event.stream, text, fin=True))
+        problem = ""
+        if not _is_port(port):
+            problem = f'unable to parse "{port}" as a port'
+        elif id not in self._pairs and len(self._pairs) >= _CONNECTIONS:
+            problem = f"more than {_CONNECTIONS} connections"
+        if problem:
+            await self._send(self._spdy.data(event.stream, problem.encode(), fin=True))
             return
         pair = self._pairs.get(id)
         if pair is None:

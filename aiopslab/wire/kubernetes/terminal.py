@@ -14,6 +14,8 @@ _ESCAPE = re.compile(r"\x1b(?:\[[0-9;]*[A-Za-z~]|O[A-Z]|[^\[O])")
 """Arrow keys and their like: there is no history to walk through."""
 _BEGUN = re.compile(r"\x1b(?:\[[0-9;]{0,16}|O)?\Z")
 """A key whose bytes came in several pieces."""
+LIMIT = 2**20
+"""Bytes of input that one stream may bring."""
 _INTERRUPT, _END, _KILL_LINE, _ERASE = "\x03", "\x04", "\x15", "\x08\x7f"
 
 
@@ -28,8 +30,12 @@ class Typed:
     """Ctrl-D on an empty line."""
 
 
+class InputTooLong(Exception):
+    """More came than is kept."""
+
+
 class Lines:
-    """Collects input into lines.
+    """Collects input into lines, within bounds.
 
     Args:
         tty: Somebody types at a terminal.
@@ -40,9 +46,17 @@ class Lines:
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self._pending = ""
         self._begun = ""
+        self._taken = 0
 
     def feed(self, data: bytes) -> Typed:
-        """Take input."""
+        """Take input.
+
+        Raises:
+            InputTooLong: More than ``LIMIT`` bytes in all.
+        """
+        self._taken += len(data)
+        if self._taken > LIMIT:
+            raise InputTooLong(f"more than {LIMIT} bytes of input")
         text = self._decode(data)
         if self._tty:
             text = _ESCAPE.sub("", self._begun + text)
