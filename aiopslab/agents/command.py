@@ -128,7 +128,7 @@ class CommandAgent:
                 place.root,
                 {**quarters.environment, **given, **place.environment()},
             )
-            secrets = [place.doors.token, *given.values()]
+            secrets = [place.doors.token, *self._surroundings.secrets()]
             try:
                 ended = await quarters.run(program)
             finally:

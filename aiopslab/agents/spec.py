@@ -127,6 +127,10 @@ class Surroundings(Model):
             found[name] = value if given else os.environ[name]
         return found
 
+    def secrets(self) -> list[str]:
+        """Return the values that are passed on; those written out are in the record anyway."""
+        return [os.environ[name] for name in self.env if name in os.environ]
+
 
 NOTHING = Surroundings()
 """Nothing given."""

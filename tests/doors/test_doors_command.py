@@ -114,14 +114,15 @@ def test_a_program_gets_no_variable_of_the_operator_that_was_not_named(
     monkeypatch.setenv("AWS_SECRET", "another-secret")
     code = """
 import json, os
-print(sorted(os.environ), os.environ["OPENAI_API_KEY"], os.environ["AIOPSLAB_TOKEN"])
+print(sorted(os.environ), os.environ["MODE"], os.environ["OPENAI_API_KEY"], os.environ["AIOPSLAB_TOKEN"])
 json.dump({"anomaly": True, "confidence": 1}, open("answer.json", "w"))
 """
     line = script(tmp_path / "agent.py", code)
-    trial = play(line, tmp_path, env=("OPENAI_API_KEY", "MODE=fast"))
+    trial = play(line, tmp_path, env=("OPENAI_API_KEY", "MODE=production"))
     out = trial.kept["stdout.txt"].decode()
     assert "AWS_SECRET" not in out
     assert "'MODE'" in out
+    assert "production" in out
     assert out.count("[redacted]") == 2
     assert "sk-very-secret" not in out
 

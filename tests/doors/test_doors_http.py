@@ -389,7 +389,7 @@ def test_a_url_without_a_trial_is_named() -> None:
         asyncio.run(connect("ftp://x"))
 
 
-def test_a_thousand_requests_at_once_leave_the_door_open(tmp_path: Path) -> None:
+def test_more_requests_at_once_than_may_wait_leave_the_door_open(tmp_path: Path) -> None:
     """More than may wait are turned away; every other one is served, and so is the next."""
     trial = Trial(steps=100_000)
 
@@ -401,7 +401,7 @@ def test_a_thousand_requests_at_once_leave_the_door_open(tmp_path: Path) -> None
                 asyncio.TaskGroup() as group,
             ):
                 url = doors.with_token(f"{doors.api}/tools/alerts")
-                calls = [group.create_task(client.post(url, json={})) for _ in range(1000)]
+                calls = [group.create_task(client.post(url, json={})) for _ in range(400)]
             statuses = [call.result().status_code for call in calls]
             assert set(statuses) <= {200, 503}
             assert statuses.count(200) == len(trial.calls) > 0
