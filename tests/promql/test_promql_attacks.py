@@ -30,8 +30,8 @@ def engine() -> Engine:
     ("query", "message"),
     [
         ("(" * 1990 + "up" + ")" * 1990, "nested too deeply"),
-        ("-" * 3900 + "up", "nested too deeply"),
-        ("up" + "+1" * 1900, "nested too deeply"),
+        ("-" * 2000 + "up", "nested too deeply"),
+        ("up" + "+1" * 900, "nested too deeply"),
         ("1+" * 1900 + "rate(up)", "nested too deeply"),
         ("1+" * 1900, "1:3801: parse error: unexpected end of input"),
         ("up or " * 1000 + "up", "longer than 4000 characters"),
@@ -72,7 +72,6 @@ def test_a_query_that_asks_too_much_is_refused(engine: Engine, query: str, messa
         + ' or count_values("v", wide)',
         " + ".join(["histogram_fraction(0, 1, duration_seconds_bucket)"] * 8),
         "max_over_time(wide[30m:1s])",
-        f"sort({' + on (i) '.join(['wide'] * 100)})",
     ],
 )
 def test_the_longest_range_of_everything_is_refused(engine: Engine, query: str) -> None:
@@ -113,7 +112,7 @@ def test_impossible_ranges_are_refused_in_prometheus_words(
 
 
 def test_new_selectors_without_end_are_forgotten(engine: Engine) -> None:
-    for i in range(2000):
+    for i in range(400):
         engine.instant(f'up{{instance!="{i}"}}', END)
     known = engine._selectors._known
     assert len(known) <= 256

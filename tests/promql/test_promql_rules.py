@@ -23,7 +23,7 @@ from aiopslab.telemetry.store import Store
 
 PACE_S = 30
 STEPS = 24
-SCENARIOS = 12
+SCENARIOS = 6
 Levels = dict[str, list[float | None]]
 RULES = [
     *(
@@ -69,7 +69,7 @@ def test_alerts_and_recorded_series_go_as_prometheus_lets_them_go(
     }
     _write(tmp_path / "tests.yml", tests)
     _promtool(promtool, tmp_path / "tests.yml")
-    assert sum(bool(a["exp_alerts"]) for t in tests["tests"] for a in t["alert_rule_test"]) > 100
+    assert sum(bool(a["exp_alerts"]) for t in tests["tests"] for a in t["alert_rule_test"]) > 60
 
 
 def test_templates_are_rendered_as_prometheus_renders_them(promtool: str, tmp_path: Path) -> None:
