@@ -157,6 +157,11 @@ KNOWN = (
         'sum(text_info{text="\\u00fcn\\xefc\\u00f6d\\u00e9"})', {"": 1}, {},
     ),
     Known(
+        "steps of a subquery", "ours: bounded as those of a query are",
+        "count_over_time(vector(1)[1d:5s])", "exceeded maximum resolution of 11,000 points",
+        {"": 17_280},
+    ),
+    Known(
         "times before 1970", "ours: the parser cannot hold them",
         "up @ -60", "timestamp out of bounds for @ modifier", {},
     ),
