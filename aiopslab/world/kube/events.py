@@ -60,14 +60,27 @@ class EventRecorder:
         known = self._known.pop(same, None)
         old = self._api.find("Event", known[1], known[0]) if known else None
         if old is not None:
-            event = {**old, "count": old["count"] + 1, "lastTimestamp": rfc3339(now)}
+            # Anybody may have changed the object meanwhile, and left parts out.
+            event = {**old, "count": old.get("count", 1) + 1, "lastTimestamp": rfc3339(now)}
         else:
             event = self._new(involved, now, field_path)
             event |= {"type": type, "reason": reason, "message": message}
             event |= _reporter(involved, component)
         stored = self._api.store_event(event)
         self._known[same] = (namespace_of(stored), name_of(stored), now)
-        self._tell(stored, now)
+        record = Event(
+            time=now,
+            type=type,
+            reason=reason,
+            namespace=namespace_of(stored),
+            kind=involved["kind"],
+            name=name_of(involved),
+            message=message,
+            component=component,
+            count=stored["count"],
+        )
+        for listener in self._listeners:
+            listener(record)
         return stored
 
     def _new(self, involved: Object, now: float, field_path: str) -> Object:
@@ -103,22 +116,6 @@ class EventRecorder:
                 return
             self._known.popitem(last=False)
             self._api.drop_event(name, namespace)
-
-    def _tell(self, event: Object, now: float) -> None:
-        involved = event["involvedObject"]
-        record = Event(
-            time=now,
-            type=event["type"],
-            reason=event["reason"],
-            namespace=event["metadata"]["namespace"],
-            kind=involved["kind"],
-            name=involved["name"],
-            message=event["message"],
-            component=event["reportingComponent"],
-            count=event["count"],
-        )
-        for listener in self._listeners:
-            listener(record)
 
 
 def _reporter(involved: Object, component: str) -> Object:

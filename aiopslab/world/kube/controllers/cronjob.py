@@ -49,7 +49,7 @@ class CronJobController(Controller):
 
     def _notice_finished(self, owner: Object, jobs: list[Object]) -> Object:
         status = dict(owner.get("status") or {})
-        known = {item["uid"] for item in status.get("active") or ()}
+        known = {item.get("uid") for item in status.get("active") or ()}
         for job in jobs:
             if uid_of(job) in known and (outcome := finished(job)):
                 text = f"Saw completed job: {name_of(job)}, condition: {outcome}"

@@ -106,7 +106,7 @@ def _tables(service: Object, slices: list[Object]) -> dict[tuple[str, int], list
             (address, int(target["port"]))
             for item, endpoint in usable
             for target in item.get("ports") or ()
-            if target.get("name", "") == port.get("name", "")
+            if target.get("name", "") == port.get("name", "") and "port" in target
             for address in endpoint["addresses"]
         )
     return tables
