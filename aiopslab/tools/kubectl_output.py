@@ -29,6 +29,9 @@ _LEAST = 6
 class _Dumper(yaml.SafeDumper):
     """YAML as kubectl prints it: double quotes, text of several lines as a block."""
 
+    def ignore_aliases(self, data: Any) -> bool:
+        return True  # kubectl knows no anchors
+
     def choose_scalar_style(self) -> str:
         style: str = super().choose_scalar_style()
         event, analysis = self.event, self.analysis

@@ -60,8 +60,10 @@ class Lab:
         """Return the kubeconfig of one of the ``others``; empty is the first."""
         return self.config.with_name(f"{who}.kubeconfig") if who else self.config
 
-    async def start(self, *args: str, who: str = "") -> asyncio.subprocess.Process:
-        """Start kubectl with a home of its own."""
+    async def start(
+        self, *args: str, who: str = "", terminal: int | None = None
+    ) -> asyncio.subprocess.Process:
+        """Start kubectl with a home of its own, at pipes or at a terminal."""
         home = str(self.config.parent)
         env = {
             "PATH": os.environ["PATH"],
@@ -70,7 +72,7 @@ class Lab:
             "KUBE_EDITOR": "true",
             "NO_PROXY": "*",
         }
-        pipe = asyncio.subprocess.PIPE
+        pipe = asyncio.subprocess.PIPE if terminal is None else terminal
         return await asyncio.create_subprocess_exec(
             KUBECTL, *args, stdin=pipe, stdout=pipe, stderr=pipe, env=env
         )

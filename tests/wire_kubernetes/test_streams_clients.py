@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sys
 from collections.abc import Callable, Coroutine, Iterator
@@ -215,6 +216,29 @@ def test_kubectl_attach_and_top(sim: Sim, run: Run, tmp_path: Path) -> None:
     assert line.startswith("{")
     assert re.search(rf"^{frontend} +\d+m +\d+Mi *$", pods, re.MULTILINE)
     assert re.match(r"NAME +CPU\(cores\) +CPU\(%\) +MEMORY\(bytes\) +MEMORY\(%\)", nodes)
+
+
+@needs_kubectl
+def test_a_shell_is_used_at_a_terminal(sim: Sim, run: Run, tmp_path: Path) -> None:
+    geo = a_pod(sim, "geo")
+
+    async def scenario() -> tuple[int, str]:
+        async with asyncio.timeout(60), served(sim, tmp_path) as lab:
+            ours, theirs = os.openpty()
+            process = await lab.start("exec", "-it", geo, "--", "bash", terminal=theirs)
+            os.close(theirs)
+            seen = ""
+            for wanted, typed in (("# ", "hostnamX\x7fe\r"), (f"{geo}\r\n", "exit 5\r")):
+                while wanted not in seen:
+                    seen += (await asyncio.to_thread(os.read, ours, 4096)).decode()
+                os.write(ours, typed.encode())
+            code = await process.wait()
+            os.close(ours)
+            return code, seen
+
+    code, seen = run(scenario())
+    assert code == 5
+    assert f"root@{geo}:/# hostnamX\b \be\r\n{geo}\r\n" in seen
 
 
 # -- the Python client ----------------------------------------------------------------------------

@@ -283,6 +283,13 @@ def test_no_bytes_break_the_reading_of_frames(data: bytes) -> None:
     assert all(isinstance(e, Opened | Arrived | Aborted | Pinged) for e in events)
 
 
+def test_a_client_that_waits_for_leave_to_send_its_body_gets_it(sim: Sim, run: Run) -> None:
+    head = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
+    seen = run(forwarded(Served(sim), a_pod(sim, "geo"), 8080, head, b"a=b", fin=True))
+    assert seen[3].startswith(b"HTTP/1.1 100")
+    assert b"HTTP/1.1 404 Not Found" in seen[3]
+
+
 def test_bodies_without_end_are_refused(sim: Sim, run: Run) -> None:
     head = b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n"
     seen = run(forwarded(Served(sim), a_pod(sim, "geo"), 8080, head, *[b"x" * 2**18] * 5))

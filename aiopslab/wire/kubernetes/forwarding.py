@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http import HTTPStatus
+from http.client import responses
 from urllib.parse import parse_qsl
 
 import h11
@@ -30,6 +30,7 @@ from aiopslab.world.container import Container
 
 PATIENCE_S = 120.0
 """Virtual seconds that a connection, and then an answer, may take."""
+_BODILESS = (204, 304)
 _LOOKS = ("GET", "HEAD", "OPTIONS")
 _TRACE = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _BODY_LIMIT = 2**20
@@ -98,6 +99,8 @@ class Forwarded:
                     return out
         except h11.RemoteProtocolError as error:
             raise ForwardError(f"{self._where()}: only HTTP/1.1 is carried: {error}") from error
+        if self._http.they_are_waiting_for_100_continue:
+            out += self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b""
         self.closed = not data or self._http.our_state is h11.MUST_CLOSE
         return out
 
@@ -124,15 +127,15 @@ class Forwarded:
         if answer is None:
             self.closed = True
             return b""
-        body = answer.body.encode()
+        body = b"" if answer.status in _BODILESS else answer.body.encode()
         headers = [("Content-Type", "text/plain; charset=utf-8"),
                    ("Content-Length", str(len(body)))]  # fmt: skip
         if answer.close:
             headers.append(("Connection", "close"))
-        reason = HTTPStatus(answer.status).phrase.encode()
+        reason = responses.get(answer.status, "").encode()
         head = h11.Response(status_code=answer.status, headers=headers, reason=reason)
         out = self._http.send(head) or b""
-        if asked.method != "HEAD":
+        if body and asked.method != "HEAD":
             out += self._http.send(h11.Data(data=body)) or b""
         out += self._http.send(h11.EndOfMessage()) or b""
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
