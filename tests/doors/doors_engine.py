@@ -22,8 +22,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-GATEWAY = "127.0.0.1"
+GATEWAY = "127.0.0.2"
+"""Another address of this machine than the one doors are on anyway."""
 IMAGE = "agent:1"
+_INSIDE = re.compile(r"^/work(?=$|/(?:brief\.md|mcp\.json|answer\.json|kubeconfig)$)")
+"""The workplace's own paths as a container sees them."""
 
 
 @dataclass
@@ -131,9 +134,9 @@ class _Handler(BaseHTTPRequestHandler):
         argv = [*body["Entrypoint"], *body["Cmd"]]
         environment = dict(item.split("=", 1) for item in body["Env"])
         self.engine.processes[id] = subprocess.Popen(
-            [word.replace("/work", outside) for word in argv],
+            [_INSIDE.sub(outside, word) for word in argv],
             env={"PATH": os.environ["PATH"]}
-            | {key: value.replace("/work", outside) for key, value in environment.items()},
+            | {key: _INSIDE.sub(outside, value) for key, value in environment.items()},
             cwd=outside,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

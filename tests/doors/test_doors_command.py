@@ -114,7 +114,8 @@ def test_a_program_gets_no_variable_of_the_operator_that_was_not_named(
     monkeypatch.setenv("AWS_SECRET", "another-secret")
     code = """
 import json, os
-print(sorted(os.environ), os.environ["MODE"], os.environ["OPENAI_API_KEY"], os.environ["AIOPSLAB_TOKEN"])
+print(sorted(os.environ))
+print(*map(os.environ.get, ["MODE", "OPENAI_API_KEY", "AIOPSLAB_TOKEN"]))
 json.dump({"anomaly": True, "confidence": 1}, open("answer.json", "w"))
 """
     line = script(tmp_path / "agent.py", code)

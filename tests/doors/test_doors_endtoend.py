@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doors_engine import GATEWAY, IMAGE, engine
 
 from aiopslab.models.run import Limits, RunConfig
 from aiopslab.models.trial import Trial
@@ -75,6 +76,21 @@ def test_one_agent_does_and_scores_the_same_through_every_door(
 
 def _steps(directory: TrialDirectory) -> str:
     return (directory.path / "steps.jsonl").read_text(encoding="utf-8")
+
+
+def test_a_program_in_a_container_reaches_its_trial_at_the_networks_gateway(
+    tmp_path: Path, through: dict[str, list[TrialDirectory]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with engine(tmp_path) as (host, state):
+        monkeypatch.setenv("DOCKER_HOST", host)
+        (boxed,) = ran(
+            tmp_path, DOORS["http"], tasks=["detection"], sandbox="docker", sandbox_image=IMAGE
+        )
+    assert boxed.grade() == through["python"][0].grade()
+    assert _steps(boxed) == _steps(through["python"][0])
+    environment = dict(item.split("=", 1) for item in state.created[1]["Env"])
+    assert environment["AIOPSLAB_URL"].startswith(f"http://{GATEWAY}:")
+    assert state.containers == state.networks == {}
 
 
 def test_whoever_comes_may_submit_to_an_external_agents_trial(tmp_path: Path) -> None:
