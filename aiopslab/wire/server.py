@@ -68,8 +68,18 @@ async def listening(
         finally:
             server.should_exit = True
             await serving
+            await _cut(server)
     finally:
         bound.close()
+
+
+async def _cut(server: uvicorn.Server) -> None:
+    """End the connections whose clients did not say goodbye in time; TLS would wait for them."""
+    for connection in list(server.server_state.connections):
+        transport = connection.transport
+        if transport is not None:
+            transport.abort()
+    await asyncio.sleep(0)
 
 
 def _config(app: ASGIApp, tls: tuple[Path, Path] | None) -> uvicorn.Config:

@@ -25,7 +25,7 @@ def play(tmp_path: Path) -> Callable[..., None]:
 
     def run(scene: Scene, who: Any = None) -> None:
         async def serve() -> None:
-            sim = hotel(seconds=30.0)
+            sim = hotel(load=0.05, seconds=0.0)
             async with served(sim, tmp_path, who) as lab:
                 await asyncio.to_thread(with_client, lab.config, scene)
             await sim.aclose()
