@@ -100,10 +100,10 @@ def test_nothing_a_client_may_store_breaks_a_component(seed: int) -> None:
                 continue
             accepted += 1
         cluster.wait(0.7)
-        if draw.random() < 0.1:
-            pods = cluster.pods()
-            if pods:
-                cluster.api.delete("Pod", name_of(draw.choice(pods)), "shop", actor=ACTOR,
-                                   options=DeleteOptions(grace_s=draw.choice([0, None])))  # fmt: skip
+        pods = cluster.pods()
+        if pods and draw.random() < 0.1:
+            how = DeleteOptions(grace_s=draw.choice([0, None]))
+            victim = name_of(draw.choice(pods))
+            cluster.api.delete("Pod", victim, "shop", actor=ACTOR, options=how)
     cluster.wait(120)
     assert accepted > 30

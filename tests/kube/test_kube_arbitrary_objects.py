@@ -11,7 +11,7 @@ import pytest
 from drawn_objects import draw_message
 
 from aiopslab.models.kube import KubeError
-from aiopslab.world.kube import kinds, schema
+from aiopslab.world.kube import kinds, ownership, schema, versions
 from aiopslab.world.kube.api import ApiServer
 from aiopslab.world.kube.describe import describe
 from aiopslab.world.kube.table import table
@@ -37,6 +37,20 @@ def test_any_object_is_stored_or_refused(api: ApiServer, kind: kinds.Kind) -> No
             change.pop(key, None)
         with contextlib.suppress(KubeError):
             api.patch(kind.kind, name, change, namespace="shop", actor="oncall")
+        with contextlib.suppress(KubeError):
+            api.patch(
+                kind.kind,
+                name,
+                {"status": change.get("status", {})},
+                namespace="shop",
+                subresource="status",
+                actor="oncall",
+            )
+        changed = api.get(kind.kind, name, "shop")
+        for version in ("autoscaling/v1", "events.k8s.io/v1"):
+            versions.show(ownership.shown(kind, changed), version)
+        table(kind.kind, [changed], wide=True, now=api.now())
+        describe(kind.kind, name, "shop", api=api, now=api.now())
         with contextlib.suppress(KubeError):
             remove = [{"op": "remove", "path": "/spec"}]
             api.patch(kind.kind, name, remove, namespace="shop", type="json", actor="oncall")

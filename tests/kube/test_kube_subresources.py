@@ -1,5 +1,6 @@
 """Status and scale from outside, collections, preconditions, validation modes, other versions."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -287,6 +288,17 @@ def test_each_version_knows_its_own_fields_only(api: ApiServer) -> None:
     error = refused(lambda: api.create(autoscaler(metrics=[]), actor=ACTOR))
     assert 'HorizontalPodAutoscaler in version "v1" cannot be handled' in error.message
     assert 'unknown field "spec.metrics"' in error.message
+
+
+@pytest.mark.parametrize("text", ["[1]", '[{"type": 3}]', '{"a": 1}', "[", '[{"resource": "x"}]'])
+def test_what_annotations_carry_is_held_to_the_schema(api: ApiServer, text: str) -> None:
+    obj = autoscaler()
+    key = "autoscaling.alpha.kubernetes.io/"
+    obj["metadata"]["annotations"] = {f"{key}metrics": text, f"{key}behavior": text}
+    with contextlib.suppress(KubeError):
+        stored = api.create(obj, actor=ACTOR)
+        assert stored["spec"]["metrics"][0]["resource"]["name"] == "cpu"
+        versions.show(stored, "autoscaling/v1")
 
 
 def test_an_applied_autoscaler_may_speak_version_1(api: ApiServer) -> None:

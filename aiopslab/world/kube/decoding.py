@@ -13,7 +13,7 @@ import json
 import re
 from typing import Any
 
-from aiopslab.world.kube import patching, versions
+from aiopslab.world.kube import kinds, patching, versions
 from aiopslab.world.kube.errors import bad_request, invalid_patch
 from aiopslab.world.kube.kinds import Kind
 from aiopslab.world.kube.objects import Object
@@ -209,11 +209,21 @@ def read(kind: Kind, obj: Object, options: WriteOptions = WRITE) -> Object:
     """
     check_depth(obj)
     try:
-        return versions.store(decode(kind, obj, options))
+        return _stored(kind, decode(kind, obj, options))
     except DecodeError as error:
         raise bad_request(
             f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: {error}'
         ) from error
+
+
+def _stored(kind: Kind, obj: Object) -> Object:
+    """Return a decoded object in the version that is stored.
+
+    Raises:
+        DecodeError: What annotations carried from one version to the other has not its shape.
+    """
+    stored = versions.store(obj)
+    return obj if stored is obj else decode(kinds.BY_KIND[kind.kind], stored)
 
 
 def read_patched(kind: Kind, obj: Any, patch: Any, options: WriteOptions = WRITE) -> Object:
@@ -224,7 +234,7 @@ def read_patched(kind: Kind, obj: Any, patch: Any, options: WriteOptions = WRITE
     """
     check_depth(obj)
     try:
-        return versions.store(decode(kind, obj, options))
+        return _stored(kind, decode(kind, obj, options))
     except DecodeError as error:
         detail = f"patch: Invalid value: {patching.quote(patch)}: {error}"
         raise invalid_patch(detail) from error
