@@ -17,6 +17,7 @@ from aiopslab.environments.protocol import Environment, SpanRow
 from aiopslab.wire.assembly import Api, Json, Words, assembled
 from aiopslab.wire.gate import Gate
 from aiopslab.wire.jaeger_v3 import MAX_TRACES, V3, V3Error, gateway_error, ids_of
+from aiopslab.wire.otlp_json import known_to_json
 from aiopslab.wire.parameters import (
     MAX_NUMBER,
     BadParameter,
@@ -204,7 +205,7 @@ def _span(span: SpanRow, process: str) -> dict[str, Any]:
 def _typed(tags: Mapping[str, Any]) -> list[dict[str, Any]]:
     kinds = {bool: "bool", int: "int64", float: "float64"}
     return [
-        {"key": key, "type": kinds.get(type(value), "string"), "value": value}
+        {"key": key, "type": kinds.get(type(value), "string"), "value": known_to_json(value)}
         for key, value in tags.items()
     ]
 

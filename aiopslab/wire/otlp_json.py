@@ -6,6 +6,7 @@ Encoding"). Not here: OTLP files (``telemetry.export``), receiving (``otlp``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -43,18 +44,27 @@ def attributes(pairs: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def any_value(value: Any) -> dict[str, Any]:
-    """Return an ``AnyValue``.
+    """Return an ``AnyValue``; numbers that JSON does not know are words, as protobuf has them.
 
     >>> any_value(5), any_value(True), any_value("a")
     ({'intValue': '5'}, {'boolValue': True}, {'stringValue': 'a'})
+    >>> any_value(float("-inf"))
+    {'doubleValue': '-Infinity'}
     """
     if isinstance(value, bool):
         return {"boolValue": value}
     if isinstance(value, int):
         return {"intValue": str(value)}
     if isinstance(value, float):
-        return {"doubleValue": value}
+        return {"doubleValue": known_to_json(value)}
     return {"stringValue": str(value)}
+
+
+def known_to_json(value: Any) -> Any:
+    """Return a scalar as it is, unless it is a number that only protobuf's JSON can spell."""
+    if not isinstance(value, float) or math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _span(span: SpanRow) -> dict[str, Any]:

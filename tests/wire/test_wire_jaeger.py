@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 from wire_clients import Wire
 
+from aiopslab.environments.protocol import SpanRow
 from aiopslab.environments.sim import Sim
 from aiopslab.models.timestamps import rfc3339
 from aiopslab.wire import jaeger_v3
@@ -73,6 +74,25 @@ def test_one_trace_has_all_its_spans(wire: Wire, spans: pd.DataFrame) -> None:
         for key, value in json.loads(row["attributes"]).items():
             kind = {int: "int64", float: "float64", bool: "bool"}.get(type(value), "string")
             assert tags[key] == {"key": key, "type": kind, "value": value}
+
+
+def test_numbers_that_json_does_not_know_are_words(
+    wire: Wire, hotel: Sim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = {"a": float("nan"), "b": float("-inf"), "c": 0.5}
+    span = SpanRow("1" * 32, "2" * 16, "", "job", "", "work", "internal", 1.0, 2.0, "", measured)
+
+    async def trace(_: str) -> list[SpanRow]:
+        return [span]
+
+    monkeypatch.setattr(hotel.telemetry, "trace", trace)
+    [shown] = wire.data(f"{API}/traces/{'1' * 32}")[0]["spans"]
+    assert [t["value"] for t in shown["tags"][:3]] == ["NaN", "-Infinity", 0.5]
+    read = decoded(wire.json(f"{V3}/traces/{'1' * 32}"))
+    values = [
+        a.value.double_value for a in read.resource_spans[0].scope_spans[0].spans[0].attributes
+    ]
+    assert values == pytest.approx(list(measured.values()), nan_ok=True)
 
 
 def test_a_search_by_service_finds_the_newest_traces(

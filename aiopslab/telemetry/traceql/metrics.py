@@ -143,7 +143,7 @@ def evaluate(stage: Stage, fields: Fields, rows: Ints, grid: Grid) -> list[Serie
     if stage.operation in _COUNTS:
         return _counted(stage, sets, cell, grid)
     values = _measured(stage, fields, rows)
-    there = ~np.isnan(values)
+    there = np.isfinite(values)
     return _folded(stage, sets, cell[there], values[there], grid)
 
 
