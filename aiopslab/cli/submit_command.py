@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -14,7 +13,7 @@ def command(
     answer: str = "",
     /,
     *,
-    file: Annotated[Path | None, Parameter(alias="-f")] = None,
+    file: Annotated[str, Parameter(alias="-f", allow_leading_hyphen=True)] = "",
     url: str | None = None,
     token: str | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
@@ -22,13 +21,12 @@ def command(
 ) -> int:
     """Submit the answer of a running trial and end it.
 
-    The answer is a JSON object: as an argument, in a file, on standard input (-), or field by
-    field: --anomaly true --confidence 0.9. Its schema is in the brief. A malformed one may be
-    repaired once.
+    The answer is a JSON object: as an argument, in a file, or field by field: --anomaly true
+    --confidence 0.9. Its schema is in the brief. A malformed one may be repaired once.
 
     Args:
-        answer: JSON object; - reads it from standard input.
-        file: File that holds it.
+        answer: JSON object.
+        file: File that holds it; - is standard input.
         url: The trial's tool API. Default: AIOPSLAB_URL.
         token: Its token. Default: AIOPSLAB_TOKEN, or what the URL carries.
         json: Print the observation as JSON.
@@ -46,28 +44,29 @@ def command(
     return 0 if seen.ok else EXIT_INVALID
 
 
-def _answer(text: str, file: Path | None, fields: dict[str, str]) -> dict[str, Any]:
+def _answer(text: str, file: str, fields: dict[str, str]) -> dict[str, Any]:
     """Read the answer from the one place where it was given."""
     import json
     import sys
+    from pathlib import Path
 
     from aiopslab.errors import UsageError
 
     if sum(map(bool, (text, file, fields))) != 1:
         raise UsageError(
-            "give the answer once: as JSON, with --file, on standard input or field by field",
+            "give the answer once: as JSON, with --file, or field by field",
             hint='aiopslab submit \'{"anomaly": true, "confidence": 0.9}\'',
         )
     if fields:
         return dict(fields)
     try:
-        if file is not None:
-            text = file.read_text(encoding="utf-8")
-        elif text == "-":
+        if file == "-":
             text = sys.stdin.read()
+        elif file:
+            text = Path(file).read_text(encoding="utf-8")
         found = json.loads(text)
     except OSError as error:
-        raise UsageError(f"{str(file)!r} cannot be read: {error.strerror}") from error
+        raise UsageError(f"{file!r} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise UsageError(f"the answer is not JSON: {error}") from error
     if not isinstance(found, dict):
