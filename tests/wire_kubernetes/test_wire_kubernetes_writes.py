@@ -391,3 +391,19 @@ def test_the_actor_is_whoever_asked(api: Api) -> None:
     api.ask("POST", MAPS, config_map("noted"))
     api.ask("DELETE", f"{MAPS}/noted")
     assert [e.actor for e in api.sim.world.api.audit[-2:]] == ["lab-admin", "lab-admin"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind", "items"),
+    [
+        ("application/json;as=Table;v=v1;g=meta.k8s.io", "Table", "rows"),
+        ("application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io",
+         "PartialObjectMetadataList", "items"),
+        ("application/json", "ConfigMapList", "items"),
+    ],
+)  # fmt: skip
+def test_a_deleted_collection_is_shown_in_the_form_asked_for(
+    api: Api, one: str, accept: str, kind: str, items: str
+) -> None:
+    gone = api.ask("DELETE", MAPS, accept=accept, fieldSelector="metadata.name=one").json()
+    assert (gone["kind"], len(gone[items])) == (kind, 1)
