@@ -64,7 +64,36 @@ _deviation = st.builds(
     _pick("memory_bytes", "temperature", "flaky", "http_requests_total", "up"),
     _pick(*_SHIFTS),
 )
-_leaf = st.one_of(_instant, _filtered, _ranged, _deviation)
+_quantile = st.builds(
+    "histogram_quantile({}, {})".format,
+    _pick("0.05", "0.5", "0.9", "1", "scalar(avg(up))"),
+    st.one_of(
+        st.builds(
+            "{}(duration_seconds_bucket[{}])".format, _pick("rate", "increase"), _pick(*_WINDOWS)
+        ),
+        # Sums of one series each: where a rank is the count of a bucket, the last bit decides.
+        st.builds(
+            "sum by (le, service) (rate(duration_seconds_bucket[{}]))".format, _pick(*_WINDOWS)
+        ),
+        st.just("duration_seconds_bucket"),
+    ),
+)
+_chosen = st.builds(
+    "{} ({}, {})".format,
+    st.builds("{}{}".format, _pick("topk", "bottomk"), _grouping),
+    _pick("1", "2", "scalar(count(up))", "0", "99"),
+    # Without ties.
+    _pick("memory_bytes", "temperature", 'http_requests_total{code="200"}', "scale"),
+)
+_joined = st.builds(
+    "(memory_bytes{} {} {} {}{})".format,
+    _pick(*_SHIFTS),
+    _pick("*", "-", "/", "> bool", "<= bool"),
+    _pick("on (service)", "ignoring (pod, tier)"),
+    _pick("group_left", "group_left (tier)", "group_left (tier, nosuch)"),
+    _pick(" limit_bytes", " limit_bytes offset 1m", ' limit_bytes{service!="cart"}'),
+)
+_leaf = st.one_of(_instant, _filtered, _ranged, _deviation, _quantile, _chosen, _joined)
 
 
 def _larger(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
@@ -86,6 +115,8 @@ def _larger(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         st.builds("({} {} {})".format, inner, _pick("or", "and", "unless"), inner),
         st.builds("({} {} on (service) {})".format, inner, _pick("and", "unless"), inner),
         st.builds("absent({})".format, inner),
+        st.builds("vector(scalar({}))".format, inner),
+        st.builds("clamp_max({}, scalar({}))".format, inner, inner),
         st.builds("timestamp({})".format, inner),
         st.builds(
             "{}({}[{}:{}]{})".format,
