@@ -40,7 +40,8 @@ AGENTDIR = "/agent"
 LABEL = "aiopslab.sandbox"
 PIDS = 512
 MEMORY = "4g"
-NANO_CPUS = 2 * 10**9
+CORES = 2
+"""Cores it may use, if there are as many; an engine refuses more than there are."""
 NOBODY = 65534
 """User and group of the program where this process is root's."""
 ENGINE_S = 60
@@ -149,9 +150,9 @@ class _Box:
             pids_limit=PIDS,
             mem_limit=MEMORY,
             memswap_limit=MEMORY,
-            nano_cpus=NANO_CPUS,
+            nano_cpus=min(CORES, os.cpu_count() or 1) * 10**9,
             init=True,
-            log_config={"Type": "local", "Config": {"max-size": "16m", "max-file": "2"}},
+            log_config={"Type": "json-file", "Config": {"max-size": "16m", "max-file": "2"}},
             labels={LABEL: self.network},
         )
 

@@ -71,7 +71,8 @@ def test_a_program_runs_in_a_container_that_reaches_its_trial_and_nothing_else(
     assert host["SecurityOpt"] == ["no-new-privileges"]
     assert host["PidsLimit"] == 512
     assert host["Memory"] == host["MemorySwap"] == 4 * 2**30
-    assert host["NanoCpus"] == 2 * 10**9
+    assert 10**9 <= host["NanoCpus"] <= 2 * 10**9
+    assert host["LogConfig"]["Config"]["max-size"] == "16m"
     assert host["Init"] is True
     assert [bind.partition(":")[2] for bind in host["Binds"]] == ["/work:rw"]
     assert not host.get("Privileged")
