@@ -76,6 +76,21 @@ class Kube(Protocol):
         dry_run: bool = False,
     ) -> Object: ...
 
+    async def apply(
+        self,
+        kind: str,
+        name: str,
+        config: Object,
+        *,
+        namespace: str | None = None,
+        manager: str,
+        force: bool = False,
+        actor: str,
+        dry_run: bool = False,
+    ) -> Object:
+        """Apply on the server's side; fields that other managers own raise 409 unless forced."""
+        ...
+
     async def delete(
         self,
         kind: str,

@@ -72,6 +72,29 @@ class SimKube:
         )
         return _copy(changed)
 
+    async def apply(
+        self,
+        kind: str,
+        name: str,
+        config: Object,
+        *,
+        namespace: str | None = None,
+        manager: str,
+        force: bool = False,
+        actor: str,
+        dry_run: bool = False,
+    ) -> Object:
+        applied = self._api.apply(
+            kind,
+            name,
+            clone(config),
+            namespace=namespace,
+            force=force,
+            actor=actor,
+            options=WriteOptions(field_manager=manager, dry_run=dry_run),
+        )
+        return _copy(applied)
+
     async def delete(
         self,
         kind: str,

@@ -1,8 +1,9 @@
 """``kubectl apply``, ``create`` and ``replace``: manifests from standard input, small generators.
 
 Apply is kubectl's client-side apply: a strategic merge patch of the manifest, with deletions for
-what the manifest applied before (noted in an annotation) no longer holds. A manifest is tried as a
-whole before any of it is stored. Not here: other writes (``kubectl_write``).
+what the manifest applied before (noted in an annotation) no longer holds; with ``--server-side`` it
+is the server's. A manifest is tried as a whole before any of it is stored. Not here: other writes
+(``kubectl_write``).
 """
 
 from __future__ import annotations
@@ -22,11 +23,26 @@ from aiopslab.world.kube.kinds import Kind
 from aiopslab.world.kube.objects import annotations_of, clone, name_of
 from aiopslab.world.kube.schema import Field, Message
 
-APPLY = flags(f"{COMMON} filename/f validate/=strict overwrite/? wait/? timeout/ force/?")
+APPLY = flags(
+    f"{COMMON} filename/f validate/=strict overwrite/? wait/? timeout/ server-side/? "
+    "force-conflicts/?"
+)
 CREATE = flags(f"{COMMON} filename/f from-literal/* type/ validate/=strict save-config/?")
 REPLACE = flags(f"{COMMON} filename/f validate/=strict wait/? timeout/")
 
 APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_CONFLICT = """\
+Please review the fields above--they currently have other managers. Here
+are the ways you can resolve this warning:
+* If you intend to manage all of these fields, please re-run the apply
+  command with the `--force-conflicts` flag.
+* If you do not intend to manage all of the fields, please edit your
+  manifest to remove references to the fields that should keep their
+  current managers.
+* You may co-own fields by updating your manifest to match the existing
+  value; in this case, you'll become the manager if the other manager(s)
+  stop managing the field (remove it from their configuration).
+See https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts"""
 _UNNOTED = (
     "Warning: resource {plural}/{name} is missing the {note} annotation which is required by "
     "kubectl apply. kubectl apply should only be used on resources created declaratively by either "
@@ -38,13 +54,21 @@ _UNNOTED = (
 async def apply(context: ToolContext, line: Line, stdin: str) -> Result:
     """Create the objects of a manifest, or bring existing ones to it."""
     objects = [_placed(context, line, obj) for obj in manifest(line, stdin)]
+    on_server = line.on("server-side")
+    if line.on("force-conflicts") and not on_server:
+        raise ToolRefused("error: --force-conflicts only works with --server-side")
+    apply_one = _apply_on_server if on_server else _apply
     for kind, obj in objects:
         if not obj["metadata"].get("name"):
             raise ToolRefused("error: from STDIN: cannot use generate name with apply")
-        await _apply(context, kind, obj, dry_run=True)
+        await apply_one(context, line, kind, obj, dry_run=True)
     report, notes = Report(line), []
     for kind, obj in objects:
-        before, after = await _apply(context, kind, obj, dry_run=is_dry(line))
+        before, after = await apply_one(context, line, kind, obj, dry_run=is_dry(line))
+        if on_server:
+            done = f"{label(kind, name_of(obj))} serverside-applied"
+            report.add(context, kind, done, before, after)
+            continue
         if before is not None and APPLIED not in annotations_of(before):
             notes.append(_UNNOTED.format(plural=kind.plural, name=name_of(obj), note=APPLIED))
         done = "created" if before is None else "configured"
@@ -57,8 +81,36 @@ async def apply(context: ToolContext, line: Line, stdin: str) -> Result:
     return report.result(context)
 
 
+async def _apply_on_server(
+    context: ToolContext, line: Line, kind: Kind, obj: Object, *, dry_run: bool
+) -> tuple[Object | None, Object]:
+    """Have the server create or merge one object; return it before (None if new) and after."""
+    kube, name, where = context.env.kube, name_of(obj), obj["metadata"].get("namespace")
+    before = await _find(context, kind, obj)
+    try:
+        after = await kube.apply(
+            kind.kind, name, obj, namespace=where, force=line.on("force-conflicts"),
+            manager=line.get("field-manager", "kubectl"), actor=context.actor, dry_run=dry_run,
+        )  # fmt: skip
+    except KubeError as error:
+        if error.reason != "Conflict":
+            raise
+        raise ToolRefused(f"error: {error.message}\n{_CONFLICT}") from error
+    return before, after
+
+
+async def _find(context: ToolContext, kind: Kind, obj: Object) -> Object | None:
+    meta = obj["metadata"]
+    try:
+        return await context.env.kube.get(kind.kind, meta["name"], meta.get("namespace"))
+    except KubeError as error:
+        if error.reason != "NotFound":
+            raise
+        return None
+
+
 async def _apply(
-    context: ToolContext, kind: Kind, obj: Object, *, dry_run: bool
+    context: ToolContext, line: Line, kind: Kind, obj: Object, *, dry_run: bool
 ) -> tuple[Object | None, Object]:
     """Create or patch one object; return it before (None if new) and after."""
     kube, meta = context.env.kube, obj["metadata"]
@@ -67,11 +119,8 @@ async def _apply(
         **obj,
         "metadata": {**meta, "annotations": {**(meta.get("annotations") or {}), **note}},
     }
-    try:
-        live = await kube.get(kind.kind, meta["name"], meta.get("namespace"))
-    except KubeError as error:
-        if error.reason != "NotFound":
-            raise
+    live = await _find(context, kind, obj)
+    if live is None:
         return None, await kube.create(noted, actor=context.actor, dry_run=dry_run)
     patch = {**noted, **_removals(_applied(live), obj, schema.message(kind.schema), noted)}
     after = await kube.patch(

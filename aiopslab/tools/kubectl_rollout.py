@@ -23,6 +23,7 @@ ROLLOUT = flags(
     "field-manager/ request-timeout/"
 )
 LOOKS = ("status", "history")
+_UNDER_WAY = "as it is now; use the wait tool and ask again"
 _CHANGES = ("undo", "restart", "pause", "resume")
 
 
@@ -55,7 +56,7 @@ async def rollout(context: ToolContext, line: Line) -> Result:
 def _status(targets: list[tuple[Kind, Object]]) -> Result:
     """Tell the progress as it is; kubectl itself would wait for the end."""
     found = [progress(kind.kind, obj) for kind, obj in targets]
-    text = "\n".join(text for text, _ in found)
+    text = "\n".join(text if done else f"{text} ({_UNDER_WAY})" for text, done in found)
     data = {name_of(obj): done for (_, obj), (_, done) in zip(targets, found, strict=True)}
     if any(text.startswith("error:") for text, _ in found):
         raise ToolRefused(text)

@@ -407,6 +407,20 @@ def test_objects_that_were_not_applied_are_merged_with_a_warning() -> None:
     assert current(env)["spec"]["template"]["spec"]["containers"][0]["image"] == "shop-web:1.0.0"
 
 
+def test_the_server_applies_and_tells_who_else_owns_a_field() -> None:
+    env, tools = shop()
+    head = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n"
+    line = "apply -f - --server-side"
+    assert text(tools, line, head + "data: {a: '1', b: '2'}") == "configmap/c serverside-applied"
+    text(tools, f"{line} --field-manager=other --force-conflicts", head + "data: {a: '9'}")
+    refused = refusal(tools, line, head + "data: {a: '1'}")
+    assert 'Apply failed with 1 conflict: conflict with "other": .data.a' in refused
+    assert "re-run the apply\n  command with the `--force-conflicts` flag" in refused
+    text(tools, f"{line} --force-conflicts", head + "data: {a: '1'}")
+    assert current(env, "ConfigMap", "c")["data"] == {"a": "1"}
+    assert "only works with --server-side" in refusal(tools, "apply -f - --force-conflicts", head)
+
+
 def test_a_manifest_that_is_refused_in_part_changes_nothing() -> None:
     env, tools = shop()
     good = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n---\n"

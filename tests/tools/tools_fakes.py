@@ -140,6 +140,10 @@ class FakeKube:
         options = WriteOptions(dry_run=how.pop("dry_run", False))
         return self._ask(lambda: self.api.patch(kind, name, patch, options=options, **how))
 
+    async def apply(self, kind: str, name: str, config: Any, **how: Any) -> Any:
+        options = WriteOptions(field_manager=how.pop("manager"), dry_run=how.pop("dry_run", False))
+        return self._ask(lambda: self.api.apply(kind, name, config, options=options, **how))
+
     async def delete(self, kind: str, name: str, namespace: str | None = None, **how: Any) -> None:
         options = DeleteOptions(grace_s=how.pop("grace_s", None))
         self._ask(lambda: self.api.delete(kind, name, namespace, options=options, **how))
