@@ -27,7 +27,7 @@ class Answer:
     kind: Kind
     """``vector`` has one point a series; ``scalar`` is one series without labels and one point."""
     series: Sequence[Series]
-    """In Prometheus' order: sorted by labels, unless ``sort`` or ``topk`` gave another."""
+    """A matrix is sorted by labels; a vector is in the order that ``sort`` or ``topk`` gave it."""
     text: str = ""
     """The value of a ``string``; it has no series."""
 
