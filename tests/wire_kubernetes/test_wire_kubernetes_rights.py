@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx2
 import pytest
 from api_served import DEPLOYMENTS, MAPS, PODS, Api, config_map, hotel
 
+from aiopslab.errors import LimitExceeded
 from aiopslab.models.task import Task
+from aiopslab.wire.gate import Call, Turn
 from aiopslab.wire.identity import Identity, Rule, on_call
+from aiopslab.wire.kubernetes.app import kubernetes_app
 
 ACCESS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 RULES = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
@@ -191,3 +197,33 @@ def test_only_a_true_dry_run_counts_as_a_read(api: Api, query: str, effect: str)
     api.calls.clear()
     api.ask("POST", f"{MAPS}?{query}", {"metadata": {}})
     assert [c.effect for c in api.calls] == [effect]
+
+
+class SpentGate:
+    """The gate of a trial whose budget is used up."""
+
+    def __init__(self) -> None:
+        self.closing = asyncio.Event()
+
+    @asynccontextmanager
+    async def turn(self, call: Call) -> AsyncIterator[Turn]:
+        raise LimitExceeded("steps", "30 of 30 steps are used up")
+        yield Turn()
+
+    async def moved(self) -> None:
+        raise LimitExceeded("steps", "30 of 30 steps are used up")
+
+
+@pytest.mark.parametrize("query", ["", "?watch=true"])
+def test_a_used_up_budget_is_said_once_and_not_to_be_tried_again(api: Api, query: str) -> None:
+    async def ask() -> httpx2.Response:
+        app = kubernetes_app(api.sim.world, SpentGate(), env=api.sim)
+        transport = httpx2.ASGITransport(app=app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            return await client.get(DEPLOYMENTS + query)
+
+    answer = asyncio.run(ask())
+    assert answer.status_code == 429
+    assert answer.json()["reason"] == "TooManyRequests"
+    assert "30 of 30 steps" in answer.json()["message"]
+    assert "retry-after" not in answer.headers
