@@ -41,6 +41,8 @@ class Engine:
     fail: str = ""
     """Requests whose path holds this are answered with status 500."""
     oom: bool = False
+    started: threading.Event = field(default_factory=threading.Event)
+    """Set when the first container runs."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -142,6 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
             stderr=subprocess.PIPE,
         )
         body["State"]["Status"] = "running"
+        self.engine.started.set()
         self._answer(204)
 
     def logs(self, id: str, query: dict[str, str], **_: Any) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import gc
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,15 +33,18 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]
         yield state
 
 
-def play(code: str, tmp_path: Path, trial: Trial, *, patience_s: float = 60.0) -> None:
+def play(code: str, tmp_path: Path, trial: Trial, *, until: threading.Event | None = None) -> None:
+    """Let a program work in its container, to its end or until something has happened."""
     (tmp_path / "agent.py").write_text(code, encoding="utf-8")
 
     async def main() -> None:
         async with served(trial, tmp_path):
             line = CommandLine(f"{sys.executable} {tmp_path}/agent.py {{answer_file}}")
-            agent = CommandAgent(line, surroundings=BOXED)
-            async with asyncio.timeout(patience_s):
-                await agent.run(trial)
+            running = asyncio.create_task(CommandAgent(line, surroundings=BOXED).run(trial))
+            if until is not None:
+                await asyncio.to_thread(until.wait, 30)
+                running.cancel()
+            await running
 
     asyncio.run(main())
 
@@ -86,8 +90,8 @@ def test_a_program_runs_in_a_container_that_reaches_its_trial_and_nothing_else(
 
 
 def test_nothing_is_left_when_the_trial_is_cut_off(tmp_path: Path, running: Engine) -> None:
-    with pytest.raises(TimeoutError):
-        play("import time\ntime.sleep(600)\n", tmp_path, Trial(), patience_s=2.0)
+    with pytest.raises(asyncio.CancelledError):
+        play("import time\ntime.sleep(600)\n", tmp_path, Trial(), until=running.started)
     assert running.processes
     assert running.containers == running.networks == {}
 
