@@ -38,6 +38,7 @@ class HandGate:
     def __init__(self, sim: Sim, budget: int = 10_000) -> None:
         self.closing = asyncio.Event()
         self.calls: list[tuple[Call, Turn]] = []
+        self.failure: Exception | None = None
         self.moves = 0
         self._sim = sim
         self._budget = budget
@@ -53,7 +54,12 @@ class HandGate:
         async with self._lock:
             turn = Turn(id=f"obs-{len(self.calls) + 1}")
             self.calls.append((call, turn))
-            yield turn
+            try:
+                yield turn
+            except Exception as error:
+                # A trial would count this as the lab's failure, and end.
+                self.failure = error
+                raise
 
     async def moved(self) -> None:
         self.moves += 1
@@ -101,13 +107,15 @@ class Served:
 
     async def log(self, pod: str, **query: Any) -> httpx2.Response:
         async with self.client() as client:
-            return await client.get(f"/api/v1/namespaces/hotel/pods/{pod}/log", params=query)
+            answer = await client.get(f"/api/v1/namespaces/hotel/pods/{pod}/log", params=query)
+        assert self.gate.failure is None
+        return answer
 
     def socket(
         self, pod: str, verb: str, *, offered: Sequence[str] = (V5, V4), **query: Any
     ) -> Socket:
         path = f"/api/v1/namespaces/hotel/pods/{quote(pod)}/{verb}"
-        return Socket(self.app, path, urlencode(query, doseq=True), offered)
+        return Socket(self.app, self.gate, path, urlencode(query, doseq=True), offered)
 
     def exec(self, pod: str, *command: str, **query: Any) -> Socket:
         wanted = {"stdout": "true", "stderr": "true", **query}
@@ -117,7 +125,10 @@ class Served:
 class Socket:
     """A client's WebSocket to an application, without a network."""
 
-    def __init__(self, app: ASGIApp, path: str, query: str, offered: Sequence[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, gate: HandGate, path: str, query: str, offered: Sequence[str]
+    ) -> None:
+        self._gate = gate
         self.accepted: str | None = None
         self._left = False
         self.refused: tuple[int, dict[str, Any]] | None = None
@@ -150,6 +161,7 @@ class Socket:
     async def __aexit__(self, *_: object) -> None:
         self.leave()
         await self._task
+        assert self._gate.failure is None
 
     async def _next(self) -> Message:
         got = asyncio.ensure_future(self._out.get())

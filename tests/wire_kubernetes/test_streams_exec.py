@@ -301,3 +301,17 @@ def test_parameters_that_cannot_be_read_are_refused_before_the_upgrade(sim: Sim,
     code, status = run(scenario())
     assert code == 400
     assert "strconv.ParseBool" in status["message"]
+
+
+def test_a_container_that_does_not_run_cannot_be_entered(sim: Sim, run: Run) -> None:
+    pod = a_pod(sim, "attractions")
+    sim.world.kubelet_of(pod, "hotel").restart(pod, "hotel", "attractions")
+    status = json.loads(run(output(Served(sim), pod, "env"))[3])
+    assert 'unable to upgrade connection: container not found ("attractions")' in status["message"]
+
+    async def attached() -> Any:
+        async with Served(sim).socket(pod, "attach", stdout="1") as socket:
+            return socket.refused
+
+    assert run(attached())[0] == 400
+    sim.run_for(20.0)

@@ -183,3 +183,11 @@ def test_followed_requests_are_known_before_they_are_served(
     path: str, query: bytes, followed: bool
 ) -> None:
     assert is_followed({"path": path, "query_string": query}) is followed
+
+
+def test_a_followed_log_that_is_refused_is_an_answer_not_a_failure(sim: Sim) -> None:
+    served = Served(sim)
+    answer = asyncio.run(served.log(a_pod(sim, "geo"), follow="true", container="nope"))
+    assert answer.status_code == 400
+    [(_, turn)] = served.gate.calls
+    assert (turn.ok, "nope" in turn.text) == (False, True)

@@ -17,7 +17,7 @@ from aiopslab.errors import LimitExceeded
 from aiopslab.models.kube import KubeError
 from aiopslab.wire.gate import Gate
 from aiopslab.wire.kubernetes.channels import STDOUT, V4, V5, Channels, exit_status, negotiate
-from aiopslab.wire.kubernetes.cluster import call_of, cluster_of, identity_of
+from aiopslab.wire.kubernetes.cluster import call_of, cluster_of, identity_of, refusable
 from aiopslab.wire.kubernetes.pods import authorize, choose_container, flag
 from aiopslab.wire.kubernetes.status import failure, refusal, status_refusal
 from aiopslab.world.container import Container
@@ -34,7 +34,7 @@ async def attach(socket: WebSocket) -> None:
     try:
         tty = flag(socket.query_params, "tty")
         protocol = negotiate(socket.scope["subprotocols"], (V5, V4))
-        async with gate.turn(call_of(socket)):
+        async with refusable(gate, call_of(socket)):
             box = find(socket)
             written = box.lines_written
     except KubeError as error:

@@ -6,12 +6,15 @@ through their scope. Not here: routes (``app``), rights as rules (``wire.identit
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aiopslab.environments.sim import Sim
+from aiopslab.models.kube import KubeError
 from aiopslab.models.observation import Effect
-from aiopslab.wire.gate import Call, Gate
+from aiopslab.wire.gate import Call, Gate, Turn
 from aiopslab.wire.identity import Identity, administrator
 from aiopslab.world.world import World
 
@@ -49,6 +52,24 @@ def call_of(connection: HTTPConnection, effect: Effect = "read", /, **more: Any)
         "query": [list(pair) for pair in connection.query_params.multi_items()],
     }
     return Call("kubernetes", {**arguments, **more}, effect)
+
+
+@asynccontextmanager
+async def refusable(gate: Gate, call: Call) -> AsyncIterator[Turn]:
+    """Hold a turn in which the cluster may refuse.
+
+    What escapes a turn is a failure of ours; a refusal is an answer: it is recorded, and raised
+    once the turn is over.
+    """
+    refused: KubeError | None = None
+    async with gate.turn(call) as turn:
+        try:
+            yield turn
+        except KubeError as error:
+            turn.saw(error.message, ok=False)
+            refused = error
+    if refused is not None:
+        raise refused
 
 
 def may_write(who: Identity, namespace: str) -> bool:

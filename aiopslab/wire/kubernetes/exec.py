@@ -30,7 +30,14 @@ from aiopslab.wire.kubernetes.channels import (
     negotiate,
     refuse,
 )
-from aiopslab.wire.kubernetes.cluster import Cluster, call_of, cluster_of, identity_of, may_write
+from aiopslab.wire.kubernetes.cluster import (
+    Cluster,
+    call_of,
+    cluster_of,
+    identity_of,
+    may_write,
+    refusable,
+)
 from aiopslab.wire.kubernetes.pods import authorize, choose_container, flag
 from aiopslab.wire.kubernetes.status import failure, refusal, status_refusal
 from aiopslab.wire.kubernetes.terminal import InputTooLong, Lines
@@ -180,7 +187,8 @@ class _Session:
         if effect == "write" and not may_write(self._who, options.namespace):
             raise _forbidden(self._who.user, options.pod)
         more = {"command": list(command), **({"stdin": stdin[:4000]} if stdin else {})}
-        async with self._cluster.gate.turn(call_of(self._socket, effect, **more)) as turn:
+        call = call_of(self._socket, effect, **more)
+        async with refusable(self._cluster.gate, call) as turn:
             result = await self._cluster.env.kube.exec(
                 options.pod, options.namespace, command, container=options.container,
                 stdin=stdin, timeout_s=PATIENCE_S,

@@ -155,17 +155,22 @@ class Forwarded:
             self._socket, "write" if writes else "read",
             port=self._port, request=f"{asked.method} {asked.target}",
         )  # fmt: skip
+        answer: Response | None = None
+        problem = ""
         async with self._cluster.gate.turn(call) as turn:
+            # What escapes a turn is a failure of ours; these are answers.
             try:
                 answer = await self._cluster.env.within(self._exchange(asked.message()))
             except (ForwardError, KubeError) as error:
-                turn.saw(str(error), ok=False)
-                raise ForwardError(str(error)) from error
+                problem = str(error)
+                turn.saw(problem, ok=False)
             except NetError as error:
                 turn.saw(str(error), ok=False)
-                return None
-            turn.saw(f"HTTP {answer.status}\n{answer.body}"[:4000], ok=answer.status < 400)
-            return answer
+            else:
+                turn.saw(f"HTTP {answer.status}\n{answer.body}"[:4000], ok=answer.status < 400)
+        if problem:
+            raise ForwardError(problem)
+        return answer
 
     async def _exchange(self, request: Request) -> Response:
         """Connect inside the pod and send a request; runs on the world's loop."""

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from aiopslab.errors import LimitExceeded
 from aiopslab.models.kube import KubeError
 from aiopslab.models.timestamps import rfc3339_nano, unix
-from aiopslab.wire.kubernetes.cluster import Cluster, call_of, cluster_of, identity_of
+from aiopslab.wire.kubernetes.cluster import Cluster, call_of, cluster_of, identity_of, refusable
 from aiopslab.wire.kubernetes.pods import TRUE, authorize, choose_container, flag, number
 from aiopslab.wire.kubernetes.status import refusal, status_refusal
 from aiopslab.wire.kubernetes.streaming import LiveResponse
@@ -69,7 +69,7 @@ async def logs(request: Request) -> Response:
         if not options.follow:
             box = _source(cluster, name, namespace, options)
             return Response(_page(box, options), media_type=PLAIN)
-        async with cluster.gate.turn(call_of(request)) as turn:
+        async with refusable(cluster.gate, call_of(request)) as turn:
             box = _source(cluster, name, namespace, options)
             written, page = box.lines_written, _page(box, options)
             turn.saw(page[:4000].decode("utf-8", "replace"))
