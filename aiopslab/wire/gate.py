@@ -30,7 +30,7 @@ class Call:
     """What a request asks for, in the words of the record."""
 
     tool: str
-    """The API and its operation: ``kubernetes.list``, ``prometheus.query_range``."""
+    """The API: ``kubernetes``, ``prometheus``; the arguments say what of it."""
     arguments: dict[str, Any] = field(default_factory=dict)
     """JSON values: method, path, parameters, body."""
     effect: Effect = "read"
