@@ -310,10 +310,10 @@ MAKING = [
     ok("get deploy spare -o json", json={"spec.replicas": 0}),
     ok("create service clusterip bare --clusterip=None", r"^service/bare created$"),
     ok("create job once --image=valkey:8.1.1 -- valkey-cli ping", r"^job\.batch/once created$"),
-    ok("create cronjob tick --image=valkey:8.1.1 --schedule='*/5 * * * *' -- date", r"created$"),
+    ok("create cronjob tick --image=valkey:8.1.1 --schedule='0 4 1 1 *' -- date", r"created$"),
     ok(
         "get cronjob tick",
-        r"^tick\s+\*/5 \* \* \* \*\s+<none>\s+False\s+0\s+",
+        r"^tick\s+0 4 1 1 \*\s+<none>\s+False\s+0\s+<none>\s+",
         head="NAME SCHEDULE TIMEZONE SUSPEND ACTIVE LAST SCHEDULE AGE",
     ),
     ok("create role reader --verb=get,list --resource=pods", r"created$"),

@@ -92,11 +92,10 @@ async def served(
     who: Identity | None = None,
     *,
     others: Mapping[str, Identity] | None = None,
-    factor: float = FACTOR,
 ) -> AsyncIterator[Lab]:
     """Serve a hotel; its time follows the host's. ``others`` have kubeconfigs of their own."""
     certificate, tokens = self_signed("127.0.0.1"), Tokens()
-    gate = StandingGate(sim, factor)
+    gate = StandingGate(sim, FACTOR)
     api = kubernetes_app(sim.world, gate, env=sim)
     site = Site([Mount("", api, status_refusal)], tokens)
     pacing = asyncio.create_task(gate.pace())

@@ -17,8 +17,6 @@ from streams_lab import Ran, reason_to_skip, served
 from aiopslab.wire.identity import Identity, on_call
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "kubernetes.md"
-FACTOR = 50.0
-"""Virtual seconds a second: rollouts end soon, ages stay plausible."""
 COMMANDS = [command for commands in TOPICS.values() for command in commands]
 OTHERS: dict[str, Identity] = {
     "oncall": on_call("oncall", "mitigation", "hotel"),
@@ -35,7 +33,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> list[Ran]:
     sim, home = hotel(seconds=60.0), tmp_path_factory.mktemp("kubectl")
 
     async def play() -> list[Ran]:
-        async with served(sim, home, others=OTHERS, factor=FACTOR) as lab:
+        async with served(sim, home, others=OTHERS) as lab:
             found = [
                 await lab.kubectl(*shlex.split(c.line), stdin=c.stdin, who=c.who) for c in COMMANDS
             ]

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from aiopslab.errors import LimitExceeded
 from aiopslab.models.kube import KubeError, Object
-from aiopslab.wire.kubernetes.cluster import Cluster, call_of, cluster_of
+from aiopslab.wire.kubernetes.cluster import Cluster, call_of, cluster_of, refusable
 from aiopslab.wire.kubernetes.pods import flag, number
 from aiopslab.wire.kubernetes.status import encode, failure, refusal, status_refusal
 from aiopslab.wire.kubernetes.streaming import LiveResponse
@@ -28,6 +27,7 @@ from aiopslab.wire.kubernetes.target import Target
 from aiopslab.world.kube import selectors
 from aiopslab.world.kube.history import Change
 from aiopslab.world.kube.objects import namespace_of
+from aiopslab.world.kube.selectors import FieldTerm, Selector
 
 BOOKMARK_S = 60.0
 """Seconds of the host between bookmarks, where the client wants them."""
@@ -48,7 +48,7 @@ class WatchOptions:
     timeout_s: int | None
 
 
-def read_options(request: Request, target: Target) -> WatchOptions:
+def read_options(request: Request) -> WatchOptions:
     """Read and check the query.
 
     Raises:
@@ -65,12 +65,9 @@ def read_options(request: Request, target: Target) -> WatchOptions:
             "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
         )
         raise KubeError(422, "Invalid", words)
-    fields = query.get("fieldSelector", "")
-    if target.name:  # the watch of one object, by its URL
-        fields = ",".join(filter(None, (fields, f"metadata.name={target.name}")))
     return WatchOptions(
         labels=query.get("labelSelector", ""),
-        fields=fields,
+        fields=query.get("fieldSelector", ""),
         revision=0 if initial else int(text),
         bookmarks=flag(query, "allowWatchBookmarks"),
         initial=initial,
@@ -82,9 +79,9 @@ async def watch(request: Request, target: Target, presenter: Presenter) -> Respo
     """Answer a watch."""
     cluster = cluster_of(request.scope)
     try:
-        options = read_options(request, target)
+        options = read_options(request)
         stream = WatchStream(cluster, target, options, presenter)
-        async with cluster.gate.turn(call_of(request)) as turn:
+        async with refusable(cluster.gate, call_of(request)) as turn:
             first = stream.begin()
             turn.saw(b"".join(first)[:4000].decode("utf-8", "replace"))
     except KubeError as error:
@@ -103,8 +100,11 @@ class WatchStream:
     options: WatchOptions
     presenter: Presenter
     _revision: int = 0
+    """Of the last change that was looked at."""
     _headed: bool = False
-    _selectors: tuple[Any, Any] = field(default=((), ()))
+    """Whether the columns of the table have been defined."""
+    _labels: Selector = ()
+    _fields: tuple[FieldTerm, ...] = ()
 
     def begin(self) -> list[bytes]:
         """Return the lines that stand at the beginning; the world stands still meanwhile.
@@ -113,8 +113,8 @@ class WatchStream:
             KubeError: 400, a selector.
         """
         kind, options = self.target.resource.kind, self.options
-        labels = selectors.parse_labels(options.labels)
-        self._selectors = labels, selectors.parse_fields(options.fields, kind)
+        self._labels = selectors.parse_labels(options.labels)
+        self._fields = selectors.parse_fields(options.fields, kind)
         if options.revision:
             self._revision = options.revision
             return []
@@ -184,16 +184,15 @@ class WatchStream:
         if change.event == "DELETED":
             return "DELETED", change.object
         # It left the selection: the last state that was in it, under the revision of the change.
-        left = change.old or {}
+        last = change.old or {}
         revision = change.object["metadata"]["resourceVersion"]
-        return "DELETED", {**left, "metadata": {**left["metadata"], "resourceVersion": revision}}
+        return "DELETED", {**last, "metadata": {**last["metadata"], "resourceVersion": revision}}
 
     def _matches(self, obj: Object) -> bool:
-        labels, fields = self._selectors
         return (
             self.target.namespace in ("", namespace_of(obj))
-            and selectors.matches(labels, obj["metadata"].get("labels") or {})
-            and all(term.matches(obj) for term in fields)
+            and selectors.matches(self._labels, obj["metadata"].get("labels") or {})
+            and all(term.matches(obj) for term in self._fields)
         )
 
     def _line(self, event: str, obj: Object) -> bytes:
