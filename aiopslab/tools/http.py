@@ -62,26 +62,25 @@ def tool_api(
         LimitExceeded: _limit,
         InfraError: _unavailable,
     }
-    app = Starlette(
-        routes=[
-            Route("/", desk.index),
-            Route("/brief", desk.show_brief),
-            Route("/budget", desk.show_budget),
-            Route("/tools", desk.list_tools),
-            Route("/tools/{name:path}", desk.call_tool, methods=["POST"]),
-            Route("/submit", desk.submit, methods=["POST"]),
-            Route("/note", _taken(Note, lambda n: reports.note(n.thought)), methods=["POST"]),
-            Route(
-                "/usage",
-                _taken(ModelUsage, lambda u: reports.usage(**u.model_dump())),
-                methods=["POST"],
-            ),
-            Route("/openapi.json", desk.document),
-        ],
-        exception_handlers=handlers,
-    )
+    app = Starlette(routes=_routes(desk, reports), exception_handlers=handlers)
     app.router.redirect_slashes = False
     return _Rooted(app)
+
+
+def _routes(desk: _Desk, reports: Reports) -> list[Route]:
+    note = _taken(Note, lambda said: reports.note(said.thought))
+    usage = _taken(ModelUsage, lambda used: reports.usage(**used.model_dump()))
+    return [
+        Route("/", desk.index),
+        Route("/brief", desk.show_brief),
+        Route("/budget", desk.show_budget),
+        Route("/tools", desk.list_tools),
+        Route("/tools/{name:path}", desk.call_tool, methods=["POST"]),
+        Route("/submit", desk.submit, methods=["POST"]),
+        Route("/note", note, methods=["POST"]),
+        Route("/usage", usage, methods=["POST"]),
+        Route("/openapi.json", desk.document),
+    ]
 
 
 def refusal(status: int, message: str, *, hint: str = "") -> Response:
