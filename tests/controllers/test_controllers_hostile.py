@@ -58,10 +58,11 @@ def fill(cluster: Cluster) -> None:
 
 
 def hurt(cluster: Cluster, draw: random.Random) -> None:
-    """Change one object of the cluster, if the API server allows it."""
+    """Change or add one object of the cluster, if the API server allows it."""
     kind = draw.choice(kinds.KINDS)
     found = cluster.api.list(kind.kind, "shop" if kind.namespaced else None)
-    if not found:
+    if not found or draw.random() < 0.2:
+        add(cluster, kind, draw)
         return
     obj = draw.choice(found)
     change = draw_message(schema.message(kind.schema), draw)
@@ -73,13 +74,25 @@ def hurt(cluster: Cluster, draw: random.Random) -> None:
     if draw.random() < 0.3:
         labels = {draw.choice(["app", "pod-template-hash", "job-name"]): draw.choice(["web", "q"])}
         change["metadata"] = draw.choice([
-            {"labels": labels}, {"ownerReferences": None}, {"annotations": {
+            {"labels": labels}, {"ownerReferences": None}, {"ownerReferences": [{
+                "apiVersion": "v1", "kind": draw.choice(["Pod", "Widget", "Deployment", "Node"]),
+                "name": "web", "uid": draw.choice(["", "u-1"]), "controller": True}]},
+            {"finalizers": ["foregroundDeletion"]}, {"annotations": {
                 "deployment.kubernetes.io/revision": draw.choice(["x", "-1", ""])}},
         ])  # fmt: skip
     cluster.api.patch(
         kind.kind, name_of(obj), change, namespace=namespace_of(obj) or None,
         type=draw.choice(["merge", "strategic"]), subresource=part, actor=ACTOR,
     )  # fmt: skip
+
+
+def add(cluster: Cluster, kind: kinds.Kind, draw: random.Random) -> None:
+    """Create an object of a kind, in the way of what is there."""
+    obj = draw_message(schema.message(kind.schema), draw)
+    labels = {"app": draw.choice(["web", "db"]), "kubernetes.io/service-name": "web"}
+    name = draw.choice(["web", "db", "db-5", "x", "node-1"])
+    obj["metadata"] = {"name": name, "namespace": "shop", "labels": labels}
+    cluster.create(obj | {"apiVersion": kind.api_version, "kind": kind.kind})
 
 
 def part_of(kind: kinds.Kind, draw: random.Random) -> Any:

@@ -264,3 +264,11 @@ def test_every_namespace_has_a_default_service_account(cluster: Cluster) -> None
     cluster.api.delete("ServiceAccount", "default", "shop", actor="alice")
     cluster.wait(1)
     assert cluster.get("ServiceAccount", "default")
+
+
+def test_an_owner_of_a_kind_nobody_serves_neither_breaks_nor_deletes(cluster: Cluster) -> None:
+    owner = {"apiVersion": "example.com/v1", "kind": "Widget", "name": "w", "uid": "u-1"}
+    metadata = {"name": "kept", "namespace": "shop", "ownerReferences": [owner]}
+    cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    cluster.wait(5)
+    assert cluster.get("ConfigMap", "kept")

@@ -277,7 +277,7 @@ def _binding(obj: Object) -> None:
             _set(subject, namespace=obj["metadata"].get("namespace"))
 
 
-def _quota(obj: Object) -> None:
+def _bare(obj: Object) -> None:
     _set(obj, spec={})
 
 
@@ -298,7 +298,10 @@ _BY_KIND: dict[str, Callable[[Object], None]] = {
     "NetworkPolicy": _network_policy,
     "Node": _node,
     "LimitRange": _limit_range,
-    "ResourceQuota": _quota,
+    "ResourceQuota": _bare,
+    "PodDisruptionBudget": _bare,
+    "Ingress": _bare,
+    "Lease": _bare,
     "RoleBinding": _binding,
     "ClusterRoleBinding": _binding,
 }

@@ -47,11 +47,11 @@ class GarbageCollector(Controller):
             self.queue.add((uid_of(obj), _address(obj)))
         elif event == "ADDED" and obj["metadata"].get("ownerReferences"):
             for reference in obj["metadata"]["ownerReferences"]:
-                if self.api.find(reference["kind"], reference["name"], namespace_of(obj)) is None:
+                if not self._exists(obj, reference):
                     self.queue.add((reference["uid"], ""))
 
     def _look_at(self, obj: Object, reference: Object) -> None:
-        owner = self.api.find(reference["kind"], reference["name"], namespace_of(obj))
+        owner = self._owner(obj, reference)
         if owner is not None and deleting(owner) and _holds(owner):
             self.queue.add((uid_of(owner), _address(owner)))
 
@@ -89,9 +89,16 @@ class GarbageCollector(Controller):
         elif not deleting(dependant):
             self._delete(dependant, propagation_foreground=False)
 
+    def _owner(self, dependant: Object, reference: Object) -> Object | None:
+        if reference["kind"] not in kinds.BY_KIND:
+            return None
+        return self.find(reference["kind"], reference["name"], namespace_of(dependant) or None)
+
     def _exists(self, dependant: Object, reference: Object) -> bool:
-        space = namespace_of(dependant) or None
-        owner = self.find(reference["kind"], reference["name"], space)
+        """Whether an owner exists; one of a kind nobody serves cannot be looked for: it counts."""
+        if reference["kind"] not in kinds.BY_KIND:
+            return True
+        owner = self._owner(dependant, reference)
         return owner is not None and uid_of(owner) == reference["uid"]
 
     def _cut_loose(self, dependant: Object, uid: str) -> None:
