@@ -88,8 +88,12 @@ class Served:
                 Route(f"{POD}/portforward", portforward.portforward_refused, methods=["POST"]),
             ]
         )
-        app.state.cluster = Cluster(sim.world, sim, self.gate)
         self._app = app
+        self.serve_with(Cluster(sim.world, sim, self.gate))
+
+    def serve_with(self, cluster: Cluster) -> None:
+        """Serve a cluster, behind whatever gate it has."""
+        self._app.state.cluster = cluster
 
     @property
     def app(self) -> ASGIApp:
