@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from aiopslab.telemetry.columns import Columns, Dictionary
+from aiopslab.telemetry.linesearch import LineSearch
 from aiopslab.telemetry.patterns import generalise, template
 from aiopslab.telemetry.promql.values import QueryError
-from aiopslab.telemetry.regex import compile_bounded
 from aiopslab.telemetry.rows import LogRow
 
 SEVERITIES = ("DEBUG", "INFO", "WARN", "ERROR", "FATAL")
@@ -69,7 +69,8 @@ class LogTable:
         ``contains`` is case-sensitive; ``regex`` is searched for anywhere in the line.
 
         Raises:
-            QueryError: The severity is unknown, or the regex is malformed or refused.
+            QueryError: The severity is unknown, or the regex is malformed, refused, or may take too
+                long on all these lines.
         """
         rows = self._window(service, pod, severity, start, end)
         lines = self.lines
@@ -77,7 +78,7 @@ class LogTable:
             rows = [i for i in rows if contains in lines[i]]
         if regex:
             try:
-                found = compile_bounded(regex).search
+                found = LineSearch(regex).found
             except re.error as error:
                 raise QueryError(f"regex {regex!r} is malformed: {error}") from error
             rows = [i for i in rows if found(lines[i])]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 import warnings
+from collections.abc import Sequence
 from functools import lru_cache
 
 MAX_LENGTH = 1000
@@ -47,7 +48,7 @@ def compile_bounded(pattern: str, flags: int = 0) -> re.Pattern[str]:
     """
     if len(pattern) > MAX_LENGTH:
         raise re.error(f"longer than {MAX_LENGTH} characters")
-    translated = _POSIX_CLASS.sub(lambda m: _POSIX[m[1]], pattern)
+    translated = _translated(pattern)
     try:
         with warnings.catch_warnings():
             # "[[" may mean something else in a later Python; here it means what it does now.
@@ -59,17 +60,25 @@ def compile_bounded(pattern: str, flags: int = 0) -> re.Pattern[str]:
     return compiled
 
 
+def _translated(pattern: str) -> str:
+    """Spell out POSIX classes."""
+    return _POSIX_CLASS.sub(lambda m: _POSIX[m[1]], pattern)
+
+
 def _check(pattern: str) -> None:
     """Refuse repeated groups that hold a choice: there backtracking multiplies."""
-    choices = [False]
-    """For every open group whether it holds a choice: a variable repeat or an alternation."""
-    closed, unbounded = False, 0
-    """Whether the group that just ended holds a choice; it matters if a repeat follows."""
+    choices = [0]
+    """For every open group: 1 if it holds a choice, which is a variable repeat or an alternation; 2
+    if it holds a repeated choice.
+    """
+    closed, unbounded = 0, 0
+    """The same of the group that just ended; it matters if a repeat follows."""
     for token in _TOKEN.finditer(pattern):
         kind = token.lastgroup
         if token["repeat"] is not None:
             low, high = _bounds(token)
-            if closed and (high is None or high > _SMALL_COUNT):
+            rounds = math.inf if high is None else high
+            if closed and rounds > (_SMALL_COUNT if closed == 1 else 1):
                 raise re.error(
                     f"{token[0]!r} repeats a group that holds a repeat or an alternation;"
                     " write it without, for instance with a character class"
@@ -77,19 +86,19 @@ def _check(pattern: str) -> None:
             if (high or low) > MAX_COUNT:
                 raise re.error(f"a repeat of more than {MAX_COUNT}")
             unbounded += high is None
-            choices[-1] |= low != high
-            closed = False
+            choices[-1] = max(choices[-1], int(low != high), 2 if closed and rounds > 1 else 0)
+            closed = 0
             continue
-        closed = False
+        closed = 0
         if kind == "refused":
             raise re.error("backreferences, conditionals and verbose patterns are not supported")
         if kind == "open":
-            choices.append(False)
+            choices.append(0)
         elif kind == "or":
-            choices[-1] = True
+            choices[-1] = max(choices[-1], 1)
         elif kind == "close" and len(choices) > 1:
             closed = choices.pop()
-            choices[-1] |= closed
+            choices[-1] = max(choices[-1], closed)
     if unbounded > MAX_UNBOUNDED:
         raise re.error(f"more than {MAX_UNBOUNDED} repeats without an upper bound")
 
@@ -106,6 +115,42 @@ def attempts(pattern: str, length: int) -> float:
             unbounded += high is None
             choices *= 1 if high is None else min(high - low, length) + 1
     return math.comb(length + unbounded, unbounded) * choices
+
+
+def repeats(pattern: str) -> tuple[int, float]:
+    """Count what a search may try: repeats that divide a text in many ways, and other choices.
+
+    Returns how many such repeats have no upper bound, and in how many ways the others can go. A
+    repeat that cannot swallow what must follow it, as in ``[a-z]+ ``, ends in one place only; the
+    last one of a pattern ends where it likes.
+    """
+    tokens = list(_TOKEN.finditer(_translated(pattern)))
+    unbounded, choices = 0, 1.0
+    for place, token in enumerate(tokens):
+        if token["repeat"] is None:
+            continue
+        low, high = _bounds(token)
+        if high is not None:
+            choices *= high - low + 1
+        elif not _ends_in_one_place(tokens, place):
+            unbounded += 1
+    return unbounded, choices
+
+
+def _ends_in_one_place(tokens: Sequence[re.Match[str]], place: int) -> bool:
+    """Say whether the repeat at a place is the last token, or cannot match the one behind it."""
+    behind = [t for t in tokens[place + 1 :] if t.lastgroup not in ("open", "close")]
+    if not behind:
+        return all(t.lastgroup == "close" for t in tokens[place + 1 :])
+    follower, repeated = behind[0], tokens[place - 1] if place else None
+    literal = follower[0].removeprefix("\\")
+    if repeated is None or repeated.lastgroup not in ("atom", "other") or len(literal) != 1:
+        return False
+    if follower[0] in ".^$" or (follower[0][0] == "\\" and literal.isalnum()):
+        return False
+    if len(behind) > 1 and behind[1]["repeat"] is not None and _bounds(behind[1])[0] == 0:
+        return False
+    return compile_bounded(repeated[0], re.IGNORECASE).match(literal) is None
 
 
 def _bounds(token: re.Match[str]) -> tuple[int, int | None]:

@@ -88,7 +88,7 @@ class SpanTable:
         starts, count = c["start"][rows], max(traces, 1) * _SPANS_A_TRACE
         while count < len(rows):
             bound = np.partition(starts, len(rows) - count)[len(rows) - count]
-            latest = rows[starts >= bound]
+            latest: Rows = rows[starts >= bound]
             if len(np.unique(c["trace"][latest])) >= traces:
                 return latest
             count *= 8

@@ -34,7 +34,8 @@ def test_ordinary_patterns_match(pattern: str, text: str) -> None:
         "(a+)+$", "(a*)*b", "(a|a)*b", "(a?a?)*b", "((ab?)c?)+", "(?:x+y?){20}", "([a-z]+)*=",
         "(.*)\\1", "(?P<x>a)(?P=x)", "(a)?(?(1)b|c)", ".*a" * (MAX_UNBOUNDED + 1),
         "a{1,5000}", "(", "[", "a{99999999999999}", "(" * 900 + ")" * 90, "x" * 2000,
-        "(a+){,}b", "(a+){5,}?b", "(?x:(a+) +)", "(?x)(a+) +",
+        "((a?){4}){4}b", "(((a|b?){2}c?){3})d", "(a+){,}b", "(a+){5,}?b",
+        "(?x:(a+) +)", "(?x)(a+) +",
     ],
 )  # fmt: skip
 def test_patterns_that_are_malformed_or_could_run_away_are_refused(pattern: str) -> None:

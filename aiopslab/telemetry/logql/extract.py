@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
+from aiopslab.telemetry.linesearch import LineSearch
 from aiopslab.telemetry.promql.values import QueryError
-from aiopslab.telemetry.regex import compile_bounded
 
 Pairs = Sequence[tuple[str, str]]
 Extractor = Callable[[str], Pairs]
@@ -97,8 +97,11 @@ def logfmt_some(wanted: Pairs, *, strict: bool = False) -> Extractor:
 
 
 def regexp(expression: str) -> Extractor:
-    """Take the named groups of the first match."""
-    search = compile_bounded(expression).search
+    """Take the named groups of the first match.
+
+    The extractor raises QueryError where all lines together may take too long.
+    """
+    search = LineSearch(expression, exact=True).match
 
     def extract(line: str) -> Pairs:
         match = search(line)

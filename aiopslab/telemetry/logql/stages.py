@@ -14,6 +14,7 @@ from functools import partial
 from typing import assert_never
 
 from aiopslab.models.timestamps import rfc3339
+from aiopslab.telemetry.linesearch import LineSearch
 from aiopslab.telemetry.logql import extract
 from aiopslab.telemetry.logql.extract import ExtractError, Extractor
 from aiopslab.telemetry.logql.functions import TemplateError
@@ -35,13 +36,11 @@ from aiopslab.telemetry.logql.tree import (
     Stage,
     Unwrap,
 )
-from aiopslab.telemetry.regex import compile_bounded
+from aiopslab.telemetry.promql.matching import Regex
 
 ERROR = "__error__"
 DETAILS = "__error_details__"
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_LITERALS = re.compile(r"[A-Za-z0-9_ :/=\"',<>@;%#-]+(?:\|[A-Za-z0-9_ :/=\"',<>@;%#-]+)*")
-"""Regular expressions that are words, or choices of words."""
 _COMPARE: Mapping[str, Callable[[float, float], bool]] = {
     "==": operator.eq, "=": operator.eq, "!=": operator.ne, ">": operator.gt,
     ">=": operator.ge, "<": operator.lt, "<=": operator.le,
@@ -98,32 +97,10 @@ def line_test(stage: LineFilter) -> Callable[[str], bool]:
         if stage.op == "|=":
             return lambda s: any(t in s for t in texts)
         return lambda s: not any(t in s for t in texts)
-    finds = _search(stage.texts)
-    return finds if stage.op == "|~" else lambda s: not finds(s)
-
-
-def _search(patterns: Sequence[str]) -> Callable[[str], bool]:
-    """Compile regular expressions of which one must be found."""
-    searches = [compile_bounded(pattern).search for pattern in patterns]
-    if len(searches) > 1:
-        return lambda s: any(search(s) for search in searches)
-    [pattern], [search] = patterns, searches
-    plain = pattern.removeprefix("(?i)")
-    if not _LITERALS.fullmatch(plain):
-        return lambda s: search(s) is not None
-    # Words of which one must be there: several times faster to look for by themselves.
-    words = plain.split("|")
-    if plain is pattern:
-        return lambda s: any(word in s for word in words)
-    folded = [word.lower() for word in words]
-
-    def found(text: str) -> bool:
-        if not text.isascii():
-            return search(text) is not None
-        lower = text.lower()
-        return any(word in lower for word in folded)
-
-    return found
+    searches = [LineSearch(pattern).found for pattern in stage.texts]
+    if stage.op == "|~":
+        return lambda s: any(found(s) for found in searches)
+    return lambda s: not any(found(s) for found in searches)
 
 
 def text_test(matcher: Matcher) -> Callable[[str], bool]:
@@ -135,10 +112,10 @@ def text_test(matcher: Matcher) -> Callable[[str], bool]:
         case "!=":
             return lambda s: s != value
         case "=~":
-            matches = compile_bounded(value).fullmatch
+            matches = Regex(value).match
             return lambda s: matches(s) is not None
         case "!~":
-            matches = compile_bounded(value).fullmatch
+            matches = Regex(value).match
             return lambda s: matches(s) is None
         case _:
             assert_never(matcher.op)

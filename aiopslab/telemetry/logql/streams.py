@@ -8,7 +8,7 @@ filters and groupings, but not to stream selectors. Not here: pipelines (``stage
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -52,7 +52,8 @@ class Streams:
         columns = self.table.columns()
         time = columns["time"]
         hit = (time > start) & (time <= end) if ends else (time >= start) & (time < end)
-        taken = np.array([self._taken(m, matchers) for m in self.table.streams.decoded()], bool)
+        takes = _takes(matchers)
+        taken = np.array([takes(source) for source in self.table.streams.decoded()], bool)
         if not taken.all():
             hit &= taken[columns["stream"]]
         rows: Rows = np.flatnonzero(hit)
@@ -79,14 +80,14 @@ class Streams:
         Raises:
             QueryError: A selector is malformed.
         """
-        chosen: list[Sequence[Matcher]] = [parse_selector(s).matchers for s in selectors] or [()]
+        takes = [_takes(parse_selector(s).matchers) for s in selectors] or [_takes(())]
         columns = self.table.columns()
         hit = (columns["time"] >= start) & (columns["time"] <= end)
         sources = self.table.streams.decoded()
         found = [
             stream_labels(sources[code])
             for code in np.unique(columns["stream"][hit]).tolist()
-            if any(self._taken(sources[code], matchers) for matchers in chosen)
+            if any(take(sources[code]) for take in takes)
         ]
         return sorted(found, key=lambda labels: tuple(labels.items()))
 
@@ -116,7 +117,13 @@ class Streams:
             bytes=int(columns["size"][rows].sum()),
         )
 
-    @staticmethod
-    def _taken(source: Source, matchers: Sequence[Matcher]) -> bool:
+
+def _takes(matchers: Sequence[Matcher]) -> Callable[[Source], bool]:
+    """Compile a selector to a test of streams."""
+    tests = [(m.name, text_test(m)) for m in matchers]
+
+    def takes(source: Source) -> bool:
         labels = stream_labels(source)
-        return all(text_test(m)(labels.get(m.name, "")) for m in matchers)
+        return all(test(labels.get(name, "")) for name, test in tests)
+
+    return takes

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from aiopslab.telemetry.regex import compile_bounded
+from aiopslab.telemetry.promql.matching import Regex
 from aiopslab.telemetry.spans import Mask
 from aiopslab.telemetry.traceql.fields import Field, Fields, Scalar
 from aiopslab.telemetry.traceql.tree import Comparison, Condition, Every, Logic, Not
@@ -72,7 +72,7 @@ def _test(condition: Comparison) -> Callable[[Scalar], bool]:
     if wanted is None:
         return (lambda v: v is None) if condition.op == "=" else (lambda v: v is not None)
     if condition.op in ("=~", "!~"):
-        matches = compile_bounded(str(wanted)).fullmatch
+        matches = Regex(str(wanted)).match
         positive = condition.op == "=~"
         return lambda v: isinstance(v, str) and (matches(v) is not None) is positive
     compare = _ORDER[condition.op]
