@@ -62,8 +62,10 @@ def _translated(tree: Node, matchers: dict[str, int], message: str) -> Malformed
         return Malformed(f'unknown function with name "{found[1]}"', start)
     if found := _TYPE.match(message):
         wanted, given = WORDS.get(found[1], found[1]), WORDS.get(found[3], found[3])
-        arguments = (p for n in nodes if n.name == found[2] for p in n.parts if p.type == found[3])
-        start = next((argument.start for argument in arguments), tree.start)
+        calls = (n for n in nodes if n.name == found[2])
+        # Where several arguments have that type, the first ones may rightly have it.
+        starts = [part.start for call in calls for part in call.parts if part.type == found[3]]
+        start = starts[-1] if starts else tree.start
         return Malformed(
             f'expected type {wanted} in call to function "{found[2]}", got {given}', start
         )

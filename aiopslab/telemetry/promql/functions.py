@@ -240,3 +240,6 @@ _OTHERS: dict[str, Callable[[Sequence[Value], Scope], Value]] = {
         (_scalar(a[0]), _scalar(a[1])), _vector(a[2]), scope.budget
     ),
 }
+
+KNOWN = frozenset({*NATIVE, *UNSUPPORTED, *CALENDAR, *_ELEMENTWISE, *_OF_WINDOWS, *_OTHERS})
+"""Names of all functions, those that are refused included."""

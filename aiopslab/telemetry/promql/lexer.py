@@ -71,13 +71,25 @@ def tokens(query: str) -> list[Token]:
             return [*found, _unreadable(query, at, open_marks)]
         elif match.lastgroup != "skip":
             token = Token(_kind(match), match[0], at)
-            if wrong := _nested(token, open_marks):
+            if wrong := _misplaced(token, open_marks) or _nested(token, open_marks):
                 return [*found, wrong]
             found.append(token)
         at = match.end() if match else at + 1
     if open_marks:
         return [*found, Token("error", _UNCLOSED[open_marks[-1]], at)]
     return [*found, Token("end of input", "", at)]
+
+
+def _misplaced(token: Token, open_marks: list[str]) -> Token | None:
+    """Return an error for what can only stand outside of braces, or only inside."""
+    if open_marks[-1:] == ["{"]:
+        if token.kind in ("number", "duration") or token.text in tuple("()[]:@+-*/%^<>"):
+            shown = f"unexpected character inside braces: '{token.text[0]}'"
+            return Token("error", shown, token.start)
+    elif token.text in ("=~", "!~"):
+        shown = f"unexpected character after '{token.text[0]}': '~'"
+        return Token("error", shown, token.start)
+    return None
 
 
 _UNCLOSED = {

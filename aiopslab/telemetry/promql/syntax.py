@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from aiopslab.telemetry.promql.functions import KNOWN
 from aiopslab.telemetry.promql.lexer import Token
 
 _PRECEDENCE = {
@@ -101,6 +102,7 @@ class Reader:
         self._tokens = found
         self._at = 0
         self._depth = 0
+        self._aggregations = 0
 
     def whole(self) -> Node:
         """Read a whole query."""
@@ -130,6 +132,7 @@ class Reader:
 
     def _unexpected(self, context: str = "", expected: str = "") -> None:
         """Refuse the token that is here."""
+        context = context or ("aggregation" if self._aggregations else "")
         place = f" in {context}" if context else ""
         wish = f", expected {expected}" if expected else ""
         raise Malformed(f"unexpected {self._here.described()}{place}{wish}", self._here.start)
@@ -202,7 +205,10 @@ class Reader:
         if token.kind == "identifier" and after == "(":
             self._next()
             kind = "scalar" if token.text in _SCALARS else "vector"
-            return Node(token.start, kind, token.text, self._arguments())
+            node = Node(token.start, kind, token.text, self._arguments())
+            if token.text not in KNOWN:
+                raise Malformed(f'unknown function with name "{token.text}"', token.start)
+            return node
         if self._is_name(token, after):
             self._next()
             if self._is("{"):
@@ -235,7 +241,9 @@ class Reader:
             self._labels()
         if not self._is("("):
             self._unexpected("aggregation")
+        self._aggregations += 1
         node = Node(token.start, "vector", "aggregate", self._arguments())
+        self._aggregations -= 1
         if self._is("by", "without"):
             self._next()
             self._labels()
@@ -249,10 +257,11 @@ class Reader:
             if not self._is(",", ")"):
                 self._unexpected()
             if self._is(","):
-                self._next()
-                if self._is(")"):
-                    raise Malformed("trailing commas not allowed in function call args",
-                                    self._here.start)  # fmt: skip
+                comma = self._next()
+                if self._here.kind in ("mark", "operator") and not self._is("(", "{", "+", "-"):
+                    raise Malformed(
+                        "trailing commas not allowed in function call args", comma.start
+                    )
         self._next()
         return found
 
