@@ -91,7 +91,7 @@ class _Parser:
         if self._token.kind != "$end":
             refused = _REFUSED.get(self._token.text)
             if refused:
-                self._fail(f"{refused} is not supported between or after span sets")
+                self._fail(f"not supported between or after span sets: {refused}")
             self._unexpected()
         return found
 
