@@ -12,6 +12,7 @@ from api_served import DEPLOYMENTS, MAPS, PODS, Api, config_map, hotel
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from aiopslab.wire.kubernetes import resources
 from aiopslab.world.kube.objects import Object
 
 MERGE = "application/merge-patch+json"
@@ -97,6 +98,14 @@ METHODS = st.sampled_from(
     ]
 )
 
+VERBS = {
+    ("POST", "application/json"),
+    ("PUT", "application/json"),
+    ("PATCH", MERGE),
+    ("PATCH", STRATEGIC),
+    ("PATCH", APPLY),
+}
+
 
 def answered(api: Api, method: str, path: str, body: Any, kind: str, **query: Any) -> None:
     answer = api.ask(method, path, body, kind=kind, dryRun="All", **query)
@@ -113,6 +122,23 @@ def test_an_object_with_junk_in_one_place_is_taken_or_refused(
     verb, path, kind = method
     body = with_junk(DEPLOYMENT, place, junk)
     answered(api, verb, path, body, kind, fieldManager="m", fieldValidation=validation)
+
+
+@FEW
+@given(st.data(), JUNK)
+def test_an_object_of_any_kind_with_junk_in_one_place_is_taken_or_refused(
+    api: Api, data: st.DataObject, junk: Any
+) -> None:
+    resource = data.draw(st.sampled_from([r for r in resources.served() if r.source == "stored"]))
+    listed = api.get(f"{resource.path}/{resource.plural}")["items"]
+    obj = data.draw(st.sampled_from(listed)) if listed else {"metadata": {"name": "x"}, "spec": {}}
+    body = with_junk(obj, data.draw(st.sampled_from(sorted(places(obj), key=repr))), junk)
+    named = obj["metadata"]
+    space = f"/namespaces/{named.get('namespace', 'hotel')}" if resource.namespaced else ""
+    path = f"{resource.path}{space}/{resource.plural}"
+    verb, kind = data.draw(st.sampled_from(sorted(VERBS)))
+    where = path if verb == "POST" else f"{path}/{named['name']}"
+    answered(api, verb, where, body, kind, fieldManager="m")
 
 
 @FEW
