@@ -90,7 +90,11 @@ class WorldHost:
         return _Cache(self._box, (host, port), password, pool, pool_timeout_s)
 
     async def listen(self, port: int, handler: p.Handler) -> p.Listening:
-        async def serve(message: p.Request, peer: Peer) -> p.Response:
+        async def serve(message: object, peer: Peer) -> p.Response | None:
+            if not isinstance(message, p.Request):
+                # A client of a database, or whoever else mistook the port.
+                peer.abort()
+                return None
             return await handler(message)
 
         return self._box.netns.listen(port, serve)

@@ -129,7 +129,11 @@ async def _dial(box: Container, options: Options, startup: Startup) -> Connectio
         connection.close()
         where = f'connection to server at "{host}", port {port} failed: '
         raise ConnectionError(f"{where}{answer.severity}:  {answer.message}")
-    assert isinstance(answer, Ready)
+    if not isinstance(answer, Ready):
+        # Something else listens there, a cache for instance.
+        connection.close()
+        where = f'connection to server at "{host}", port {port} failed: '
+        raise ConnectionError(f"{where}received invalid response to SSL negotiation: -")
     return connection
 
 

@@ -105,10 +105,8 @@ async def _echo(_box: Container, args: Sequence[str], _stdin: str) -> ExecResult
 async def _printf(_box: Container, args: Sequence[str], _stdin: str) -> ExecResult:
     text = (args[0] if args else "").replace("\\n", "\n").replace("\\t", "\t")
     for value in args[1:]:
-        before, mark, after = (
-            re.split(r"(%[sd])", text, maxsplit=1) if "%" in text else (text, "", "")
-        )
-        text = before + value + after if mark else text
+        before, *rest = re.split(r"%[sd]", text, maxsplit=1)
+        text = before + value + rest[0] if rest else text
     return ExecResult(text, "", 0)
 
 

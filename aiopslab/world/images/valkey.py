@@ -183,7 +183,10 @@ async def _cli(box: Container, words: Sequence[str], stdin: str) -> ExecResult:
                 password = value
             case "--user" | "-u":
                 user = value
-    commands = [rest] if rest else [shlex.split(line) for line in stdin.splitlines() if line]
+    try:
+        commands = [rest] if rest else [shlex.split(line) for line in stdin.splitlines() if line]
+    except ValueError:
+        return ExecResult("Invalid argument(s)\n", "", 1)
     place = f"{host}:{port}"
     try:
         connection = await box.netns.connect(host, port, timeout_s=10.0)
@@ -220,6 +223,9 @@ async def _converse(
         if isinstance(answer, CacheErr):
             out += f"(error) {answer.text}\n"
         else:
-            assert isinstance(answer, CacheReply)
+            if not isinstance(answer, CacheReply):
+                # Something else listens there, a database for instance.
+                err += 'Error: Protocol error, got "E" as reply type byte\n'
+                return ExecResult(out, err, 1)
             out += ("(nil)" if answer.value is None else answer.value) + "\n"
     return ExecResult(out, err, 0)
