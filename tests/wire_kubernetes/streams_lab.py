@@ -92,10 +92,14 @@ async def served(
     who: Identity | None = None,
     *,
     others: Mapping[str, Identity] | None = None,
+    factor: float = FACTOR,
 ) -> AsyncIterator[Lab]:
-    """Serve a hotel; its time follows the host's. ``others`` have kubeconfigs of their own."""
+    """Serve a hotel; its time follows the host's. ``others`` have kubeconfigs of their own.
+
+    With ``factor`` 0 it stands still: two worlds can be compared then (``test_kubectl_tool``).
+    """
     certificate, tokens = self_signed("127.0.0.1"), Tokens()
-    gate = StandingGate(sim, FACTOR)
+    gate = StandingGate(sim, factor)
     api = kubernetes_app(sim.world, gate, env=sim)
     site = Site([Mount("", api, status_refusal)], tokens)
     pacing = asyncio.create_task(gate.pace())
