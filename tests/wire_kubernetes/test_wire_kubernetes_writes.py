@@ -407,3 +407,12 @@ def test_a_deleted_collection_is_shown_in_the_form_asked_for(
 ) -> None:
     gone = api.ask("DELETE", MAPS, accept=accept, fieldSelector="metadata.name=one").json()
     assert (gone["kind"], len(gone[items])) == (kind, 1)
+
+
+def test_managers_that_make_no_sense_are_not_taken_over(api: Api, one: str) -> None:
+    kept = api.get(one)["metadata"]["managedFields"]
+    for sent in ([{**kept[0], "operation": ""}], [{**kept[0], "operation": "Paint"}]):
+        patch = {"metadata": {"managedFields": sent}}
+        answer = api.ask("PATCH", one, patch, kind=MERGE)
+        assert answer.status_code == 200
+        assert answer.json()["metadata"]["managedFields"] == kept

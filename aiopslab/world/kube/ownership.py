@@ -205,8 +205,10 @@ def settled(kind: Kind, old: Object, sent: object) -> list[Object] | None:
     if sent == [*(stored or ()), *implied]:
         return stored
     try:
-        _read(sent)
+        owners = _read(sent)
     except (fieldsets.FieldsError, KeyError):
+        return stored
+    if any(owner.operation not in ("Apply", "Update") for owner in owners):
         return stored
     return [entry for entry in sent if entry not in implied or not entry.get("subresource")]
 
