@@ -126,7 +126,7 @@ class CommandAgent:
             program = Program(
                 self._argv(quarters),
                 place.root,
-                {**quarters.environment, **given, **place.environment()},
+                {**quarters.environment, **place.defaults(), **given, **place.environment()},
             )
             secrets = [place.doors.token, *self._surroundings.secrets()]
             try:

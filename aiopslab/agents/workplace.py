@@ -65,6 +65,13 @@ class Workplace:
             "answer_file": self._seen(ANSWER),
         }
 
+    def defaults(self) -> dict[str, str]:
+        """Return the variables that the operator may set otherwise: where own telemetry goes."""
+        return {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": self.doors.with_token(self.doors.otlp),
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        }
+
     def environment(self) -> dict[str, str]:
         """Return the variables that every program gets."""
         doors = self.doors

@@ -60,28 +60,31 @@ class EventRecorder:
         known = self._known.pop(same, None)
         old = self._api.find("Event", known[1], known[0]) if known else None
         if old is not None:
-            # Anybody may have changed the object meanwhile, and left parts out.
             event = {**old, "count": old.get("count", 1) + 1, "lastTimestamp": rfc3339(now)}
         else:
             event = self._new(involved, now, field_path)
-            event |= {"type": type, "reason": reason, "message": message}
-            event |= _reporter(involved, component)
+        # Anybody may have changed the object meanwhile, and left parts out.
+        event |= {"type": type, "reason": reason, "message": message}
+        event |= _reporter(involved, component)
         stored = self._api.store_event(event)
         self._known[same] = (namespace_of(stored), name_of(stored), now)
+        self._announce(stored, involved)
+        return stored
+
+    def _announce(self, stored: Object, involved: Object) -> None:
         record = Event(
-            time=now,
-            type=type,
-            reason=reason,
+            time=self._api.now(),
+            type=stored["type"],
+            reason=stored["reason"],
             namespace=namespace_of(stored),
             kind=involved["kind"],
             name=name_of(involved),
-            message=message,
-            component=component,
+            message=stored["message"],
+            component=stored["source"]["component"],
             count=stored["count"],
         )
         for listener in self._listeners:
             listener(record)
-        return stored
 
     def _new(self, involved: Object, now: float, field_path: str) -> Object:
         namespace = namespace_of(involved) or "default"
