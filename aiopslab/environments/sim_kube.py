@@ -13,9 +13,11 @@ from typing import Any, Literal
 from aiopslab.environments.bridge import Bridge
 from aiopslab.models.kube import ExecResult, Object, PatchType
 from aiopslab.models.timestamps import rfc3339_nano
-from aiopslab.world.kube import describe, snapshot, table
+from aiopslab.world.kube import snapshot
+from aiopslab.world.kube.describe import describe
 from aiopslab.world.kube.objects import clone
 from aiopslab.world.kube.options import DeleteOptions, WriteOptions
+from aiopslab.world.kube.table import table
 from aiopslab.world.world import World
 
 

@@ -23,19 +23,19 @@ from aiopslab.orchestrator.trial_gate import TrialGate
 from aiopslab.telemetry.store import Store
 from aiopslab.tools.http import refusal, tool_api
 from aiopslab.tools.mcp import mcp_door
-from aiopslab.wire.alertmanager import alertmanager_app, alertmanager_refusal
 from aiopslab.wire.certificate import self_signed
 from aiopslab.wire.gate import Gate
 from aiopslab.wire.identity import Identity, Tokens, administrator, on_call
-from aiopslab.wire.jaeger import jaeger_app, jaeger_refusal
 from aiopslab.wire.kubernetes.app import kubernetes_app, status_refusal
 from aiopslab.wire.kubernetes.kubeconfig import kubeconfig
-from aiopslab.wire.loki import loki_app, loki_refusal
-from aiopslab.wire.otlp import otlp_app, otlp_refusal
-from aiopslab.wire.prometheus import prometheus_app, prometheus_refusal
+from aiopslab.wire.monitoring.alertmanager import alertmanager_app, alertmanager_refusal
+from aiopslab.wire.monitoring.jaeger import jaeger_app, jaeger_refusal
+from aiopslab.wire.monitoring.loki import loki_app, loki_refusal
+from aiopslab.wire.monitoring.otlp import otlp_app, otlp_refusal
+from aiopslab.wire.monitoring.prometheus import prometheus_app, prometheus_refusal
+from aiopslab.wire.monitoring.tempo import tempo_app, tempo_refusal
 from aiopslab.wire.server import LOOPBACK, listening
 from aiopslab.wire.site import Mount, Site, plain
-from aiopslab.wire.tempo import tempo_app, tempo_refusal
 
 
 @dataclass(frozen=True, slots=True)

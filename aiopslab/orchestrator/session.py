@@ -28,7 +28,7 @@ from aiopslab.wire.gate import Call, Turn
 
 PACE_S = 0.1
 """Wall seconds between two advances of a world that follows the host's clock."""
-DRIFT_S = 0.02
+DRIFT_S = 0.1
 """Wall seconds between two steps of an open stream under the stepped clock: time for its client to
 leave once it has seen what it waited for."""
 PATIENCE = 10

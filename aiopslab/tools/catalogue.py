@@ -16,7 +16,6 @@ from aiopslab.tools import (
     kube_read,
     kube_rollout,
     kube_write,
-    kubectl,
     logs,
     metrics,
     signals,
@@ -26,6 +25,7 @@ from aiopslab.tools import (
     traces,
 )
 from aiopslab.tools.context import Tool
+from aiopslab.tools.kubectl import tool as kubectl
 from aiopslab.tools.schema import parameters
 
 _ROOMS: tuple[tuple[Tool[Any], ...], ...] = (

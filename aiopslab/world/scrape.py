@@ -21,7 +21,7 @@ from aiopslab.telemetry.store import Store
 from aiopslab.world.clock import VirtualLoop
 from aiopslab.world.container import Container
 from aiopslab.world.exporters import Cadvisor, NodeExporter
-from aiopslab.world.kube.kubelet_box import component_of
+from aiopslab.world.kube.kubelet.box import component_of
 from aiopslab.world.kube.objects import Object, dig, name_of, namespace_of, uid_of
 from aiopslab.world.kube_state import KubeState, Lister
 from aiopslab.world.node import Node

@@ -28,7 +28,7 @@ from aiopslab.world.kube.bootstrap import bootstrap
 from aiopslab.world.kube.controllers.manager import ControllerManager
 from aiopslab.world.kube.errors import not_found
 from aiopslab.world.kube.events import EventRecorder
-from aiopslab.world.kube.kubelet import Kubelet
+from aiopslab.world.kube.kubelet.kubelet import Kubelet
 from aiopslab.world.kube.objects import Object, name_of
 from aiopslab.world.network import Network
 from aiopslab.world.node import Node

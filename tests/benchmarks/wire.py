@@ -25,11 +25,11 @@ from aiopslab.environments.sim import Sim
 from aiopslab.services.catalogue import load_app
 from aiopslab.wire.gate import StandingGate
 from aiopslab.wire.identity import Tokens, administrator
-from aiopslab.wire.jaeger import jaeger_app, jaeger_refusal
-from aiopslab.wire.loki import loki_app, loki_refusal
-from aiopslab.wire.prometheus import prometheus_app, prometheus_refusal
+from aiopslab.wire.monitoring.jaeger import jaeger_app, jaeger_refusal
+from aiopslab.wire.monitoring.loki import loki_app, loki_refusal
+from aiopslab.wire.monitoring.prometheus import prometheus_app, prometheus_refusal
+from aiopslab.wire.monitoring.tempo import tempo_app, tempo_refusal
 from aiopslab.wire.site import Mount, Site
-from aiopslab.wire.tempo import tempo_app, tempo_refusal
 
 EPOCH = 1_700_000_000.0
 PROM, LOKI, JAEGER, TEMPO = "/prometheus/api/v1", "/loki/loki/api/v1", "/jaeger/api", "/tempo/api"

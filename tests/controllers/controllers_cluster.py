@@ -16,8 +16,8 @@ from aiopslab.world.container import Container, ProgramExit
 from aiopslab.world.kube.api import ApiServer
 from aiopslab.world.kube.controllers.manager import ControllerManager
 from aiopslab.world.kube.events import EventRecorder
-from aiopslab.world.kube.kubelet import Kubelet
-from aiopslab.world.kube.kubelet_runtime import Claims
+from aiopslab.world.kube.kubelet.kubelet import Kubelet
+from aiopslab.world.kube.kubelet.runtime import Claims
 from aiopslab.world.kube.objects import Object
 from aiopslab.world.network import Network
 from aiopslab.world.node import Node

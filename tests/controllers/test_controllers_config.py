@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 from aiopslab.models.kube import KubeError
 from aiopslab.models.timestamps import rfc3339
 from aiopslab.world.clock import VirtualLoop, WorldFailure
-from aiopslab.world.kube import kubelet_config, kubelet_status, podspec
 from aiopslab.world.kube.controllers import pods
 from aiopslab.world.kube.controllers.queue import Key, WorkQueue
-from aiopslab.world.kube.kubelet_config import ConfigError, Facts
-from aiopslab.world.kube.kubelet_images import image_id
-from aiopslab.world.kube.kubelet_status import ContainerView
+from aiopslab.world.kube.kubelet import config as kubelet_config
+from aiopslab.world.kube.kubelet import status as kubelet_status
+from aiopslab.world.kube.kubelet.config import ConfigError, Facts
+from aiopslab.world.kube.kubelet.images import image_id
+from aiopslab.world.kube.kubelet.status import ContainerView
 from aiopslab.world.kube.objects import Object, name_of
+from aiopslab.world.kube.validation import podspec
 
 FACTS = Facts("198.19.1.2", "node-1", "198.18.240.1")
 NAMES = st.text("ABC", min_size=1, max_size=2)

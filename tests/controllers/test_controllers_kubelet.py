@@ -10,7 +10,7 @@ from controllers_cluster import GIB, MIB, START, Cluster, container, pod
 
 from aiopslab.models.kube import KubeError
 from aiopslab.services.protocols import ConnectTimeout, Request
-from aiopslab.world.kube.kubelet import Kubelet
+from aiopslab.world.kube.kubelet.kubelet import Kubelet
 from aiopslab.world.kube.objects import Object, dig, is_true
 from aiopslab.world.kube.options import DeleteOptions
 

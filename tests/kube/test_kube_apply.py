@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from aiopslab.models.kube import KubeError
 from aiopslab.seeds import Streams
-from aiopslab.world.kube import fieldsets, ownership
 from aiopslab.world.kube.api import ApiServer
 from aiopslab.world.kube.objects import clone
 from aiopslab.world.kube.options import WriteOptions
+from aiopslab.world.kube.patches import fieldsets, ownership
 
 ACTOR = "alice"
 Build = Callable[..., dict[str, Any]]

@@ -11,10 +11,11 @@ import pytest
 from drawn_objects import draw_message
 
 from aiopslab.models.kube import KubeError
-from aiopslab.world.kube import kinds, ownership, schema, versions
+from aiopslab.world.kube import kinds, schema, versions
 from aiopslab.world.kube.api import ApiServer
-from aiopslab.world.kube.describe import describe
-from aiopslab.world.kube.table import table
+from aiopslab.world.kube.describe.describe import describe
+from aiopslab.world.kube.patches import ownership
+from aiopslab.world.kube.table.table import table
 
 
 @pytest.mark.parametrize("kind", kinds.KINDS, ids=lambda kind: kind.kind)

@@ -5,7 +5,7 @@ import pytest
 
 from aiopslab.models.kube import KubeError
 from aiopslab.world.kube.api import ApiServer
-from aiopslab.world.kube.describe import describe
+from aiopslab.world.kube.describe.describe import describe
 from aiopslab.world.kube.events import EventRecorder
 
 Build = Callable[..., dict[str, Any]]

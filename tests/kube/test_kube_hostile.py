@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from aiopslab.models.kube import KubeError, PatchType
 from aiopslab.seeds import Streams
-from aiopslab.world.kube import jsonpatch, ownership
 from aiopslab.world.kube.api import ApiServer
 from aiopslab.world.kube.options import FieldValidation, Subresource, WriteOptions
+from aiopslab.world.kube.patches import jsonpatch, ownership
 
 ACTOR = "alice"
 _LABELS = {"app": "w"}

@@ -8,8 +8,8 @@ from aiopslab.services.catalogue import load_app
 from aiopslab.services.manifests import manifests
 from aiopslab.world.kube import snapshot
 from aiopslab.world.kube.api import ApiServer
-from aiopslab.world.kube.describe import describe
-from aiopslab.world.kube.table import table
+from aiopslab.world.kube.describe.describe import describe
+from aiopslab.world.kube.table.table import table
 
 ACTOR = "deploy"
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiopslab.world.kube import jsonpatch, mergepatch, strategic
+from aiopslab.world.kube.patches import jsonpatch, mergepatch, strategic
 from aiopslab.world.kube.schema import message
 
 JSON = st.recursive(

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from aiopslab.world.kube import kinds
 from aiopslab.world.kube.api import ApiServer
-from aiopslab.world.kube.table import table
-from aiopslab.world.kube.table_cells import duration, pod_status
+from aiopslab.world.kube.table.cells import duration, pod_status
+from aiopslab.world.kube.table.table import table
 
 Build = Callable[..., dict[str, Any]]
 NOW = 1_800_000_300.0

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiopslab.models.kube import KubeError
-from aiopslab.world.kube import decoding, kinds, validation
+from aiopslab.world.kube import decoding, kinds
 from aiopslab.world.kube.api import ApiServer
+from aiopslab.world.kube.validation import validation
 
 Build = Callable[..., dict[str, Any]]
 

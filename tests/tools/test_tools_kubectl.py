@@ -19,8 +19,8 @@ from aiopslab.models.task import Task
 from aiopslab.models.trial import Step
 from aiopslab.tools import TOOLS, Toolbox
 from aiopslab.tools.context import ToolRefused
-from aiopslab.tools.kubectl_flags import flags, read
-from aiopslab.tools.kubectl_jsonpath import find, render
+from aiopslab.tools.kubectl.flags import flags, read
+from aiopslab.tools.kubectl.jsonpath import find, render
 
 POD = {
     "metadata": {"name": "a", "labels": {"app.kubernetes.io/name": "x"}},

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from wire_clients import Wire
 
-from aiopslab.wire import alertmanager, loki, tempo
-from aiopslab.wire.prometheus_status import VERSION
+from aiopslab.wire.monitoring import alertmanager, loki, tempo
+from aiopslab.wire.monitoring.prometheus_status import VERSION
 
 PAGE = (Path(__file__).parents[2] / "docs" / "wire-apis.md").read_text(encoding="utf-8")
 SECTIONS = ("Prometheus", "Alertmanager", "Loki", "Jaeger", "Tempo")

@@ -17,7 +17,7 @@ from wire_clients import Wire
 from aiopslab.environments.protocol import SpanRow
 from aiopslab.environments.sim import Sim
 from aiopslab.models.timestamps import rfc3339
-from aiopslab.wire import jaeger_v3
+from aiopslab.wire.monitoring import jaeger_v3
 
 API, V3 = "/jaeger/api", "/jaeger/api/v3"
 

@@ -19,7 +19,12 @@ from aiopslab.orchestrator.leaks import LAB_WORDS
 from aiopslab.telemetry.store import Store
 from aiopslab.wire.gate import Call, Turn
 from aiopslab.wire.identity import Tokens, administrator
-from aiopslab.wire.parameters import BadParameter, duration, nanoseconds_or_date, seconds_or_date
+from aiopslab.wire.monitoring.parameters import (
+    BadParameter,
+    duration,
+    nanoseconds_or_date,
+    seconds_or_date,
+)
 from aiopslab.wire.site import Site
 
 SHAPES = {

@@ -26,10 +26,10 @@ from wire_clients import Wire, asked, on_socket
 
 from aiopslab.environments.sim import Sim
 from aiopslab.telemetry.store import Store
-from aiopslab.wire import otlp
 from aiopslab.wire.gate import Call, StandingGate
 from aiopslab.wire.identity import Tokens, administrator
-from aiopslab.wire.otlp import otlp_app, otlp_refusal
+from aiopslab.wire.monitoring import otlp
+from aiopslab.wire.monitoring.otlp import otlp_app, otlp_refusal
 from aiopslab.wire.site import Mount, Site
 
 PROTOBUF = {"content-type": "application/x-protobuf"}

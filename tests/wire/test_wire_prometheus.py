@@ -20,9 +20,9 @@ from wire_clients import Wire
 from aiopslab.environments.sim import Sim
 from aiopslab.models.timestamps import rfc3339
 from aiopslab.telemetry.promql import parse
-from aiopslab.wire import prometheus
-from aiopslab.wire.prometheus import unescaped
-from aiopslab.wire.prometheus_status import scientific
+from aiopslab.wire.monitoring import prometheus
+from aiopslab.wire.monitoring.prometheus import unescaped
+from aiopslab.wire.monitoring.prometheus_status import scientific
 
 API = "/prometheus/api/v1"
 

@@ -13,16 +13,16 @@ import httpx2
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.telemetry.store import Store
-from aiopslab.wire.alertmanager import alertmanager_app, alertmanager_refusal
 from aiopslab.wire.gate import Gate, StandingGate
 from aiopslab.wire.identity import Tokens, administrator
-from aiopslab.wire.jaeger import jaeger_app, jaeger_refusal
-from aiopslab.wire.loki import loki_app, loki_refusal
-from aiopslab.wire.otlp import otlp_app, otlp_refusal
-from aiopslab.wire.prometheus import prometheus_app, prometheus_refusal
+from aiopslab.wire.monitoring.alertmanager import alertmanager_app, alertmanager_refusal
+from aiopslab.wire.monitoring.jaeger import jaeger_app, jaeger_refusal
+from aiopslab.wire.monitoring.loki import loki_app, loki_refusal
+from aiopslab.wire.monitoring.otlp import otlp_app, otlp_refusal
+from aiopslab.wire.monitoring.prometheus import prometheus_app, prometheus_refusal
+from aiopslab.wire.monitoring.tempo import tempo_app, tempo_refusal
 from aiopslab.wire.server import listening
 from aiopslab.wire.site import Mount, Site
-from aiopslab.wire.tempo import tempo_app, tempo_refusal
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp

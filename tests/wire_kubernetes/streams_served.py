@@ -17,8 +17,8 @@ from aiopslab.environments.sim import Sim
 from aiopslab.errors import LimitExceeded
 from aiopslab.wire.gate import Call, Turn
 from aiopslab.wire.identity import Identity, administrator
-from aiopslab.wire.kubernetes import attach, exec, logs, portforward
 from aiopslab.wire.kubernetes.cluster import Cluster
+from aiopslab.wire.kubernetes.streams import attach, exec, logs, portforward
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiopslab.environments.commands import command_effect
-from aiopslab.wire.kubernetes.terminal import Lines
+from aiopslab.wire.kubernetes.streams.terminal import Lines
 from aiopslab.world.images.shell_input import is_plain_shell, waits_for_input
 
 

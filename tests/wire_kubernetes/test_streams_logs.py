@@ -14,7 +14,7 @@ from aiopslab.environments.sim import Sim
 from aiopslab.problems.draw import world_key
 from aiopslab.services.catalogue import load_app
 from aiopslab.wire.identity import Identity, Rule, on_call
-from aiopslab.wire.kubernetes.logs import is_followed
+from aiopslab.wire.kubernetes.streams.logs import is_followed
 
 STAMP = re.compile(r"(20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z) (.*)")
 

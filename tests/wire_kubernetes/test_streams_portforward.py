@@ -17,8 +17,8 @@ from aiopslab.environments.sim import Sim
 from aiopslab.problems.draw import world_key
 from aiopslab.services.catalogue import load_app
 from aiopslab.wire.identity import on_call
-from aiopslab.wire.kubernetes.portforward import SPDY_PROTOCOL
-from aiopslab.wire.kubernetes.spdy import (
+from aiopslab.wire.kubernetes.streams.portforward import SPDY_PROTOCOL
+from aiopslab.wire.kubernetes.streams.spdy import (
     DICTIONARY,
     Aborted,
     Arrived,

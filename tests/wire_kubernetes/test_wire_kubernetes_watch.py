@@ -14,7 +14,7 @@ from streams_served import HandGate
 
 from aiopslab.wire.identity import administrator
 from aiopslab.wire.kubernetes.app import kubernetes_app
-from aiopslab.wire.kubernetes.streaming import LiveResponse
+from aiopslab.wire.kubernetes.streams.streaming import LiveResponse
 
 DONE = {"k8s.io/initial-events-end": "true"}
 

@@ -21,24 +21,24 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from aiopslab.environments.sim import Sim
 from aiopslab.models.kube import KubeError
 from aiopslab.models.observation import Effect
-from aiopslab.wire.assembly import Dated
 from aiopslab.wire.gate import Gate
 from aiopslab.wire.kubernetes import discovery, openapi
 from aiopslab.wire.kubernetes.access import require
-from aiopslab.wire.kubernetes.attach import attach, attach_refused
 from aiopslab.wire.kubernetes.cluster import Cluster, identity_of
-from aiopslab.wire.kubernetes.exec import exec as exec_stream
-from aiopslab.wire.kubernetes.exec import exec_refused
-from aiopslab.wire.kubernetes.logs import is_followed, logs
 from aiopslab.wire.kubernetes.pods import TRUE
-from aiopslab.wire.kubernetes.portforward import portforward, portforward_refused
 from aiopslab.wire.kubernetes.reading import read
 from aiopslab.wire.kubernetes.reviews import review
 from aiopslab.wire.kubernetes.status import refusal
 from aiopslab.wire.kubernetes.status import status_refusal as status_refusal
+from aiopslab.wire.kubernetes.streams.attach import attach, attach_refused
+from aiopslab.wire.kubernetes.streams.exec import exec as exec_stream
+from aiopslab.wire.kubernetes.streams.exec import exec_refused
+from aiopslab.wire.kubernetes.streams.logs import is_followed, logs
+from aiopslab.wire.kubernetes.streams.portforward import portforward, portforward_refused
 from aiopslab.wire.kubernetes.target import of_path
 from aiopslab.wire.kubernetes.writing import write
 from aiopslab.wire.metered import Metered
+from aiopslab.wire.monitoring.assembly import Dated
 from aiopslab.world.world import World
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from aiopslab.wire.kubernetes.negotiation import media_types
 from aiopslab.wire.kubernetes.resources import Resource, Subresource
 from aiopslab.wire.kubernetes.status import encode, refusal, reply
 from aiopslab.world.kube.errors import no_such_resource
-from aiopslab.world.kube.kubelet_node import VERSION as RELEASE
+from aiopslab.world.kube.kubelet.node import VERSION as RELEASE
 
 VERSION = {
     "major": "1",

@@ -21,7 +21,7 @@ from aiopslab.wire.kubernetes import resources
 from aiopslab.wire.kubernetes.resources import Resource
 from aiopslab.wire.kubernetes.status import encode, refusal, reply
 from aiopslab.world.kube.errors import no_such_resource
-from aiopslab.world.kube.kubelet_node import VERSION
+from aiopslab.world.kube.kubelet.node import VERSION
 
 _DATA = "openapi-1.34.json.gz"
 _PATCH_TYPES = (

@@ -13,8 +13,9 @@ from typing import Any, Literal
 from aiopslab.models.kube import KubeError, Object
 from aiopslab.wire.kubernetes.negotiation import Form
 from aiopslab.wire.kubernetes.resources import Resource
-from aiopslab.world.kube import ownership, versions
-from aiopslab.world.kube.table_columns import columns
+from aiopslab.world.kube import versions
+from aiopslab.world.kube.patches import ownership
+from aiopslab.world.kube.table.columns import columns
 
 Include = Literal["None", "Metadata", "Object"]
 _OF_LIST = ("kind", "apiVersion")

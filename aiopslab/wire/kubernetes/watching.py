@@ -21,7 +21,7 @@ from aiopslab.models.kube import KubeError, Object
 from aiopslab.wire.kubernetes.cluster import Cluster, call_of, cluster_of, refusable
 from aiopslab.wire.kubernetes.pods import flag, number
 from aiopslab.wire.kubernetes.status import encode, failure, refusal, status_refusal
-from aiopslab.wire.kubernetes.streaming import LiveResponse
+from aiopslab.wire.kubernetes.streams.streaming import LiveResponse
 from aiopslab.wire.kubernetes.tables import Presenter
 from aiopslab.wire.kubernetes.target import Target
 from aiopslab.world.kube import selectors

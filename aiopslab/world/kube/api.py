@@ -19,18 +19,7 @@ from typing import Any, Literal
 from aiopslab.models.kube import PatchType
 from aiopslab.models.timestamps import rfc3339
 from aiopslab.seeds import Streams
-from aiopslab.world.kube import (
-    admission,
-    decoding,
-    defaults,
-    immutability,
-    kinds,
-    ownership,
-    patching,
-    scale,
-    validation,
-    versions,
-)
+from aiopslab.world.kube import admission, decoding, defaults, kinds, scale, versions
 from aiopslab.world.kube import metadata as metadata_rules
 from aiopslab.world.kube.authorization import authorize
 from aiopslab.world.kube.components import ComponentApi, is_component
@@ -51,7 +40,9 @@ from aiopslab.world.kube.objects import (
     without_nulls,
 )
 from aiopslab.world.kube.options import DELETE, WRITE, DeleteOptions, Subresource, WriteOptions
+from aiopslab.world.kube.patches import ownership, patching
 from aiopslab.world.kube.reading import space_of
+from aiopslab.world.kube.validation import immutability, validation
 
 _STATUS_KEPT_ON_CREATE = ("Node", "Namespace", "PersistentVolume", "PersistentVolumeClaim")
 

@@ -1,7 +1,7 @@
 """The kubelet's exponential back-off: at once, then 10 s doubling to 5 minutes.
 
 Arithmetic of client-go's flowcontrol.Backoff as the kubelet uses it for crashed containers and
-failed image pulls. Who waits, and what it says meanwhile, is in ``kubelet_container``.
+failed image pulls. Who waits, and what it says meanwhile, is in ``kubelet.container``.
 """
 
 from __future__ import annotations

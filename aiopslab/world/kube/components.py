@@ -10,10 +10,11 @@ from collections.abc import Callable
 
 from aiopslab.models.kube import KubeError
 from aiopslab.seeds import Streams
-from aiopslab.world.kube import kinds, ownership
+from aiopslab.world.kube import kinds
 from aiopslab.world.kube import metadata as metadata_rules
 from aiopslab.world.kube.authorization import Policy, authorize
 from aiopslab.world.kube.objects import Object, deleting, name_of, namespace_of
+from aiopslab.world.kube.patches import ownership
 from aiopslab.world.kube.reading import ApiReader
 
 

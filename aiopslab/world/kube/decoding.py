@@ -13,11 +13,12 @@ import json
 import re
 from typing import Any
 
-from aiopslab.world.kube import kinds, patching, versions
+from aiopslab.world.kube import kinds, versions
 from aiopslab.world.kube.errors import bad_request, invalid_patch
 from aiopslab.world.kube.kinds import Kind
 from aiopslab.world.kube.objects import Object
 from aiopslab.world.kube.options import WRITE, WriteOptions
+from aiopslab.world.kube.patches import patching
 from aiopslab.world.kube.quantity import QuantityError, parse
 from aiopslab.world.kube.schema import Field, Message, message
 

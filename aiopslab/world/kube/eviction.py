@@ -25,7 +25,7 @@ from aiopslab.world.kube.objects import (
     set_condition,
 )
 from aiopslab.world.kube.options import DELETE, DeleteOptions
-from aiopslab.world.kube.podspec import is_finished, is_ready, phase
+from aiopslab.world.kube.validation.podspec import is_finished, is_ready, phase
 
 RETRY_S = 10
 """``retryAfterSeconds`` of a refusal that time alone may lift."""

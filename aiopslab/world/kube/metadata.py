@@ -10,11 +10,11 @@ import uuid
 from aiopslab.models.kube import KubeError
 from aiopslab.models.timestamps import rfc3339
 from aiopslab.seeds import Streams
-from aiopslab.world.kube import ownership
 from aiopslab.world.kube.errors import bad_request, conflict
 from aiopslab.world.kube.kinds import Kind
 from aiopslab.world.kube.objects import Object, deleting
 from aiopslab.world.kube.options import DeleteOptions
+from aiopslab.world.kube.patches import ownership
 
 _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """Letters of generated names: no vowels, so no words."""

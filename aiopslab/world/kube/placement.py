@@ -12,8 +12,8 @@ from typing import Any
 
 from aiopslab.world.kube import selectors
 from aiopslab.world.kube.objects import Object, dig, labels_of, name_of, namespace_of
-from aiopslab.world.kube.podspec import is_finished, resource_requests, tolerates
 from aiopslab.world.kube.quantity import amount
+from aiopslab.world.kube.validation.podspec import is_finished, resource_requests, tolerates
 
 UNSCHEDULABLE = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
 NOT_HELPFUL = "Preemption is not helpful for scheduling"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from aiopslab.models.timestamps import rfc3339
 from aiopslab.world.kube.objects import Object, annotations_of, clone, controller_of, uid_of
-from aiopslab.world.kube.podspec import whole
+from aiopslab.world.kube.validation.podspec import whole
 
 HASH_LABEL = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"

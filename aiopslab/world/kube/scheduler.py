@@ -21,7 +21,7 @@ from aiopslab.world.kube.objects import (
     set_condition,
 )
 from aiopslab.world.kube.placement import NodeState, Refusal
-from aiopslab.world.kube.podspec import is_finished
+from aiopslab.world.kube.validation.podspec import is_finished
 
 FIRST_BACKOFF_S = 1.0
 MAX_BACKOFF_S = 10.0

@@ -20,7 +20,7 @@ from aiopslab.world.kube.objects import (
     owner_reference,
     uid_of,
 )
-from aiopslab.world.kube.podspec import created
+from aiopslab.world.kube.validation.podspec import created
 
 MAX_MISSED = 100
 """More missed starts than this are worth a warning, and are not counted one by one."""

@@ -18,7 +18,7 @@ from aiopslab.world.kube.objects import (
     namespace_of,
 )
 from aiopslab.world.kube.placement import matches_node
-from aiopslab.world.kube.podspec import content_hash, is_active, is_ready, tolerates
+from aiopslab.world.kube.validation.podspec import content_hash, is_active, is_ready, tolerates
 
 REVISION_LABEL = "controller-revision-hash"
 TOLERATED = tuple(

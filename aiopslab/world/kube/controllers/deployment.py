@@ -25,7 +25,7 @@ from aiopslab.world.kube.objects import (
     owner_reference,
     set_condition,
 )
-from aiopslab.world.kube.podspec import is_finished, whole
+from aiopslab.world.kube.validation.podspec import is_finished, whole
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ from aiopslab.world.kube.objects import (
     namespace_of,
     set_condition,
 )
-from aiopslab.world.kube.podspec import is_finished, is_ready
+from aiopslab.world.kube.validation.podspec import is_finished, is_ready
 
 EVICTION_S = 120.0
 """A pod whose eviction was granted counts as going for so long, if it does not go."""

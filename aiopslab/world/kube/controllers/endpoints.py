@@ -21,7 +21,7 @@ from aiopslab.world.kube.objects import (
     owner_reference,
     uid_of,
 )
-from aiopslab.world.kube.podspec import content_hash, is_finished, is_ready, named_port
+from aiopslab.world.kube.validation.podspec import content_hash, is_finished, is_ready, named_port
 
 SERVICE_LABEL = "kubernetes.io/service-name"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"

@@ -26,7 +26,7 @@ from aiopslab.world.kube.objects import (
     namespace_of,
     set_condition,
 )
-from aiopslab.world.kube.podspec import is_active, is_ready, resource_requests
+from aiopslab.world.kube.validation.podspec import is_active, is_ready, resource_requests
 
 SYNC_S = 15.0
 TOLERANCE = 0.1

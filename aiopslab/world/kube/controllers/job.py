@@ -19,7 +19,7 @@ from aiopslab.world.kube.objects import (
     set_condition,
     uid_of,
 )
-from aiopslab.world.kube.podspec import is_active, is_ready, phase, restarts
+from aiopslab.world.kube.validation.podspec import is_active, is_ready, phase, restarts
 
 FIRST_RETRY_S = 10.0
 MAX_RETRY_S = 360.0

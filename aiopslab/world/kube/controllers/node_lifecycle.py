@@ -2,7 +2,7 @@
 
 A lease older than 40 s makes the node NotReady and tainted and its pods unready; pods leave a
 ``NoExecute`` taint at once or after the seconds they tolerate. Not here: the heartbeats
-(``kubelet_node``).
+(``kubelet.node``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from aiopslab.world.kube.objects import (
     namespace_of,
     set_condition,
 )
-from aiopslab.world.kube.podspec import created, is_finished, is_ready, tolerates
+from aiopslab.world.kube.validation.podspec import created, is_finished, is_ready, tolerates
 
 GRACE_S = 40.0
 """node-monitor-grace-period."""

@@ -19,7 +19,14 @@ from aiopslab.world.kube.objects import (
     namespace_of,
     owner_reference,
 )
-from aiopslab.world.kube.podspec import created, is_ready, phase, ready_since, restarts, whole
+from aiopslab.world.kube.validation.podspec import (
+    created,
+    is_ready,
+    phase,
+    ready_since,
+    restarts,
+    whole,
+)
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 

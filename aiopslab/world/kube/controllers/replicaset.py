@@ -24,7 +24,7 @@ from aiopslab.world.kube.objects import (
     owner_reference,
     set_condition,
 )
-from aiopslab.world.kube.podspec import is_active, is_available, ready_since
+from aiopslab.world.kube.validation.podspec import is_active, is_available, ready_since
 
 BURST = 500
 """Creations and deletions in one reconcile."""

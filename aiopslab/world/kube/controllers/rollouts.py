@@ -17,8 +17,8 @@ from aiopslab.world.kube.objects import (
     controller_of,
     name_of,
 )
-from aiopslab.world.kube.podspec import content_hash, created, whole
 from aiopslab.world.kube.revisions import REVISION, template_of
+from aiopslab.world.kube.validation.podspec import content_hash, created, whole
 
 DESIRED = "deployment.kubernetes.io/desired-replicas"
 MAXIMUM = "deployment.kubernetes.io/max-replicas"

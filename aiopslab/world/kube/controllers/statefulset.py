@@ -18,7 +18,7 @@ from aiopslab.world.kube.objects import (
     namespace_of,
     owner_reference,
 )
-from aiopslab.world.kube.podspec import (
+from aiopslab.world.kube.validation.podspec import (
     content_hash,
     created,
     is_available,
