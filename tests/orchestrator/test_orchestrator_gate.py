@@ -177,7 +177,7 @@ def test_waiting_on_the_hosts_clock_lets_the_world_move() -> None:
         pacing = asyncio.create_task(bench.session.pace())
         then = bench.env.now()
         await bench.session.call("wait", seconds=30)
-        assert bench.env.now() - then > 15.0
+        assert bench.env.now() > then
         pacing.cancel()
 
     on_a_bench(body, clock="wall:100")
