@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from aiopslab.cli import EXIT_INTERRUPTED
+
 if TYPE_CHECKING:
     from aiopslab.environments.sim import Sim
     from aiopslab.models.doors import Doors
@@ -47,7 +49,8 @@ def command(
     try:
         asyncio.run(_stand(prepare(target, seed), factor, as_json=json))
     except KeyboardInterrupt:
-        print("stopped; nothing is left behind", file=sys.stderr)
+        print("stopped before it stood", file=sys.stderr)
+        return EXIT_INTERRUPTED
     return 0
 
 
@@ -56,12 +59,15 @@ async def _stand(sim: Sim, factor: float, *, as_json: bool) -> None:
     import asyncio
     import json
     import signal
+    import sys
 
     from aiopslab.orchestrator.standing import standing
 
     over = asyncio.Event()
-    # A supervisor ends it by SIGTERM; that must leave as little behind as Ctrl-C.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
+    # A supervisor ends it by SIGTERM; that must leave as little behind as Ctrl-C. And a script that
+    # starts it in the background hands it a SIGINT that is ignored.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(ending, over.set)
     async with standing(sim, factor) as doors:
         shown = doors.model_dump(exclude={"token"}, exclude_none=True)
         if as_json:
@@ -69,6 +75,7 @@ async def _stand(sim: Sim, factor: float, *, as_json: bool) -> None:
         else:
             _describe(doors)
         await over.wait()
+    print("stopped; nothing is left behind", file=sys.stderr)
 
 
 def _describe(doors: Doors) -> None:

@@ -56,7 +56,12 @@ def up(*arguments: str) -> Standing:
 
 def end(lab: Standing, how: signal.Signals = signal.SIGINT) -> str:
     lab.process.send_signal(how)
-    _, said = lab.process.communicate(timeout=60)
+    try:
+        _, said = lab.process.communicate(timeout=60)
+    finally:
+        # Whatever a test finds out, it leaves no process to the next one.
+        lab.process.kill()
+        lab.process.wait()
     return said
 
 
