@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import statistics
 import sys
@@ -84,7 +85,11 @@ def main() -> None:
     sim.boot()
     frames.preload()
     sim.run_for(options.minutes * 60.0)
+    # As the orchestrator does before a trial: the world is out of the collector's sight.
+    gc.collect()
+    gc.freeze()
     found = asyncio.run(measure(sim))
+    gc.unfreeze()
     write = sys.stdout.write
     if options.json:
         write(json.dumps(found, indent=2) + "\n")
