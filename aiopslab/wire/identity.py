@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aiopslab.models.task import Task
@@ -98,7 +97,3 @@ class Tokens:
             if hmac.compare_digest(known, given):
                 found = identity
         return found
-
-    def identities(self) -> Sequence[Identity]:
-        """Return everybody who has a token."""
-        return [identity for _, identity in self._known]

@@ -9,7 +9,6 @@ themselves through ``scope["gate"]``.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -109,17 +108,6 @@ class Metered:
         if body:
             arguments["body"] = body[:RECORDED].decode("utf-8", "replace")
         return Call(self._door, arguments, self._effect(scope))
-
-
-def json_refusal(shape: Callable[[int, str], dict[str, Any]]) -> Refuse:
-    """Make a refusal out of the JSON object that an API answers errors with."""
-    from starlette.responses import Response  # noqa: PLC0415 - with the server, not before
-
-    def refuse(status: int, message: str) -> Response:
-        content = json.dumps(shape(status, message))
-        return Response(content, status, media_type="application/json")
-
-    return refuse
 
 
 async def _body(receive: Receive) -> bytes:
