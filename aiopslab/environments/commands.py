@@ -18,8 +18,8 @@ _SHELLS = ("sh", "bash", "ash")
 _LOOKERS = frozenset(
     {
         "cat", "date", "df", "dig", "du", "echo", "env", "free", "getent", "grep", "head", "host",
-        "hostname", "id", "ls", "nc", "nslookup", "pg_isready", "printenv", "ps", "pwd", "sort",
-        "stat", "tail", "test", "top", "true", "uname", "uptime", "wc", "which", "whoami",
+        "hostname", "id", "ls", "nc", "nslookup", "pg_isready", "printenv", "ps", "pwd", "sleep",
+        "sort", "stat", "tail", "test", "top", "true", "uname", "uptime", "wc", "which", "whoami",
     }
 )  # fmt: skip
 _SEPARATORS = re.compile(r"\|\||&&|[|;\n]|(?<!>)&(?!>)")
@@ -144,6 +144,11 @@ def _looks(words: list[str]) -> bool:
             return _psql_effect(words) == "read"
         case "valkey-cli" | "redis-cli":
             return cache_effect(" ".join(_after_options(words))) == "read"
+        case "env":
+            # With a word that sets nothing it runs a program.
+            return all(word.startswith("-") or "=" in word for word in words[1:])
+        case "sort":
+            return not any(word.startswith(("-o", "--output")) for word in words[1:])
         case "sysctl" | "find":
             return "-w" not in words and "-delete" not in words and "-exec" not in words
         case name:

@@ -66,6 +66,7 @@ def test_a_window_ends_now_at_the_latest_and_is_never_empty() -> None:
         "curl -s -o /dev/null -w '%{http_code}' http://web", "nslookup web", "df -h && ps aux",
         "psql -U postgres -c 'SELECT * FROM pg_stat_activity'", "valkey-cli -a x INFO memory",
         "sh -c 'ls /tmp; df'", "cat x 2>/dev/null", "",
+        "sleep 5", "env -0", "env A=b", "sort -rn /var/log/x",
     ],
 )  # fmt: skip
 def test_commands_that_only_look_are_reads(command: str) -> None:
@@ -81,6 +82,7 @@ def test_commands_that_only_look_are_reads(command: str) -> None:
         "echo `kill 1`", "bash", "curl -o /etc/x http://web",
         "curl -sXPOST http://web", "curl -sd a=b http://web", "curl --json {} http://web",
         "curl -K x", "curl --output=/x http://web", "env & kill 1", "wget --method=PUT http://web",
+        "env psql -c 'DROP TABLE t'", "env A=b sh -c 'kill 1'", "sort -o /etc/config x",
     ],
 )  # fmt: skip
 def test_commands_that_may_change_something_are_writes(command: str) -> None:
