@@ -46,7 +46,7 @@ class Who:
     """Which agent."""
 
     agent: Annotated[str, Parameter(alias="-a")] = "statistical"
-    """Name, folder with agent.yaml, module:Class or file.py:Class."""
+    """Name, folder with agent.yaml, module:Class, file.py:Class, cmd:PROGRAM or webhook:URL."""
     model: Annotated[str | None, Parameter(alias="-m")] = None
     """Model name for agents that need one."""
     base_url: str | None = None

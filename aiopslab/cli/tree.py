@@ -55,7 +55,7 @@ _EXAMPLES = {
     "up": [
         ("aiopslab up hotel", "a healthy application"),
         ("aiopslab up service-target-port --clock wall:10", "broken, ten times as fast"),
-        ("aiopslab up hotel --json", "for scripts: one line of JSON"),
+        ("aiopslab up hotel --json", "for scripts"),
     ],
     "check": [
         ("aiopslab check", "every incident"),
