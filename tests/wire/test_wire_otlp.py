@@ -34,6 +34,7 @@ from aiopslab.wire.site import Mount, Site
 
 PROTOBUF = {"content-type": "application/x-protobuf"}
 JSON = {"content-type": "application/json"}
+BOMB = gzip.compress(bytes(64 * 2**20), mtime=0)
 
 
 class Inbox:
@@ -153,7 +154,7 @@ def test_an_agents_telemetry_stays_out_of_the_world(wire: Wire, hotel: Sim) -> N
         (b"<xml/>", {"content-type": "text/xml"}, 415, "text/xml"),
         (b"x", {**PROTOBUF, "content-encoding": "gzip"}, 400, "gzip"),
         (b"x", {**PROTOBUF, "content-encoding": "br"}, 415, "br"),
-        (gzip.compress(bytes(64 * 2**20), mtime=0), {**PROTOBUF, "content-encoding": "gzip"}, 413, "larger"),
+        (BOMB, {**PROTOBUF, "content-encoding": "gzip"}, 413, "larger"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_refused_with_a_status(

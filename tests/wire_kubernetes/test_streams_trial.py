@@ -59,7 +59,7 @@ def test_commands_cost_what_tool_calls_cost_and_refusals_end_nothing(sim: Sim) -
     async def scenario() -> Trial:
         trial = Trial(sim)
         before = sim.now()
-        seen = await enter(trial, geo, "sleep", "0")
+        seen = await enter(trial, geo, "touch", "/tmp/x")
         assert seen[0] == 403
         seen = await enter(trial, geo, "hostname")
         assert seen[1] == f"{geo}\n"
