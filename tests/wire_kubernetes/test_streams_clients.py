@@ -6,19 +6,16 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from streams_lab import Lab, reason_to_skip, served
+from streams_world import Run, a_pod, hotel, one_loop
 
 from aiopslab.environments.sim import Sim
-from aiopslab.problems.draw import world_key
-from aiopslab.services.catalogue import load_app
 from aiopslab.wire.identity import Identity, on_call
 
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
 STAMPED = re.compile(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z \{")
 GET = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
@@ -28,24 +25,12 @@ needs_kubectl = pytest.mark.skipif(bool(reason_to_skip()), reason=reason_to_skip
 
 @pytest.fixture(scope="module")
 def sim() -> Iterator[Sim]:
-    app = load_app("hotel")
-    key = world_key(app, 31)
-    sim = Sim(app, key.seed, epoch=key.epoch, load=0.3)
-    sim.boot()
-    sim.run_for(60.0)
-    yield sim
-    asyncio.run(sim.aclose())
+    yield from hotel(load=0.3, warm_s=60.0)
 
 
 @pytest.fixture(scope="module")
 def run() -> Iterator[Run]:
-    with asyncio.Runner() as runner:
-        yield runner.run
-
-
-def a_pod(sim: Sim, component: str) -> str:
-    labels = f"app.kubernetes.io/name={component}"
-    return str(sim.world.api.list("Pod", "hotel", labels=labels)[0]["metadata"]["name"])
+    yield from one_loop()
 
 
 # -- kubectl --------------------------------------------------------------------------------------

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 from streams_served import Served
+from streams_world import a_pod, hotel
 
 from aiopslab.environments.sim import Sim
-from aiopslab.problems.draw import world_key
-from aiopslab.services.catalogue import load_app
 from aiopslab.wire.identity import Identity, Rule, on_call
 from aiopslab.wire.kubernetes.streams.logs import is_followed
 
@@ -21,18 +20,7 @@ STAMP = re.compile(r"(20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z) (.*)")
 
 @pytest.fixture(scope="module")
 def sim() -> Iterator[Sim]:
-    app = load_app("hotel")
-    key = world_key(app, 31)
-    sim = Sim(app, key.seed, epoch=key.epoch, load=0.5)
-    sim.boot()
-    sim.run_for(30.0)
-    yield sim
-    asyncio.run(sim.aclose())
-
-
-def a_pod(sim: Sim, component: str) -> str:
-    labels = f"app.kubernetes.io/name={component}"
-    return str(sim.world.api.list("Pod", "hotel", labels=labels)[0]["metadata"]["name"])
+    yield from hotel(load=0.5, warm_s=30.0)
 
 
 def get(sim: Sim, pod: str, *, who: Identity | None = None, **query: Any) -> Any:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import struct
 import zlib
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from streams_served import V4, Served, Socket
+from streams_world import Run, a_pod, hotel, one_loop
 
 from aiopslab.environments.sim import Sim
-from aiopslab.problems.draw import world_key
-from aiopslab.services.catalogue import load_app
 from aiopslab.wire.identity import on_call
 from aiopslab.wire.kubernetes.streams.portforward import SPDY_PROTOCOL
 from aiopslab.wire.kubernetes.streams.spdy import (
@@ -29,31 +27,18 @@ from aiopslab.wire.kubernetes.streams.spdy import (
 )
 
 GET = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-Run = Callable[[Coroutine[Any, Any, Any]], Any]
 KEPT = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
 def sim() -> Iterator[Sim]:
-    app = load_app("hotel")
-    key = world_key(app, 31)
-    sim = Sim(app, key.seed, epoch=key.epoch, load=0.2)
-    sim.boot()
-    sim.run_for(10.0)
-    yield sim
-    asyncio.run(sim.aclose())
+    yield from hotel(load=0.2, warm_s=10.0)
 
 
 @pytest.fixture(scope="module")
 def run() -> Iterator[Run]:
     """Run coroutines on one event loop, to which a gate belongs."""
-    with asyncio.Runner() as runner:
-        yield runner.run
-
-
-def a_pod(sim: Sim, component: str) -> str:
-    labels = f"app.kubernetes.io/name={component}"
-    return str(sim.world.api.list("Pod", "hotel", labels=labels)[0]["metadata"]["name"])
+    yield from one_loop()
 
 
 class Client:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from api_served import hotel
 from streams_served import Served
+from streams_world import a_pod
 
 from aiopslab.environments.sim import Sim
 from aiopslab.models.observation import Brief
@@ -41,11 +42,6 @@ class Trial(Served):
         given = RunConfig.model_validate({"targets": ["one"], **config})
         self.session = Session(brief, sim, given, self.steps.append)
         self.serve_with(Cluster(sim.world, sim, TrialGate(self.session)))
-
-
-def a_pod(sim: Sim, component: str) -> str:
-    labels = f"app.kubernetes.io/name={component}"
-    return str(sim.world.api.list("Pod", "hotel", labels=labels)[0]["metadata"]["name"])
 
 
 async def enter(trial: Trial, pod: str, *command: str, **query: Any) -> Any:
