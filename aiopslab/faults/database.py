@@ -10,10 +10,11 @@ import base64
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import Fault, ask, condition, edit, fetch, restart, rolled_out
-from aiopslab.models.app import App, Store
+from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.signal import Change
+from aiopslab.models.store import Store
 from aiopslab.models.truth import FixStep
 
 

@@ -9,7 +9,7 @@ import bisect
 import math
 import random
 
-from aiopslab.models.app import Load
+from aiopslab.models.journey import Load
 
 _DAY_S = 86400.0
 

@@ -16,7 +16,7 @@ from aiopslab.errors import UsageError
 from aiopslab.load.arrivals import Arrivals
 from aiopslab.load.journeys import Script, Visit
 from aiopslab.load.slis import Slis
-from aiopslab.models.app import Journey, Load
+from aiopslab.models.journey import Journey, Load
 from aiopslab.seeds import Streams
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiopslab.errors import UsageError
-from aiopslab.models.app import Journey
+from aiopslab.models.journey import Journey
 from aiopslab.seeds import Streams
 
 Draw = Callable[[random.Random], str]

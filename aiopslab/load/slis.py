@@ -13,8 +13,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from aiopslab.models.app import Slo
 from aiopslab.models.evidence import SliWindow
+from aiopslab.models.journey import Slo
 
 
 class Slis:

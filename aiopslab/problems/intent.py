@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import condition
-from aiopslab.models.app import Invariant
 from aiopslab.models.evidence import CheckResult, ObjectChange
+from aiopslab.models.intent import Invariant
 from aiopslab.models.kube import KubeError, Object
 from aiopslab.world.kube import quantity
 from aiopslab.world.kube.difference import difference

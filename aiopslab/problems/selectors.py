@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from aiopslab.errors import UsageError
-from aiopslab.models.app import App, Service
+from aiopslab.models.app import App
+from aiopslab.models.service import Service
 
 
 def components(app: App) -> list[str]:

@@ -38,7 +38,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aiopslab.models.app import App, CallStep, Service, Step
+from aiopslab.models.app import App
+from aiopslab.models.service import Service
+from aiopslab.models.step import CallStep, Step
 from aiopslab.services.walk import walk
 
 

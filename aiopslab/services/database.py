@@ -9,8 +9,9 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from aiopslab.models.app import Bug, Store
-from aiopslab.models.app import Statement as StatementSpec
+from aiopslab.models.service import Bug
+from aiopslab.models.store import Statement as StatementSpec
+from aiopslab.models.store import Store
 from aiopslab.services.config import Config
 from aiopslab.services.exchange import Exchange, RequestFailed
 from aiopslab.services.instruments import Durations, Instruments

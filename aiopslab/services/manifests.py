@@ -16,7 +16,9 @@ from typing import Any
 import yaml
 
 from aiopslab.errors import ContentError
-from aiopslab.models.app import App, Probe, Resources, Service
+from aiopslab.models.app import App
+from aiopslab.models.service import Service
+from aiopslab.models.workload import Probe, Resources
 from aiopslab.services.catalogue import app_dir
 from aiopslab.services.config import as_text, settings
 from aiopslab.services.store_manifests import store_objects

@@ -7,7 +7,8 @@ container; the ``Host`` makes the difference. Neighbours: ``server`` (requests),
 
 from __future__ import annotations
 
-from aiopslab.models.app import App, Background, Bug
+from aiopslab.models.app import App
+from aiopslab.models.service import Background, Bug
 from aiopslab.services import languages
 from aiopslab.services.caching import CacheClient
 from aiopslab.services.client import ServiceClient

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from aiopslab.models.app import Bug, Service
+from aiopslab.models.service import Bug, Service
 from aiopslab.services.instruments import Instruments
 from aiopslab.services.protocols import Host
 from aiopslab.services.workers import Workers

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl
 
-from aiopslab.models.app import Bug, Service
+from aiopslab.models.service import Bug, Service
 from aiopslab.services.config import Config
 from aiopslab.services.exchange import Exchange, RequestFailed
 from aiopslab.services.instruments import Durations, Instruments

@@ -12,8 +12,8 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from aiopslab.models.app import (
-    Bug,
+from aiopslab.models.service import Bug
+from aiopslab.models.step import (
     CacheAccess,
     CacheStep,
     CallStep,

@@ -14,7 +14,8 @@ import base64
 from collections.abc import Callable
 from typing import Any
 
-from aiopslab.models.app import App, Store
+from aiopslab.models.app import App
+from aiopslab.models.store import Store
 from aiopslab.services.config import as_text, prefix
 
 Object = dict[str, Any]

@@ -6,7 +6,7 @@ import operator
 import string
 from collections.abc import Callable, Mapping
 
-from aiopslab.models.app import Value
+from aiopslab.models.workload import Value
 from aiopslab.services.config import Config, as_text
 from aiopslab.services.exchange import RequestFailed
 from aiopslab.services.languages import Problem

@@ -12,17 +12,9 @@ from pathlib import Path
 
 from aiopslab.content import near
 from aiopslab.errors import ContentError
-from aiopslab.models.app import (
-    App,
-    CacheStep,
-    CallStep,
-    LogStep,
-    ParallelStep,
-    Service,
-    SqlStep,
-    Step,
-    WhenStep,
-)
+from aiopslab.models.app import App
+from aiopslab.models.service import Service
+from aiopslab.models.step import CacheStep, CallStep, LogStep, ParallelStep, SqlStep, Step, WhenStep
 from aiopslab.services import templates
 from aiopslab.services.config import settings
 from aiopslab.services.walk import walk

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from aiopslab.models.app import CacheStep, ParallelStep, Step, WhenStep
+from aiopslab.models.step import CacheStep, ParallelStep, Step, WhenStep
 
 
 def walk(steps: Iterable[Step]) -> Iterator[Step]:

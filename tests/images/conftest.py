@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from aiopslab.models.app import NodeSpec, Store
+from aiopslab.models.app import NodeSpec
+from aiopslab.models.store import Store
 from aiopslab.seeds import Streams
 from aiopslab.telemetry.store import Store as Telemetry
 from aiopslab.world.clock import VirtualLoop

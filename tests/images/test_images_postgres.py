@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from conftest import Bench
 
-from aiopslab.models.app import Store
+from aiopslab.models.store import Store
 from aiopslab.services.protocols import ConnectionReset
 from aiopslab.world.connection import Connection
 from aiopslab.world.container import Container

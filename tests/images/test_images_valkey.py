@@ -10,7 +10,7 @@ from conftest import Bench
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiopslab.models.app import Store
+from aiopslab.models.store import Store
 from aiopslab.world.container import Container
 from aiopslab.world.images.messages import (
     CacheAuth,

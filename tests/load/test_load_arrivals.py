@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiopslab.load.arrivals import Arrivals
-from aiopslab.models.app import Load
+from aiopslab.models.journey import Load
 
 
 def instants(load: Load, rate: float, horizon: float, *, seed: int = 1) -> list[float]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from aiopslab.errors import UsageError
 from aiopslab.load.generator import Generator
 from aiopslab.load.slis import Slis
-from aiopslab.models.app import Journey, Load, Slo
+from aiopslab.models.journey import Journey, Load, Slo
 from aiopslab.seeds import Streams
 from aiopslab.world.clock import VirtualLoop
 

@@ -7,7 +7,7 @@ import pytest
 
 from aiopslab.errors import UsageError
 from aiopslab.load.journeys import Script, compile_draw
-from aiopslab.models.app import Journey
+from aiopslab.models.journey import Journey
 from aiopslab.seeds import Streams
 
 

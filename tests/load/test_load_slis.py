@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiopslab.load.slis import Slis
-from aiopslab.models.app import Slo
+from aiopslab.models.journey import Slo
 
 SLO = {"search": Slo(success=0.9, p95_ms=100.0)}
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import pytest
 from services_mini import MiniWorld
 
-from aiopslab.models.app import App, Bug
+from aiopslab.models.app import App
 from aiopslab.models.evidence import SliWindow
+from aiopslab.models.service import Bug
 from aiopslab.services import catalogue
 from aiopslab.services.catalogue import load_app
 

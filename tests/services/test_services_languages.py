@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from aiopslab.models.app import Language
+from aiopslab.models.workload import Language
 from aiopslab.services import languages
 from aiopslab.services import protocols as p
 from aiopslab.services.languages import Dialect, Problem

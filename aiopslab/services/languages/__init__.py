@@ -3,7 +3,7 @@
 ``of(language)`` returns the ``Dialect``. Not here: when something is logged (``program``).
 """
 
-from aiopslab.models.app import Language
+from aiopslab.models.workload import Language
 from aiopslab.services.languages.dialect import Dialect, Frame, Problem
 from aiopslab.services.languages.go import Go
 from aiopslab.services.languages.java import Java

@@ -12,7 +12,8 @@ import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from aiopslab.models.app import App, Statement
+from aiopslab.models.app import App
+from aiopslab.models.store import Statement
 from aiopslab.services import protocols as p
 from aiopslab.services.pool import Pool, PoolExhausted
 from aiopslab.services.process import Process

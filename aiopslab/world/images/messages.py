@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from aiopslab.models.app import Statement
+from aiopslab.models.store import Statement
 
 # -- PostgreSQL -----------------------------------------------------------------------------------
 

@@ -16,8 +16,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aiopslab.models.app import Store
 from aiopslab.models.kube import ExecResult
+from aiopslab.models.store import Store
 from aiopslab.services.config import prefix
 from aiopslab.world.connection import Peer
 from aiopslab.world.container import Container

@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from aiopslab.models.app import Store
 from aiopslab.models.kube import ExecResult
+from aiopslab.models.store import Store
 from aiopslab.services.protocols import ConnectTimeout, NetError, NoSuchHost
 from aiopslab.world.connection import Connection
 from aiopslab.world.container import Container

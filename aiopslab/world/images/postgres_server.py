@@ -12,7 +12,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from aiopslab.models.app import Statement
+from aiopslab.models.store import Statement
 from aiopslab.seeds import lognormal
 from aiopslab.world.container import Container
 from aiopslab.world.images import postgres_locks as lk

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from aiopslab.models.app import Store, Value
 from aiopslab.models.base import parse_size
+from aiopslab.models.store import Store
+from aiopslab.models.workload import Value
 
 Context = Literal["postmaster", "sighup", "superuser", "user", "internal"]
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from aiopslab.errors import InfraError
-from aiopslab.models.app import App, Store
+from aiopslab.models.app import App
 from aiopslab.models.kube import ExecResult
+from aiopslab.models.store import Store
 from aiopslab.world.container import Container, Program
 from aiopslab.world.images.app import AppProgram
 from aiopslab.world.images.busybox import Busybox

@@ -10,8 +10,8 @@ import asyncio
 import shlex
 from collections.abc import Sequence
 
-from aiopslab.models.app import Store
 from aiopslab.models.kube import ExecResult
+from aiopslab.models.store import Store
 from aiopslab.services.config import as_text
 from aiopslab.services.protocols import NetError, NoSuchHost
 from aiopslab.world.connection import Connection, Peer

@@ -1,0 +1,70 @@
+"""What users do, how often, and what they are promised."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from aiopslab.models.base import Model, Seconds
+from aiopslab.models.workload import Value
+
+
+class JourneyStep(Model):
+    """One request of a user journey."""
+
+    request: str
+    """``METHOD /path`` of the entry service."""
+    params: dict[str, Value | dict[str, Any]] = Field(default_factory=dict)
+    """Literals, or draws: ``{zipf: {n: 500, s: 1.1}}``, ``{choice: [..]}``, ``{int: [1, 9]}``."""
+
+
+class Retry(Model):
+    """What a user does when a request fails."""
+
+    attempts: int = 1
+    backoff_s: float = 1.0
+
+
+class Journey(Model):
+    """What a kind of user does, how often, and when he gives up."""
+
+    entry: str
+    """The service that users reach."""
+    rate: float
+    """Journeys per second at load scale 1."""
+    steps: list[JourneyStep]
+    think_s: float = 0.0
+    """Mean pause between steps of one journey."""
+    timeout_s: float = 3.0
+    """The client gives up after this long."""
+    retry: Retry = Field(default_factory=Retry)
+
+
+class Slo(Model):
+    """The promise for one journey, over a minute."""
+
+    success: float
+    p95_ms: float
+
+
+class Load(Model):
+    """The default load of the app."""
+
+    shape: Literal["constant", "poisson", "diurnal", "trace"] = "poisson"
+    scale: float = 1.0
+    amplitude: float = 0.25
+    """Diurnal: relative swing around the mean."""
+    peak_hour: float = 14.0
+    trace: list[tuple[Seconds, float]] = Field(default_factory=list)
+    """Trace: (time, rate relative to the journey's), times ascending; linear in between."""
+
+    @model_validator(mode="after")
+    def _trace_fits(self) -> Load:
+        times = [time for time, _ in self.trace]
+        if (self.shape == "trace") != (len(times) >= 2):
+            raise ValueError("a trace needs shape 'trace' and at least two points")
+        if any(a >= b for a, b in itertools.pairwise(times)) or any(r < 0 for _, r in self.trace):
+            raise ValueError("times of a trace ascend, and no rate is negative")
+        return self

@@ -1,0 +1,88 @@
+"""One service of an app: image, client policies, endpoints, releases with latent defects."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from aiopslab.models.base import Bytes, Model, Seconds
+from aiopslab.models.step import Step, call_targets
+from aiopslab.models.workload import Image, Language, Probe, Resources, Value
+
+
+class Bug(Model):
+    """A latent defect that a release carries; exactly one field is set."""
+
+    leak_bytes_per_request: Bytes | None = None
+    """Memory never freed, per request."""
+    cpu_factor: float | None = None
+    """Every CPU step costs this many times as much."""
+    n_plus_one: int | None = None
+    """Every SQL step is repeated this many times."""
+    error_rate: float | None = None
+    """Share of requests that hit an unhandled exception."""
+    connection_leak: float | None = None
+    """Share of SQL steps that never give their pooled connection back."""
+
+
+class Release(Model):
+    """A version of a service's image beside the deployed one."""
+
+    changes: str
+    """Line of the change log."""
+    bug: Bug | None = None
+
+
+class Background(Model):
+    """Steps that run every ``every`` seconds in each replica."""
+
+    name: str
+    every: Seconds
+    steps: list[Step]
+
+
+class Service(Model):
+    """One service of the app."""
+
+    image: Image
+    language: Language
+    summary: str
+    owner: str
+    replicas: int = 1
+    port: int = 8080
+    resources: Resources = Field(default_factory=Resources)
+    readiness: Probe | None = Field(
+        default_factory=lambda: Probe(path="/readyz", initial_delay_s=4)
+    )
+    liveness: Probe | None = Field(
+        default_factory=lambda: Probe(path="/healthz", initial_delay_s=20)
+    )
+    startup_s: float = 2.0
+    """Virtual seconds from process start to listening."""
+    memory_base: Bytes = 48 * 2**20
+    memory_per_request: Bytes = 96 * 2**10
+    """Held while a request is in flight."""
+    workers: int = 64
+    """Requests served at once; further ones queue."""
+    queue: int = 128
+    """Waiting requests; beyond it the service sheds with 503."""
+    config: dict[str, Value] = Field(default_factory=dict)
+    """ConfigMap ``<service>-config``: client policies and tunables, read at start."""
+    env: dict[str, Value] = Field(default_factory=dict)
+    """Plain environment of the container; hides a ConfigMap key of the same name."""
+    uses: dict[Literal["db", "cache"], str] = Field(default_factory=dict)
+    """Role to store name."""
+    endpoints: dict[str, list[Step]] = Field(default_factory=dict)
+    """``METHOD /path`` to steps."""
+    background: list[Background] = Field(default_factory=list)
+    """Periodic work beside requests."""
+    releases: dict[str, Release] = Field(default_factory=dict)
+    """Further versions that the registry holds."""
+
+    def depends_on(self) -> list[str]:
+        """Name the services and stores this service calls, sorted."""
+        found: set[str] = set(self.uses.values())
+        for steps in [*self.endpoints.values(), *(job.steps for job in self.background)]:
+            found |= {call.split(" ", 1)[0] for call in call_targets(steps)[0]}
+        return sorted(found)
