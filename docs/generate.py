@@ -1,8 +1,8 @@
 """Generated parts of the documentation: tables and help texts that code already knows.
 
 A document marks a part with ``<!-- generated: NAME -->`` and ``<!-- end -->``; what lies between is
-written from here. ``python docs/generate.py`` rewrites the documents, ``--check`` only says which
-are out of date and exits 1; a test runs that. Not here: prose.
+written from here, and so are the whole files of ``FILES``. ``python docs/generate.py`` rewrites
+them, ``--check`` only says which are out of date and exits 1; a test runs that. Not here: prose.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import inspect
 import io
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -40,10 +41,9 @@ _QUALIFIED = re.compile(r"\b(?:\w+\.)+(?=\w)")
 def main(arguments: Sequence[str]) -> int:
     """Rewrite the documents, or check them; return the exit code."""
     stale = []
-    for path in documents():
-        old = path.read_text(encoding="utf-8")
-        new = render(old)
-        if new == old:
+    pages = {path: render(path.read_text(encoding="utf-8")) for path in documents()}
+    for path, new in {**pages, **{ROOT / name: made() for name, made in FILES.items()}}.items():
+        if path.is_file() and path.read_text(encoding="utf-8") == new:
             continue
         stale.append(path.relative_to(ROOT).as_posix())
         if "--check" not in arguments:
@@ -144,6 +144,15 @@ def agents() -> str:
     return _table(["Agent", "What it is"], [[f"`{s.name}`", s.summary] for s in loading.known()])
 
 
+def frequencies() -> str:
+    """Return how often each cause occurs in the public catalogue: what the agent prior believes."""
+    specs = list(catalogue.incidents().values())
+    causes = Counter(KINDS[spec.faults[0].kind].cause for spec in specs if spec.faults)
+    lines = ["# Written by docs/generate.py from problems/incidents.", "causes:"]
+    lines += [f"  {cause}: {count}" for cause, count in sorted(causes.items())]
+    return "\n".join([*lines, f"quiet: {sum(not s.faults for s in specs)}", ""])
+
+
 def command_line() -> str:
     """Return the help text of every command."""
     app = build()
@@ -222,6 +231,12 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "tools-reference": tools_reference,
     "tools-table": tools_table,
 }
+
+
+FILES: dict[str, Callable[[], str]] = {
+    "aiopslab/agents/trivial/frequencies.yaml": frequencies,
+}
+"""Path below the root to what the whole file holds."""
 
 
 if __name__ == "__main__":

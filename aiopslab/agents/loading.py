@@ -27,6 +27,7 @@ from aiopslab.agents.human import Human
 from aiopslab.agents.protocol import ActionAgent, Agent
 from aiopslab.agents.replay import Replay
 from aiopslab.agents.spec import NOTHING, AgentSpec, ArgSpec, ModelSettings, Surroundings
+from aiopslab.agents.trivial import TRIVIAL
 from aiopslab.agents.upstream import UpstreamAgent
 from aiopslab.content import files, load_model, near
 from aiopslab.errors import AgentError, PreflightError, UsageError
@@ -54,6 +55,10 @@ _BUILTIN: dict[str, tuple[AgentSpec, Callable[..., Any] | None]] = {
         ),
         Replay,
     ),
+    **{
+        name: (AgentSpec(name=name, version="1", summary=inspect.getdoc(made) or ""), made)
+        for name, made in TRIVIAL.items()
+    },
 }  # fmt: skip
 
 

@@ -7,27 +7,62 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aiopslab.cli import output
+from aiopslab.errors import UsageError
 
 What = Literal["problems", "incidents", "suites", "agents", "apps", "causes", "runs"]
 Listing = tuple[list[str], list[list[Any]]]
 
 
 def command(
-    what: What = "problems", /, *, json: bool = False, runs_dir: Path = Path("runs")
+    what: What = "problems",
+    /,
+    *,
+    json: bool = False,
+    suite: str | None = None,
+    runs_dir: Path = Path("runs"),
 ) -> None:
     """List what there is.
 
     Args:
         what: problems, incidents, suites, agents, apps, causes or runs.
         json: Print one JSON document instead of a table.
+        suite: Only the incidents of this suite; with incidents.
         runs_dir: Where runs are kept.
     """
+    if suite is not None and what != "incidents":
+        raise UsageError(f"--suite does not go with {what!r}", hint="aiopslab list incidents")
+    if what == "incidents":
+        _incidents(suite, json=json)
+        return
     columns, rows = _runs(runs_dir) if what == "runs" else _LISTINGS[what]()
     if json:
         data = [dict(zip(columns, row, strict=True)) for row in rows]
         output.envelope(f"aiopslab/{what}@1", data)
     else:
         output.table(columns, rows)
+
+
+def _incidents(suite: str | None, *, json: bool) -> None:
+    """List incidents, and count them."""
+    from aiopslab.problems import catalogue, census
+
+    chosen = catalogue.of_suite(suite) if suite else list(catalogue.incidents().values())
+    counts = census.census(chosen).model_dump(mode="json")
+    columns = ["incident", "app", "families", "hops", "tags", "title"]
+    rows = [
+        [s.name, s.app, ", ".join(census.families(s)), s.difficulty.hops, ", ".join(s.tags),
+         s.title]
+        for s in chosen
+    ]  # fmt: skip
+    if json:
+        data = [dict(zip(columns, row, strict=True)) for row in rows]
+        output.envelope("aiopslab/incidents@2", {"incidents": data, "counts": counts})
+        return
+    output.table(columns, rows)
+    print()
+    for name, count in counts.items():
+        said = ", ".join(f"{k} {n}" for k, n in count.items()) if isinstance(count, dict) else count
+        print(f"{name.replace('_', ' ')}: {said}")
 
 
 def _problems() -> Listing:
@@ -39,16 +74,6 @@ def _problems() -> Listing:
         for p in catalogue.problems_of(spec)
     ]
     return ["problem", "task", "app", "hops", "tags"], rows
-
-
-def _incidents() -> Listing:
-    from aiopslab.problems import catalogue
-
-    rows = [
-        [s.name, s.app, s.difficulty.hops, ", ".join(s.tags), s.title]
-        for s in catalogue.incidents().values()
-    ]
-    return ["incident", "app", "hops", "tags", "title"], rows
 
 
 def _suites() -> Listing:
@@ -106,7 +131,6 @@ def _runs(runs_dir: Path) -> Listing:
 
 _LISTINGS: dict[str, Callable[[], Listing]] = {
     "problems": _problems,
-    "incidents": _incidents,
     "suites": _suites,
     "agents": _agents,
     "apps": _apps,

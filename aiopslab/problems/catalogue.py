@@ -90,6 +90,19 @@ def suite_incidents(suite: SuiteSpec) -> list[str]:
     return names
 
 
+def of_suite(ref: str) -> list[IncidentSpec]:
+    """Return the incidents of a suite, in its order.
+
+    Raises:
+        UsageError: There is no such suite; the hint names near ones.
+    """
+    suite = load_suite(ref)
+    if suite is None:
+        hint = content.near(ref, list(suites())) or "aiopslab list suites"
+        raise UsageError(f"no suite {ref!r}", hint=hint)
+    return [load_incident(name) for name in suite_incidents(suite)]
+
+
 def expand(targets: Sequence[str], tasks: Sequence[Task] = ()) -> tuple[str, list[Problem]]:
     """Expand suites, incidents, problem ids, globs and paths to problems.
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 HEAVY = ("pandas", "duckdb", "langchain", "openai", "kubernetes", "docker", "scipy")
-LISTS = ("problems", "incidents", "suites", "agents", "apps", "causes", "runs")
+LISTS = ("problems", "suites", "agents", "apps", "causes", "runs")
 
 
 @pytest.mark.parametrize("what", LISTS)
@@ -20,6 +20,28 @@ def test_every_list_is_a_document_with_the_columns_of_its_table(aiopslab, what):
     heading = aiopslab("list", what).out.splitlines()[0].split()
     if document["data"]:
         assert set(heading) == set(document["data"][0])
+
+
+def test_incidents_are_listed_with_their_counts(aiopslab):
+    document = aiopslab("list", "incidents", "--json").document
+    assert document["schema"] == "aiopslab/incidents@2"
+    listed, counts = document["data"]["incidents"], document["data"]["counts"]
+    assert counts["incidents"] == len(listed) == sum(counts["apps"].values())
+    assert sum(counts["hops"].values()) == len(listed)
+    said = aiopslab("list", "incidents").out
+    assert f"incidents: {len(listed)}" in said.splitlines()
+
+
+def test_the_incidents_of_a_suite_can_be_listed_alone(aiopslab):
+    document = aiopslab("list", "incidents", "--suite", "quickstart", "--json").document
+    assert document["data"]["counts"]["incidents"] == 3
+
+
+def test_a_suite_that_does_not_exist_or_does_not_matter_is_refused(aiopslab):
+    mistaken = aiopslab("list", "incidents", "--suite", "quikstart")
+    assert mistaken.code == 2
+    assert "quickstart" in mistaken.err
+    assert aiopslab("list", "apps", "--suite", "quickstart").code == 2
 
 
 def test_tables_are_aligned_plain_text_off_a_terminal(aiopslab):
