@@ -21,11 +21,13 @@ from rich.console import Console
 from aiopslab.agents import loading
 from aiopslab.cli.tree import build
 from aiopslab.faults.registry import KINDS
+from aiopslab.models import app as models
 from aiopslab.models.base import Model
 from aiopslab.models.incident import Difficulty, IncidentSpec, SliCondition
 from aiopslab.models.observation import Brief, Budget, Observation
 from aiopslab.models.task import TASKS
 from aiopslab.problems import catalogue, distractors
+from aiopslab.services import catalogue as services
 from aiopslab.tools import TOOLS, answer_schema, describe_tools
 from aiopslab.tools.schema import usage
 
@@ -133,10 +135,45 @@ def distractor_kinds() -> str:
 def incidents() -> str:
     """Return the catalogue of incidents."""
     rows = [
-        [f"`{s.name}`", s.title, ", ".join(f.kind for f in s.faults) or "none", s.difficulty.hops]
+        [f"`{s.name}`", s.app, s.title, ", ".join(f.kind for f in s.faults) or "none",
+         s.difficulty.hops]
         for s in catalogue.incidents().values()
+    ]  # fmt: skip
+    return _table(["Incident", "App", "What happens", "Fault", "Hops"], rows)
+
+
+def apps() -> str:
+    """Return every app that comes along: its size, journeys with promises, services and stores."""
+    return "\n".join(_app(services.load_app(name)) for name in services.app_names())
+
+
+def _app(app: models.App) -> str:
+    rate = sum(journey.rate * len(journey.steps) for journey in app.journeys.values())
+    kinds = Counter(store.kind for store in app.stores.values())
+    stores = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
+    journeys = [
+        [f"`{name}`", ", ".join(f"`{step.request}`" for step in journey.steps), f"{journey.rate:g}",
+         f"{app.slos[name].success:.0%}", f"{app.slos[name].p95_ms:g}", len(app.needs(name))]
+        for name, journey in app.journeys.items()
+    ]  # fmt: skip
+    parts = [
+        [f"`{name}`", s.language, s.replicas, ", ".join(s.depends_on()), s.owner, _cell(s.summary)]
+        for name, s in app.services.items()
     ]
-    return _table(["Incident", "What happens", "Fault", "Hops"], rows)
+    held = [[f"`{name}`", s.kind, s.owner, _cell(s.summary)] for name, s in app.stores.items()]
+    return "\n".join(
+        [
+            f"## {app.name}\n",
+            f"{_cell(app.summary)} {len(app.services)} services; stores: {stores}; "
+            f"{len(app.nodes)} nodes; {rate:g} requests/s at load 1.\n",
+            _table(["Journey", "Requests", "Starts/s", "Success", "p95 ms", "Needs"], journeys),
+            "",
+            _table(["Service", "Language", "Replicas", "Needs", "Owner", "What it does"], parts),
+            "",
+            _table(["Store", "Kind", "Owner", "What it holds"], held),
+            "",
+        ]
+    )
 
 
 def agents() -> str:
@@ -219,6 +256,7 @@ def _fenced(text: str, language: str) -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "agents": agents,
     "answers": answers,
+    "apps": apps,
     "brief": _fields(Brief),
     "command-line": command_line,
     "difficulty": _fields(Difficulty),

@@ -56,6 +56,7 @@ class Script:
         self.journey = journey
         self._params = streams("load", name, "params")
         self._think = streams("load", name, "think")
+        self._shared = _draws(journey.params)
         self._steps = [
             _Step(*_request(name, step.request), _draws(step.params)) for step in journey.steps
         ]
@@ -63,11 +64,12 @@ class Script:
     def session(self) -> list[Visit]:
         """Draw one session: its requests in order."""
         pause = self.journey.think_s
+        shared = {key: draw(self._params) for key, draw in self._shared}
         return [
             Visit(
                 step.method,
                 step.path,
-                {key: draw(self._params) for key, draw in step.draws},
+                shared | {key: draw(self._params) for key, draw in step.draws},
                 self._think.expovariate(1.0 / pause) if index and pause > 0 else 0.0,
             )
             for index, step in enumerate(self._steps)

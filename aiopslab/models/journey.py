@@ -34,6 +34,8 @@ class Journey(Model):
     """The service that users reach."""
     rate: float
     """Journeys per second at load scale 1."""
+    params: dict[str, Value | dict[str, Any]] = Field(default_factory=dict)
+    """Parameters drawn once a session and sent with each of its requests: who the user is."""
     steps: list[JourneyStep]
     think_s: float = 0.0
     """Mean pause between steps of one journey."""

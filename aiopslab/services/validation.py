@@ -135,7 +135,7 @@ class _Checker:
             endpoints = self._app.services[journey.entry].endpoints
             for step in journey.steps:
                 self._known(where, step.request, endpoints, f"endpoint of {journey.entry}")
-                missing = self._needs(endpoints[step.request]) - set(step.params)
+                missing = self._needs(endpoints[step.request]) - {*journey.params, *step.params}
                 if missing:
                     self._wrong(where, f"{step.request} needs the parameter {min(missing)!r}")
             self._known("slos", name, self._app.slos, "promise for journey")

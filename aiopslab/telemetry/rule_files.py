@@ -7,6 +7,7 @@ refuses in a file is refused here in its words. Not here: evaluation (``rules``)
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -100,12 +101,16 @@ class RuleFile(Model):
     groups: list[RuleGroup]
 
 
-def load_rules() -> list[RuleGroup]:
+def load_rules(entries: Iterable[str] = ()) -> list[RuleGroup]:
     """Read all rule files, in order of name.
+
+    Args:
+        entries: Services that users reach; they replace ``$entries`` as a regular expression.
 
     Raises:
         ContentError: A file is malformed, or two alerts have the same name.
     """
+    edge = "|".join(sorted(set(entries)))
     groups: list[RuleGroup] = []
     alerts: set[str] = set()
     for path in content.files("telemetry", "rules/*.yaml"):
@@ -115,5 +120,10 @@ def load_rules() -> list[RuleGroup]:
                 if rule.alert and rule.alert in alerts:
                     raise ContentError(str(path), f"alert {rule.alert!r} is defined twice")
                 alerts.add(rule.alert)
-            groups.append(group.model_copy(update={"file": f"rules/{path.name}"}))
+            rules = [_at_the_edge(rule, edge) for rule in group.rules]
+            groups.append(group.model_copy(update={"file": f"rules/{path.name}", "rules": rules}))
     return groups
+
+
+def _at_the_edge(rule: Rule, entries: str) -> Rule:
+    return rule.model_copy(update={"expr": rule.expr.replace("$entries", entries)})

@@ -79,7 +79,9 @@ class World:
             self.slis,
         )
         self.changelog = ChangeLog(app, self.store.change)
-        self.rules = RuleEvaluator(self.store, load_rules())
+        self.rules = RuleEvaluator(
+            self.store, load_rules(journey.entry for journey in app.journeys.values())
+        )
         self._monitoring = Process(self.loop)
 
     def _kubelet(self, index: int, node: Node) -> Kubelet:

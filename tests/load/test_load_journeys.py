@@ -51,6 +51,16 @@ def test_a_session_has_every_step_and_pauses_between_them() -> None:
     assert visits[0].params["n"] in set("123456789")
 
 
+def test_what_a_journey_draws_for_itself_is_the_same_in_each_request_of_a_session() -> None:
+    shared = {"who": {"int": [1, 1000]}}
+    steps = [{"request": "GET /a"}, {"request": "POST /b", "params": {"n": 7}}]
+    script = Script("j", journey(params=shared, steps=steps), Streams(1))
+    sessions = [script.session() for _ in range(20)]
+    assert all(first.params["who"] == second.params["who"] for first, second in sessions)
+    assert len({first.params["who"] for first, _ in sessions}) > 15
+    assert sessions[0][1].params["n"] == "7"
+
+
 def test_two_scripts_of_one_seed_draw_the_same_sessions() -> None:
     steps = [{"request": "GET /a", "params": {"n": {"zipf": {"n": 50, "s": 1.1}}}}]
     one, two = (Script("j", journey(steps=steps), Streams(4)) for _ in range(2))

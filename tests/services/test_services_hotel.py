@@ -10,8 +10,6 @@ from services_mini import MiniWorld
 
 from aiopslab.models.app import App
 from aiopslab.models.evidence import SliWindow
-from aiopslab.models.service import Bug
-from aiopslab.services import catalogue
 from aiopslab.services.catalogue import load_app
 
 WARM_UP_S = 75.0
@@ -116,35 +114,3 @@ def test_two_worlds_of_one_seed_are_the_same(hotel: App) -> None:
     first = record(5)
     assert repr(first) == repr(record(5))
     assert repr(first) != repr(record(6))
-
-
-def test_every_service_has_a_clean_release_and_all_kinds_of_defects_occur(hotel: App) -> None:
-    found: set[str] = set()
-    for service in hotel.services.values():
-        bugs = [release.bug for release in service.releases.values()]
-        assert None in bugs
-        for bug in bugs:
-            if bug is not None:
-                (kind,) = bug.model_dump(exclude_none=True)
-                found.add(kind)
-    assert found == set(Bug.model_fields)
-
-
-def test_what_the_app_says_about_itself_is_complete(hotel: App) -> None:
-    assert len(hotel.services) >= 10
-    assert len(hotel.history) >= 12
-    assert len(catalogue.runbooks("hotel")) >= 8
-    assert set(catalogue.docs("hotel")) == {"architecture", "dependencies", "oncall"}
-    table = catalogue.docs("hotel")["dependencies"]
-    for name, service in hotel.services.items():
-        (row,) = [line for line in table.splitlines() if line.startswith(f"| {name} |")]
-        assert all(target in row for target in service.depends_on())
-
-
-def test_nothing_in_the_app_sounds_like_a_laboratory(hotel: App) -> None:
-    words = ("fault", "inject", "chaos", "simulat", "benchmark", "incident-")
-    texts = [*catalogue.runbooks("hotel").values(), *catalogue.docs("hotel").values()]
-    texts.append(hotel.model_dump_json(exclude={"services": {"__all__": {"releases": True}}}))
-    for text in texts:
-        plain = text.lower().replace("default", "")
-        assert [word for word in words if word in plain] == []
