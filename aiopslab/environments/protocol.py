@@ -18,6 +18,7 @@ from typing import Any, Literal, Protocol
 from aiopslab.environments.telemetry import Telemetry as Telemetry
 from aiopslab.models.app import App
 from aiopslab.models.evidence import CheckResult, SliWindow
+from aiopslab.models.external import Disturbance
 from aiopslab.models.kube import ExecResult, Object, PatchType
 from aiopslab.models.signal import Change
 from aiopslab.telemetry.answers import LogAnswer as LogAnswer
@@ -170,6 +171,14 @@ class Substrate(Protocol):
 
     async def neighbour(self, node: str, *, name: str, threads: float, memory: int = 0) -> None:
         """Run a tenant outside the app on a node; ``threads`` 0 removes it."""
+        ...
+
+    async def partner(self, name: str, disturbance: Disturbance) -> None:
+        """Let a party outside behave like this; a neutral ``Disturbance`` ends it."""
+        ...
+
+    async def announce(self, partner: str, *, begins_at: float, lasts_s: float) -> None:
+        """Have a party outside publish a maintenance beforehand (unix seconds)."""
         ...
 
     async def store_admin(self, store: str, command: str) -> str:

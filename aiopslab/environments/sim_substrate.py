@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiopslab.environments.bridge import Bridge
 from aiopslab.errors import InfraError
+from aiopslab.models.external import Disturbance
 from aiopslab.models.signal import Change
 from aiopslab.world.world import World
 
@@ -30,6 +31,12 @@ class SimSubstrate:
         if node not in self._world.nodes:
             raise InfraError("inject", f"no node {node!r}")
         self._world.nodes[node].neighbour(name, threads=threads, memory=memory)
+
+    async def partner(self, name: str, disturbance: Disturbance) -> None:
+        self._world.parties[name].disturb(disturbance)
+
+    async def announce(self, partner: str, *, begins_at: float, lasts_s: float) -> None:
+        self._world.parties[partner].announce(begins_at, lasts_s)
 
     async def store_admin(self, store: str, command: str) -> str:
         return await self._bridge.enter(self._world.registry.admin(store, command))

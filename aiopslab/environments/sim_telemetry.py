@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aiopslab.models.signal import Alert, Change, Event
+from aiopslab.models.signal import Alert, Change, Event, StatusPost
 from aiopslab.telemetry import catalogue
 from aiopslab.telemetry.answers import LogAnswer, LogStats, SqlAnswer, TagValue, TraceMatch
 from aiopslab.telemetry.logql import LogEngine
@@ -262,6 +262,9 @@ class SimTelemetry:
         return self._store.events(
             namespace=namespace, name=name, warnings_only=warnings_only, since=since
         )
+
+    async def status_posts(self, *, partner: str = "", since: float) -> list[StatusPost]:
+        return self._store.posts(partner=partner, since=since)
 
     async def changes(self, *, component: str = "", since: float) -> list[Change]:
         return self._store.changes(component=component, since=since)

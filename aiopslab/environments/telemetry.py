@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from aiopslab.models.signal import Alert, Change, Event
+from aiopslab.models.signal import Alert, Change, Event, StatusPost
 from aiopslab.telemetry.answers import LogAnswer, LogStats, SqlAnswer, TagValue, TraceMatch
 from aiopslab.telemetry.rows import (
     LogRow,
@@ -228,6 +228,10 @@ class Telemetry(Protocol):
     async def events(
         self, *, namespace: str, name: str = "", warnings_only: bool = False, since: float
     ) -> list[Event]: ...
+
+    async def status_posts(self, *, partner: str = "", since: float) -> list[StatusPost]:
+        """Return what partners outside posted on their status pages, oldest first."""
+        ...
 
     async def changes(self, *, component: str = "", since: float) -> list[Change]: ...
 

@@ -12,6 +12,8 @@ from typing import Literal
 from pydantic import Field
 
 from aiopslab.models.base import Bytes, Model, Seconds
+from aiopslab.models.external import External
+from aiopslab.models.flag import Flag
 from aiopslab.models.intent import Intent
 from aiopslab.models.journey import Journey, Load, Slo
 from aiopslab.models.service import Service
@@ -62,6 +64,10 @@ class App(Model):
     nodes: list[NodeSpec]
     services: dict[str, Service]
     stores: dict[str, Store]
+    externals: dict[str, External] = Field(default_factory=dict)
+    """Parties outside the cluster; services call them by these names."""
+    flags: dict[str, Flag] = Field(default_factory=dict)
+    """Feature flags: ConfigMap ``<app>-flags``."""
     journeys: dict[str, Journey]
     load: Load = Field(default_factory=Load)
     slos: dict[str, Slo]
@@ -74,8 +80,12 @@ class App(Model):
         """Name every service and store, sorted."""
         return sorted([*self.services, *self.stores])
 
+    def flags_of(self, service: str) -> dict[str, Flag]:
+        """Return the flags that a service reads, sorted by name."""
+        return {n: f for n, f in sorted(self.flags.items()) if service in f.services}
+
     def needs(self, journey: str) -> set[str]:
-        """Return the services and stores that a journey's requests need, the entry included.
+        """Return what a journey's requests need: services, stores, externals, the entry included.
 
         Calls that a service does without (``optional``) are not followed.
         """
@@ -86,6 +96,8 @@ class App(Model):
         while frontier:
             call = frontier.pop()
             name, _, endpoint = call.partition(" ")
+            if name in self.externals:
+                found.add(name)
             service = self.services.get(name)
             if call in seen or service is None:
                 continue

@@ -12,7 +12,13 @@ from aiopslab.models.workload import Image, Language, Probe, Resources, Value
 
 
 class Bug(Model):
-    """A latent defect that a release carries; exactly one field is set."""
+    """A latent defect that a release carries or a flag wakes.
+
+    One defect is set. ``only`` narrows those that act on requests: errors, latency, leaks.
+    """
+
+    only: dict[str, Value] = Field(default_factory=dict)
+    """Request parameters that a request must carry, for instance ``{language: fr}``."""
 
     leak_bytes_per_request: Bytes | None = None
     """Memory never freed, per request."""
@@ -24,6 +30,16 @@ class Bug(Model):
     """Share of requests that hit an unhandled exception."""
     connection_leak: float | None = None
     """Share of SQL steps that never give their pooled connection back."""
+    latency_ms: float | None = None
+    """Requests wait this long without need (mean; varies by a third)."""
+    pause_ms: float | None = None
+    """The runtime is made to collect garbage again and again: everything stands still so long."""
+    pause_every_s: Seconds = 2.0
+    """Time between two such pauses."""
+    kept_per_key: Bytes | None = None
+    """A cache inside the process without a bound keeps so many bytes per distinct ``key``."""
+    key: str = ""
+    """Template over request parameters: what that cache is keyed by."""
 
 
 class Release(Model):

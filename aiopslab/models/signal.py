@@ -41,6 +41,20 @@ class Change(Model):
     """Unified diff or ``field: old -> new`` lines; secrets are never printed."""
 
 
+class StatusPost(Model):
+    """A post on a partner's status page, as it was published."""
+
+    time: float
+    partner: str
+    """Component name of the external party."""
+    provider: str
+    """Name of the company."""
+    state: Literal[
+        "scheduled", "in_progress", "completed", "investigating", "identified", "resolved"
+    ]
+    text: str
+
+
 class Alert(Model):
     """One alert instance."""
 

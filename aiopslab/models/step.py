@@ -21,6 +21,8 @@ class CallStep(Model):
     params: dict[str, Value] = Field(default_factory=dict)
     optional: bool = False
     """True: a failure is logged and the request goes on (graceful degradation)."""
+    fallback: list[Step] = Field(default_factory=list)
+    """On a failure: run these instead; if they fail, the request fails."""
 
 
 class ParallelStep(Model):
@@ -95,12 +97,17 @@ class FailStep(Model):
     message: str = ""
 
 
+WHEN_KEYS = ("probability", "flag")
+"""Keys of ``when`` that name no request parameter."""
+
+
 class WhenStep(Model):
-    """Run steps with a probability, or if a request parameter has a value."""
+    """Run steps with a probability, if a request parameter has a value, or if a flag is on."""
 
     when: dict[str, Value]
-    """``{probability: 0.1}`` or ``{param: value}``."""
+    """``{probability: 0.1}``, ``{param: value}``, ``{flag: name}``; all of them must hold."""
     then: list[Step]
+    otherwise: list[Step] = Field(default_factory=list)
 
 
 class SleepStep(Model):
@@ -129,11 +136,14 @@ def call_targets(
     for step in steps:
         inner: list[Step] = []
         match step:
-            case CallStep(call=call, optional=optional):
-                if not (needed and optional):
+            case CallStep(call=call, optional=optional, fallback=fallback):
+                if not (needed and (optional or fallback)):
                     calls.append(call)
-            case ParallelStep(parallel=inner) | WhenStep(then=inner):
+                inner = fallback
+            case ParallelStep(parallel=inner):
                 pass
+            case WhenStep(then=then, otherwise=otherwise):
+                inner = [*then, *otherwise]
             case CacheStep(cache=access):
                 roles.add("cache")
                 inner = access.fill
@@ -147,5 +157,5 @@ def call_targets(
     return calls, roles
 
 
-for _model in (ParallelStep, CacheAccess, CacheStep, WhenStep):
+for _model in (CallStep, ParallelStep, CacheAccess, CacheStep, WhenStep):
     _model.model_rebuild()

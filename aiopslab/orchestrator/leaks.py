@@ -91,7 +91,8 @@ async def telemetry(env: Environment) -> Texts:
                 continue
             texts = sorted({str(value) for value in frame[column].unique()})
             found.append((f"{signal}.{column}", texts))
-    return found
+    posts = await env.telemetry.status_posts(since=0.0)
+    return [*found, ("status pages", [post.text for post in posts])]
 
 
 async def environments(env: Environment) -> Texts:

@@ -1,6 +1,6 @@
 """Which components of an app a selector of an incident file means.
 
-Keys: ``kind`` (service, store, node), ``journey`` (its requests need it; ``any``
+Keys: ``kind`` (service, store, external, node), ``journey`` (its requests need it; ``any``
 for some journey), ``entry`` (users reach it),
 ``replicas_min``, ``replicas_max``, ``language``, ``uses`` (db, cache), ``name`` (one or a list),
 ``not`` (one or a list).
@@ -17,8 +17,11 @@ from aiopslab.models.service import Service
 
 
 def components(app: App) -> list[str]:
-    """Name everything that can be a target: services, stores, nodes; sorted by kind and name."""
-    return [*sorted(app.services), *sorted(app.stores), *sorted(n.name for n in app.nodes)]
+    """Name everything that can be a target, sorted by kind and name."""
+    return [
+        *sorted(app.services), *sorted(app.stores), *sorted(app.externals),
+        *sorted(n.name for n in app.nodes),
+    ]  # fmt: skip
 
 
 def select(app: App, selector: dict[str, Any]) -> list[str]:
@@ -45,6 +48,7 @@ def _kind(app: App, component: str, want: Any) -> bool:
     kinds = {
         "service": set(app.services),
         "store": set(app.stores),
+        "external": set(app.externals),
         "node": {n.name for n in app.nodes},
     }
     return component in kinds[want]

@@ -30,7 +30,8 @@ from aiopslab.services.protocols import (
 )
 
 _UNAVAILABLE = 503
-"""The one status that another attempt may cure: the request was turned away unserved."""
+"""With 429, the status that another attempt may cure: the request was turned away unserved."""
+_TOO_MANY = 429
 _BACKOFF_CAP_S = 5.0
 
 
@@ -52,6 +53,16 @@ class Operation:
         return self.method != "POST"
 
 
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is called: the component's name, and how it is spoken to."""
+
+    name: str
+    tls: bool = False
+    outside: bool = False
+    """A party outside the cluster: spans name its host, and the component as ``peer.service``."""
+
+
 class _Failure(Exception):
     """An attempt failed; carries what the caller sees and whether to try again."""
 
@@ -65,11 +76,12 @@ class ServiceClient:
     """Calls one target service."""
 
     def __init__(
-        self, target: str, policy: ClientPolicy, host: Host, dialect: Dialect, journal: Journal
+        self, peer: Peer, policy: ClientPolicy, host: Host, dialect: Dialect, journal: Journal
     ) -> None:
-        self.target = target
+        self.peer = peer
+        self.target = target = peer.name
         self.policy = policy
-        self._http = host.http(policy.host, policy.port, pool=policy.pool)
+        self._http = host.http(policy.host, policy.port, pool=policy.pool, tls=peer.tls)
         self._clock = host.clock
         self._now = host.clock.now
         self._random: random.Random = host.random
@@ -94,10 +106,15 @@ class ServiceClient:
         return Operation(
             method=method,
             path=path,
-            url=f"http://{self.policy.host}:{self.policy.port}{path}",
+            url=self._url(path),
             durations=self._instruments.client(self.target, method),
             frames=[self._dialect.frame(module, f"{method.lower()}{path}")],
         )
+
+    def _url(self, path: str) -> str:
+        scheme, usual = ("https", 443) if self.peer.tls else ("http", 80)
+        port = "" if self.policy.port == usual else f":{self.policy.port}"
+        return f"{scheme}://{self.policy.host}{port}{path}"
 
     async def call(self, operation: Operation, x: Exchange, params: Mapping[str, str]) -> None:
         """Send a request, again where the policy says so.
@@ -146,11 +163,12 @@ class ServiceClient:
             return
         problem = Problem(str(status), f"{operation.method} {operation.url}: status {status}")
         self._record(operation, x, span_id, start, problem, status, attempt)
-        if status < 500:
+        if status < 500 and not self.peer.outside:
             self._breaker.succeeded()
             raise RequestFailed(status, problem, operation.frames)
+        # What a partner refuses, too many requests above all, is no mistake of our own caller.
         self._count_failure()
-        unserved = status == _UNAVAILABLE
+        unserved = status in (_UNAVAILABLE, _TOO_MANY)
         failed = RequestFailed(_UNAVAILABLE if unserved else 502, problem, operation.frames)
         raise _Failure(failed, again=unserved)
 
@@ -187,9 +205,11 @@ class ServiceClient:
             attributes = {
                 "http.request.method": operation.method,
                 "url.full": operation.url,
-                "server.address": self.target,
+                "server.address": self.policy.host if self.peer.outside else self.target,
                 "server.port": self.policy.port,
             }
+            if self.peer.outside:
+                attributes["peer.service"] = self.target
             if status:
                 attributes["http.response.status_code"] = status
             operation.attributes[status] = attributes

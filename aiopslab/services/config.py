@@ -4,7 +4,7 @@ A process reads its environment once, at start, the way real services do: a miss
 of the wrong type ends it. ``settings`` lists what the manifests put into the ConfigMap of a
 service. Not here: how Kubernetes merges ConfigMaps, Secrets and plain variables (the kubelet).
 
-Keys beside those an app declares (``GEO`` stands for any service that is called):
+Keys beside those an app declares (``GEO`` stands for any service or partner called):
 
 ======================  ========  ==================================================================
 key                     default   meaning
@@ -28,6 +28,7 @@ key                     default   meaning
 ``CACHE_TIMEOUT_MS``    250       deadline of one command
 ``LOG_LEVEL``           info      ``debug info warn error``
 ``ACCESS_LOG_RATIO``    0.05      share of served requests with a line in the access log
+``FLAGS_REFRESH_MS``    5000      pause between two looks at the feature flags
 ``SHUTDOWN_DELAY_MS``   3000      serve on after SIGTERM, until callers have noticed
 ``HEALTH_ON_WORKERS``   false     answer ``/healthz`` from the worker pool
 ======================  ========  ==================================================================
@@ -163,7 +164,7 @@ def steps_of(service: Service) -> list[Step]:
 
 
 def targets(service: Service) -> list[str]:
-    """Name the services that a service calls, sorted."""
+    """Name the services and outside parties that a service calls, sorted."""
     calls = {s.call.split(" ", 1)[0] for s in walk(steps_of(service)) if isinstance(s, CallStep)}
     return sorted(calls)
 
@@ -171,13 +172,21 @@ def targets(service: Service) -> list[str]:
 def settings(app: App, name: str) -> dict[str, str]:
     """Return the ConfigMap data of a service: addresses, then what the app declares."""
     service = app.services[name]
-    data = {f"{prefix(t)}_ADDR": f"{t}:{app.services[t].port}" for t in targets(service)}
+    data = {f"{prefix(t)}_ADDR": address(app, t) for t in targets(service)}
     if db := service.uses.get("db"):
         store = app.stores[db]
         data |= {"DB_HOST": db, "DB_PORT": str(store.port), "DB_NAME": store.database}
     if cache := service.uses.get("cache"):
         data["CACHE_ADDR"] = f"{cache}:{app.stores[cache].port}"
     return data | {key: as_text(value) for key, value in service.config.items()}
+
+
+def address(app: App, target: str) -> str:
+    """Return ``host:port`` of a service or of a party outside."""
+    external = app.externals.get(target)
+    if external is not None:
+        return f"{external.host}:{external.port}"
+    return f"{target}:{app.services[target].port}"
 
 
 def as_text(value: str | int | float | bool) -> str:

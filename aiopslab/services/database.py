@@ -9,10 +9,10 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from aiopslab.models.service import Bug
 from aiopslab.models.store import Statement as StatementSpec
 from aiopslab.models.store import Store
 from aiopslab.services.config import Config
+from aiopslab.services.defects import Defects
 from aiopslab.services.exchange import Exchange, RequestFailed
 from aiopslab.services.instruments import Durations, Instruments
 from aiopslab.services.languages import Dialect, Frame
@@ -37,7 +37,13 @@ class Database:
     """The database client of one process; raises ConfigError when it cannot be configured."""
 
     def __init__(
-        self, name: str, store: Store, config: Config, host: Host, dialect: Dialect, bug: Bug
+        self,
+        name: str,
+        store: Store,
+        config: Config,
+        host: Host,
+        dialect: Dialect,
+        defects: Defects,
     ) -> None:
         self._name = name
         self._store = store
@@ -56,8 +62,7 @@ class Database:
         self._telemetry = host.telemetry
         self._dialect = dialect
         self._random: random.Random = host.random
-        self._times = bug.n_plus_one or 1
-        self._leak = bug.connection_leak or 0.0
+        self._defects = defects
         self._instruments = Instruments(host.telemetry)
         self._instruments.pool("db_client", name, self._sql.stats)
 
@@ -90,11 +95,12 @@ class Database:
         Raises:
             RequestFailed: The database could not be reached (503) or answered an error (500).
         """
-        for _ in range(self._times):
+        for _ in range(self._defects.statements):
             await self._once(statement, x)
 
     async def _once(self, statement: Statement, x: Exchange) -> None:
-        keep = self._leak > 0.0 and self._random.random() < self._leak
+        leak = self._defects.connection_leak
+        keep = leak > 0.0 and self._random.random() < leak
         span_id = self._telemetry.new_span_id()
         start = self._now()
         try:

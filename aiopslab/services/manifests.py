@@ -21,6 +21,7 @@ from aiopslab.models.service import Service
 from aiopslab.models.workload import Probe, Resources
 from aiopslab.services.catalogue import app_dir
 from aiopslab.services.config import as_text, settings
+from aiopslab.services.flags import DIRECTORY, map_name
 from aiopslab.services.store_manifests import store_objects
 from aiopslab.services.validation import DEFAULT_USER
 
@@ -34,7 +35,7 @@ def manifests(app: App, seed: int) -> list[Object]:
         app: The app.
         seed: Passwords are derived from it.
     """
-    objects: list[Object] = [_namespace(app)]
+    objects: list[Object] = [_namespace(app), *flag_objects(app)]
     for store in sorted(app.stores):
         objects += store_objects(app, store, partial(password, seed, store))
     for service in sorted(app.services):
@@ -92,6 +93,29 @@ def service_objects(app: App, name: str) -> list[Object]:
     return objects
 
 
+def flag_objects(app: App) -> list[Object]:
+    """Render the ConfigMap of the feature flags, if the app has any."""
+    if not app.flags:
+        return []
+    name = map_name(app.name)
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": name,
+                "namespace": app.namespace,
+                "labels": {"app.kubernetes.io/part-of": app.name},
+                "annotations": {
+                    f"description/{flag}": spec.description
+                    for flag, spec in sorted(app.flags.items())
+                },
+            },
+            "data": {flag: as_text(spec.default) for flag, spec in sorted(app.flags.items())},
+        }
+    ]
+
+
 def _disruption_budget(meta: Object) -> Object:
     selector = {"matchLabels": {"app.kubernetes.io/name": meta["name"]}}
     return {
@@ -104,6 +128,12 @@ def _disruption_budget(meta: Object) -> Object:
 
 def _deployment(app: App, name: str, service: Service, labels: dict[str, str]) -> Object:
     template_labels = labels | {"app.kubernetes.io/version": service.image.version}
+    spec: Object = {
+        "terminationGracePeriodSeconds": 30,
+        "containers": [_container(app, name, service)],
+    }
+    if app.flags_of(name):
+        spec["volumes"] = [{"name": "flags", "configMap": {"name": map_name(app.name)}}]
     return {
         "replicas": service.replicas,
         "revisionHistoryLimit": 10,
@@ -114,10 +144,7 @@ def _deployment(app: App, name: str, service: Service, labels: dict[str, str]) -
         },
         "template": {
             "metadata": {"labels": template_labels, "annotations": {"owner": service.owner}},
-            "spec": {
-                "terminationGracePeriodSeconds": 30,
-                "containers": [_container(app, name, service)],
-            },
+            "spec": spec,
         },
     }
 
@@ -134,6 +161,8 @@ def _container(app: App, name: str, service: Service) -> Object:
     }
     if not container["env"]:
         del container["env"]
+    if app.flags_of(name):
+        container["volumeMounts"] = [{"name": "flags", "mountPath": DIRECTORY, "readOnly": True}]
     if service.readiness:
         container["readinessProbe"] = _probe(service.readiness, service.port)
     if service.liveness:

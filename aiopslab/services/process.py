@@ -8,13 +8,15 @@ container; the ``Host`` makes the difference. Neighbours: ``server`` (requests),
 from __future__ import annotations
 
 from aiopslab.models.app import App
-from aiopslab.models.service import Background, Bug
+from aiopslab.models.service import Background
 from aiopslab.services import languages
 from aiopslab.services.caching import CacheClient
-from aiopslab.services.client import ServiceClient
+from aiopslab.services.client import Peer, ServiceClient
 from aiopslab.services.config import ClientPolicy, Config, ConfigError, targets
 from aiopslab.services.database import Database
+from aiopslab.services.defects import Defects
 from aiopslab.services.exchange import Exchange, RequestFailed
+from aiopslab.services.flags import Flags
 from aiopslab.services.instruments import Instruments
 from aiopslab.services.journal import Journal
 from aiopslab.services.protocols import Host
@@ -43,12 +45,15 @@ class Process:
         self._version = version
         self._host = host
         release = self._service.releases.get(version)
-        self._bug = (release.bug if release else None) or Bug()
+        bug = release.bug if release else None
+        flags = app.flags_of(service)
+        self._latent = [b for b in (bug, *(f.bug for f in flags.values())) if b is not None]
+        self._defects = Defects(bug, host.random)
         self._dialect = languages.of(self._service.language, service)
         self._journal = Journal(self._dialect, host.clock, host.telemetry)
-        self._heap = Heap(host, self._service, self._bug)
+        self._heap = Heap(host, self._service, self._defects)
         self._server = Server(
-            self._service, host, self._dialect, self._journal, self._heap, self._bug
+            self._service, host, self._dialect, self._journal, self._heap, self._defects
         )
         self._clients: dict[str, ServiceClient] = {}
         self._pools: list[ServiceClient | Database | CacheClient] = []
@@ -86,29 +91,41 @@ class Process:
         host, service = self._host, self._service
         config = Config(host.env)
         self._journal.configure(config)
-        compiler = Compiler(self._equipment(config))
+        flags = Flags(self._app.flags_of(self._name), host, self._journal, self._defects.wake)
+        flags.follow(config)
+        compiler = Compiler(self._equipment(config, flags))
         instruments = Instruments(host.telemetry)
         self._server.configure(config, compiler, instruments)
         runtime = Runtime(host, service, self._heap, self._server.workers, self._pooled)
         runtime.register(instruments, self._version, started)
+        if any(bug.pause_ms for bug in self._latent):
+            host.spawn(runtime.collect_by_force())
         for job in service.background:
             host.spawn(self._repeat(job, compiler.sequence(job.steps)))
         return config.seconds("SHUTDOWN_DELAY_MS", 3000)
 
-    def _equipment(self, config: Config) -> Equipment:
+    def _equipment(self, config: Config, flags: Flags) -> Equipment:
         host, dialect, journal = self._host, self._dialect, self._journal
         self._clients = {
-            target: ServiceClient(target, ClientPolicy.read(config, target), host, dialect, journal)
+            target: ServiceClient(
+                self._peer(target), ClientPolicy.read(config, target), host, dialect, journal
+            )
             for target in targets(self._service)
         }
         database = cache = None
         if db := self._service.uses.get("db"):
             store = self._app.stores[db]
-            database = Database(db, store, config, host, dialect, self._bug)
+            database = Database(db, store, config, host, dialect, self._defects)
         if name := self._service.uses.get("cache"):
             cache = CacheClient(name, config, host, dialect, journal)
         self._pools = [*self._clients.values(), *(p for p in (database, cache) if p)]
-        return Equipment(host, config, journal, self._bug, self._clients, database, cache)
+        return Equipment(
+            host, config, journal, self._defects, flags, self._clients, database, cache
+        )
+
+    def _peer(self, target: str) -> Peer:
+        external = self._app.externals.get(target)
+        return Peer(target, tls=external.tls, outside=True) if external else Peer(target)
 
     def _pooled(self) -> int:
         """Count the sockets of all pools."""

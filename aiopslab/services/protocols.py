@@ -317,6 +317,8 @@ class Host(Protocol):
     """Host name: the pod's name."""
     env: Mapping[str, str]
     """Effective environment, ConfigMaps and Secrets included."""
+    files: Mapping[str, str]
+    """Mounted files, path to text; they change while the process runs."""
     clock: Clock
     cpu: CpuTime
     memory: Memory

@@ -7,11 +7,13 @@ collections burn CPU. Not here: RED metrics (``instruments``).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from aiopslab.models.service import Bug, Service
+from aiopslab.models.service import Service
+from aiopslab.models.workload import Language
+from aiopslab.services.defects import Defects, Params
 from aiopslab.services.instruments import Instruments
-from aiopslab.services.protocols import Host
+from aiopslab.services.protocols import Histogram, Host
 from aiopslab.services.workers import Workers
 
 _BASE_FDS = 9
@@ -21,6 +23,13 @@ _EDEN = 24 * 2**20
 _PAUSE_S_PER_GIB = 0.06
 """Pause of a young collection per GiB of live heap; the order of G1 on a small heap."""
 _GC_PERIOD_S = 5.0
+_COLLECTIONS: dict[Language, str] = {
+    "go": "go_gc_duration_seconds",
+    "java": "jvm_gc_duration_seconds",
+    "node": "nodejs_gc_duration_seconds",
+    "python": "python_gc_duration_seconds",
+}
+"""Histogram of pauses by language."""
 
 
 @dataclass(slots=True)
@@ -29,20 +38,27 @@ class Heap:
 
     host: Host
     service: Service
-    bug: Bug
+    defects: Defects
     leaked: int = 0
     allocated: int = 0
     """Bytes allocated since the last collection."""
+    keys: set[str] = field(default_factory=set)
+    """Distinct keys in a cache inside the process that has no bound."""
 
     def start(self) -> None:
         """Hold what the process needs without any request."""
         self.host.memory.hold("heap", self.service.memory_base)
 
-    def served(self) -> None:
-        """Count a request's allocations, and its leak."""
+    def served(self, params: Params) -> None:
+        """Count a request's allocations, and what a defect keeps of it."""
         self.allocated += self.service.memory_per_request
-        if self.bug.leak_bytes_per_request:
-            self.leaked += self.bug.leak_bytes_per_request
+        kept = self.defects.leaked(params)
+        for key, size in self.defects.kept(params):
+            if key not in self.keys:
+                self.keys.add(key)
+                kept += size
+        if kept:
+            self.leaked += kept
             self.host.memory.hold("heap", self.service.memory_base + self.leaked)
 
     def in_flight(self, requests: int) -> None:
@@ -75,11 +91,11 @@ class Runtime:
             case "go":
                 gauge("go_goroutines", lambda: 7.0 + self._pooled() + 2 * self._requests())
                 gauge("go_memstats_heap_alloc_bytes", lambda: float(self._live()))
-                self._collector("go_gc_duration_seconds")
+                self._collector()
             case "java":
                 gauge("jvm_memory_used_bytes", lambda: float(self._live()), jvm_memory_type="heap")
                 gauge("jvm_thread_count", lambda: 18.0 + min(self._requests(), self._limit))
-                self._collector("jvm_gc_duration_seconds")
+                self._collector()
             case "node":
                 gauge("nodejs_heap_size_used_bytes", lambda: float(self._live()))
                 gauge("nodejs_eventloop_lag_seconds", lambda: self._lag_s)
@@ -93,9 +109,23 @@ class Runtime:
     def _live(self) -> int:
         return min(self._host.memory.used() + self._heap.allocated, 2 * self._host.memory.used())
 
-    def _collector(self, metric: str) -> None:
-        bounds = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0)
-        pauses = self._host.telemetry.histogram(metric, bounds)
+    async def collect_by_force(self) -> None:
+        """Stop the world whenever a defect asks for it: nothing of the process runs meanwhile."""
+        pauses = self._pauses(_COLLECTIONS[self._language])
+        defects, clock = self._heap.defects, self._host.clock
+        while True:
+            await clock.sleep(defects.pause_every_s or _GC_PERIOD_S)
+            if defects.pause_s:
+                start = clock.now()
+                with defects.standstill():
+                    await self._host.cpu.burn(defects.pause_s)
+                pauses.observe(clock.now() - start)
+
+    def _pauses(self, metric: str) -> Histogram:
+        return self._host.telemetry.histogram(metric, (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0))
+
+    def _collector(self) -> None:
+        pauses = self._pauses(_COLLECTIONS[self._language])
 
         async def collect() -> None:
             while True:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl
 
-from aiopslab.models.service import Bug, Service
+from aiopslab.models.service import Service
 from aiopslab.services.config import Config
+from aiopslab.services.defects import Defects
 from aiopslab.services.exchange import Exchange, RequestFailed
 from aiopslab.services.instruments import Durations, Instruments
 from aiopslab.services.journal import Journal
@@ -47,7 +48,7 @@ class Server:
         dialect: Dialect,
         journal: Journal,
         heap: Heap,
-        bug: Bug,
+        defects: Defects,
     ) -> None:
         self.workers = Workers(service.workers, service.queue)
         self.draining = False
@@ -59,7 +60,7 @@ class Server:
         self._dialect = dialect
         self._journal = journal
         self._heap = heap
-        self._error_rate = bug.error_rate or 0.0
+        self._defects = defects
         self._endpoints: dict[tuple[str, str], Endpoint] = {}
         self._access_ratio = 0.0
         self._health_on_workers = False
@@ -102,15 +103,17 @@ class Server:
         heap.in_flight(workers.active)
         status, error = 200, None
         try:
-            if self._error_rate and self._random() < self._error_rate:
+            if self._defects.fails(request.params):
                 raise RequestFailed(500, self._dialect.defect(endpoint.route))
+            if wait_s := self._defects.latency_s(request.params):
+                await self._host.clock.sleep(wait_s)
             await endpoint.run(x)
         except RequestFailed as failed:
             status, error = failed.status, failed
         finally:
             workers.leave()
             heap.in_flight(workers.active)
-        heap.served()
+        heap.served(request.params)
         self._finish(endpoint, x, request, start, status, error)
         return Response(status, "" if error is None else str(error), self.draining)
 

@@ -12,8 +12,8 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from aiopslab.models.service import Bug
 from aiopslab.models.step import (
+    WHEN_KEYS,
     CacheAccess,
     CacheStep,
     CallStep,
@@ -32,7 +32,9 @@ from aiopslab.services.caching import CacheClient
 from aiopslab.services.client import ServiceClient
 from aiopslab.services.config import Config, as_text
 from aiopslab.services.database import Database
+from aiopslab.services.defects import Defects
 from aiopslab.services.exchange import Exchange, RequestFailed
+from aiopslab.services.flags import Flags
 from aiopslab.services.journal import Journal
 from aiopslab.services.languages import Problem
 from aiopslab.services.protocols import Host
@@ -47,7 +49,8 @@ class Equipment:
     host: Host
     config: Config
     journal: Journal
-    bug: Bug
+    defects: Defects
+    flags: Flags
     clients: dict[str, ServiceClient]
     database: Database | None
     cache: CacheClient | None
@@ -104,14 +107,18 @@ class Compiler:
             params = x.params if render is None else {**x.params, **render(x.params)}
             await client.call(operation, x, params)
 
+        fallback = self.sequence(step.fallback) if step.fallback else None
+
         async def call_if_possible(x: Exchange) -> None:
             try:
                 await call(x)
             except RequestFailed as failed:
                 fields = {"target": target, "error": failed.problem.message}
                 journal.write("WARN", f"continuing without {target}", fields, x)
+                if fallback is not None:
+                    await fallback(x)
 
-        return call_if_possible if step.optional else call
+        return call_if_possible if step.optional or fallback is not None else call
 
     def _sql(self, step: SqlStep) -> Run:
         database = self._use.database
@@ -152,16 +159,18 @@ class Compiler:
         return delete
 
     def _burn(self, amount: Cpu) -> Run:
-        draw = self._lognormal(amount, self._use.bug.cpu_factor or 1.0)
-        cpu = self._use.host.cpu
+        draw = self._lognormal(amount)
+        cpu, defects = self._use.host.cpu, self._use.defects
 
         async def burn(x: Exchange) -> None:
-            await cpu.burn(draw())
+            if defects.stopped is not None:
+                await defects.stopped.wait()
+            await cpu.burn(draw() * defects.cpu_factor)
 
         return burn
 
     def _sleep(self, amount: Cpu) -> Run:
-        draw = self._lognormal(amount, 1.0)
+        draw = self._lognormal(amount)
         clock = self._use.host.clock
 
         async def sleep(x: Exchange) -> None:
@@ -169,9 +178,9 @@ class Compiler:
 
         return sleep
 
-    def _lognormal(self, amount: Cpu, factor: float) -> Callable[[], float]:
+    def _lognormal(self, amount: Cpu) -> Callable[[], float]:
         """Return a draw of seconds; mean and variation as ``seeds.lognormal`` defines them."""
-        mean_s = amount.ms * factor / 1000.0
+        mean_s = amount.ms / 1000.0
         if mean_s <= 0.0 or amount.cv <= 0.0:
             return lambda: mean_s
         variance = math.log1p(amount.cv * amount.cv)
@@ -204,15 +213,21 @@ class Compiler:
 
     def _when(self, step: WhenStep) -> Run:
         then = self.sequence(step.then)
-        draw = self._use.host.random.random
+        otherwise = self.sequence(step.otherwise) if step.otherwise else None
+        draw, flags = self._use.host.random.random, self._use.flags
         probability = float(step.when.get("probability", 1.0))
-        wanted = [(k, as_text(v)) for k, v in step.when.items() if k != "probability"]
+        flag = str(step.when.get("flag", ""))
+        wanted = [(k, as_text(v)) for k, v in step.when.items() if k not in WHEN_KEYS]
 
         async def when(x: Exchange) -> None:
-            if all(x.params.get(key) == value for key, value in wanted) and (
-                probability >= 1.0 or draw() < probability
+            if (
+                (not flag or flags.on(flag))
+                and all(x.params.get(key) == value for key, value in wanted)
+                and (probability >= 1.0 or draw() < probability)
             ):
                 await then(x)
+            elif otherwise is not None:
+                await otherwise(x)
 
         return when
 

@@ -17,6 +17,7 @@ from aiopslab.models.service import Service
 from aiopslab.models.step import CacheStep, CallStep, LogStep, ParallelStep, SqlStep, Step, WhenStep
 from aiopslab.services import templates
 from aiopslab.services.config import settings
+from aiopslab.services.edge_validation import check_edges
 from aiopslab.services.walk import walk
 
 DEFAULT_USER = "default"
@@ -38,9 +39,7 @@ class _Checker:
         self._path = path
 
     def run(self) -> None:
-        both = set(self._app.services) & set(self._app.stores)
-        if both:
-            self._wrong("services", f"{min(both)!r} is a service and a store")
+        self._names_are_unique()
         for name, service in self._app.services.items():
             self._service(name, service)
         for name, store in self._app.stores.items():
@@ -51,10 +50,24 @@ class _Checker:
             for user, spec in store.users.items():
                 for table in spec.grants:
                     self._known(f"stores.{name}.users.{user}", table, store.tables, "table")
+        check_edges(self._app, self._known, self._wrong)
         self._journeys()
         for change in self._app.history:
-            parts = [*self._app.components(), *(node.name for node in self._app.nodes)]
+            parts = [*self._app.components(), *self._app.externals]
+            parts += [node.name for node in self._app.nodes]
             self._known("history.component", change.component, parts, "component")
+
+    def _names_are_unique(self) -> None:
+        seen: dict[str, str] = {}
+        app = self._app
+        kinds = (
+            ("service", [*app.services]), ("store", [*app.stores]), ("external", [*app.externals])
+        )  # fmt: skip
+        for kind, names in kinds:
+            for name in names:
+                if name in seen:
+                    self._wrong(f"{kind}s", f"{name!r} is a {seen[name]} and a {kind}")
+                seen[name] = kind
 
     def _service(self, name: str, service: Service) -> None:
         where = f"services.{name}"
@@ -87,8 +100,7 @@ class _Checker:
                 if len(parts) != 3:
                     self._wrong(where, f"call {call!r} is not 'service METHOD /path'")
                 target, method, path = parts
-                self._known(where, target, self._app.services, "service")
-                known = self._app.services[target].endpoints
+                known = self._endpoints(where, target)
                 self._known(where, f"{method} {path}", known, f"endpoint of {target}")
             case SqlStep(sql=statement):
                 if "db" not in service.uses:
@@ -106,15 +118,23 @@ class _Checker:
             case _:
                 pass
 
+    def _endpoints(self, where: str, target: str) -> Iterable[str]:
+        external = self._app.externals.get(target)
+        if external is not None:
+            return external.endpoints
+        self._known(where, target, [*self._app.services, *self._app.externals], "service")
+        return self._app.services[target].endpoints
+
     def _needs(self, steps: Iterable[Step]) -> set[str]:
         """Return the request parameters that steps need, of the services they call included."""
         needed: set[str] = set()
         for step in steps:
             match step:
-                case CallStep(call=call, params=params):
+                case CallStep(call=call, params=params, fallback=fallback):
                     target, endpoint = call.split(" ", 1)
-                    inner = self._needs(self._app.services[target].endpoints[endpoint])
-                    needed |= inner - set(params) | _of(params)
+                    service = self._app.services.get(target)
+                    inner = self._needs(service.endpoints[endpoint]) if service else set()
+                    needed |= inner - set(params) | _of(params) | self._needs(fallback)
                 case SqlStep(params=params):
                     needed |= _of(params)
                 case CacheStep(cache=access):
@@ -122,8 +142,10 @@ class _Checker:
                     needed |= templates.names(key) | self._needs(access.fill)
                 case LogStep(log=line):
                     needed |= templates.names(line.msg) | _of(line.fields)
-                case ParallelStep(parallel=inner_steps) | WhenStep(then=inner_steps):
+                case ParallelStep(parallel=inner_steps):
                     needed |= self._needs(inner_steps)
+                case WhenStep(then=then, otherwise=otherwise):
+                    needed |= self._needs([*then, *otherwise])
                 case _:
                     pass
         return needed

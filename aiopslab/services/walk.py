@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from aiopslab.models.step import CacheStep, ParallelStep, Step, WhenStep
+from aiopslab.models.step import CacheStep, CallStep, ParallelStep, Step, WhenStep
 
 
 def walk(steps: Iterable[Step]) -> Iterator[Step]:
@@ -12,8 +12,12 @@ def walk(steps: Iterable[Step]) -> Iterator[Step]:
     for step in steps:
         yield step
         match step:
-            case ParallelStep(parallel=inner) | WhenStep(then=inner):
+            case CallStep(fallback=inner):
                 yield from walk(inner)
+            case ParallelStep(parallel=inner):
+                yield from walk(inner)
+            case WhenStep(then=then, otherwise=otherwise):
+                yield from walk([*then, *otherwise])
             case CacheStep(cache=access):
                 yield from walk(access.fill)
             case _:

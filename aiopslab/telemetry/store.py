@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aiopslab.models.signal import Alert, Change, Event
+from aiopslab.models.signal import Alert, Change, Event, StatusPost
 from aiopslab.telemetry import frames
 from aiopslab.telemetry.logs import LogTable
 from aiopslab.telemetry.promql import Engine
@@ -40,6 +40,7 @@ class Store:
         self._events: list[Event] = []
         self._changes: list[Change] = []
         self._alerts: list[tuple[float, Alert]] = []
+        self._posts: list[StatusPost] = []
 
     def target(self, labels: Mapping[str, str]) -> Target:
         """Open a scrape target; its labels go on every series (``job``, ``instance``, ...)."""
@@ -52,6 +53,14 @@ class Store:
     def change(self, change: Change) -> None:
         """Record a line of the change log."""
         self._changes.append(change)
+
+    def post(self, post: StatusPost) -> None:
+        """Record what a partner published on its status page."""
+        self._posts.append(post)
+
+    def posts(self, *, partner: str = "", since: float = 0.0) -> list[StatusPost]:
+        """Return the posts of partners since a time, oldest first."""
+        return [p for p in self._posts if p.time >= since and partner in ("", p.partner)]
 
     def alert(self, time: float, alert: Alert) -> None:
         """Record that an alert changed its state."""

@@ -18,6 +18,7 @@ from aiopslab.tools import (
     kube_write,
     logs,
     metrics,
+    partners,
     signals,
     stores,
     submit,
@@ -31,7 +32,7 @@ from aiopslab.tools.schema import parameters
 _ROOMS: tuple[tuple[Tool[Any], ...], ...] = (
     alerts.TOOLS, topology.TOOLS, metrics.TOOLS, logs.TOOLS, traces.TOOLS, signals.TOOLS,
     kube_read.TOOLS, kube_write.TOOLS, kube_rollout.TOOLS, kubectl.TOOLS, stores.TOOLS,
-    history.TOOLS, control.TOOLS, submit.TOOLS,
+    history.TOOLS, partners.TOOLS, control.TOOLS, submit.TOOLS,
 )  # fmt: skip
 TOOLS: dict[str, Tool[Any]] = {tool.name: tool for room in _ROOMS for tool in room}
 

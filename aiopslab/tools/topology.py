@@ -34,11 +34,12 @@ class ServicesArgs(Paged):
 @tool(ServicesArgs)
 async def services(context: ToolContext, args: ServicesArgs) -> Result:
     """List components and nodes: owner, replicas, restarts, requests/s, 5xx, p95 latency."""
-    data = [*await _components(context), *await _nodes(context)]
+    data = [*await _components(context), *_externals(context), *await _nodes(context)]
     columns = ["component", "kind", "ready", "restarts", "req/s", "5xx", "p95_ms", "owner", "what"]
     rows = [
         [
-            row["component"], row["kind"], f"{row['ready']}/{row['wanted']}", row["restarts"],
+            row["component"], row["kind"],
+            "" if row["wanted"] is None else f"{row['ready']}/{row['wanted']}", row["restarts"],
             row["requests_per_s"], row["error_ratio"], row["p95_ms"], row["owner"], row["summary"],
         ]
         for row in data
@@ -66,6 +67,18 @@ async def _components(context: ToolContext) -> list[dict[str, Any]]:
             }
         )  # fmt: skip
     return found
+
+
+def _externals(context: ToolContext) -> list[dict[str, Any]]:
+    """Describe parties outside the cluster in the same form; nothing of them is measured here."""
+    return [
+        {
+            "component": name, "kind": "External", "ready": None, "wanted": None,
+            "restarts": None, "requests_per_s": None, "error_ratio": None, "p95_ms": None,
+            "owner": spec.owner, "summary": f"{spec.summary} ({spec.provider}, {spec.host})",
+        }
+        for name, spec in sorted(context.env.app.externals.items())
+    ]  # fmt: skip
 
 
 async def _nodes(context: ToolContext) -> list[dict[str, Any]]:
@@ -99,7 +112,7 @@ class TopologyArgs(Paged):
 async def topology(context: ToolContext, args: TopologyArgs) -> Result:
     """Show who calls whom: declared dependencies beside calls, errors and p95 seen in traces."""
     env = context.env
-    known = env.app.components()
+    known = sorted([*env.app.components(), *env.app.externals])
     if args.component and args.component not in known:
         hint = near(args.component, known) or f"components: {', '.join(known)}"
         raise ToolRefused(f"there is no component {args.component!r}; {hint}")

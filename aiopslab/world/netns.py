@@ -53,6 +53,8 @@ class Stack:
     answers: dict[str, tuple[float, list[str]]] = field(default_factory=dict)
     """DNS cache: name to (expiry, addresses)."""
     next_port: int = _FIRST_PORT
+    far_s: float = 0.0
+    """One-way latency to the cluster, beyond that inside it: the internet."""
 
     def ephemeral_port(self) -> int:
         """Return a source port."""
@@ -123,6 +125,10 @@ class Netns:
     def network(self) -> Network:
         """The network it is part of."""
         return self._network
+
+    def far(self, seconds: float) -> None:
+        """Be this far away, one way, from everything."""
+        self._stack.far_s = seconds
 
     def relabel(self, labels: Mapping[str, str]) -> None:
         """Follow a change of the pod's labels, which policies select by."""

@@ -154,6 +154,7 @@ class Network:
             latency = SAME_NODE_S
         else:
             latency = CROSS_NODE_S
+        latency += source.far_s + target.far_s
         draw = self._streams("jitter", source.component)
         out = self._link(source.component, target.component)
         back = self._link(target.component, source.component)

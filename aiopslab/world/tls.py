@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from aiopslab.models.timestamps import rfc3339
 
+PUBLIC_AUTHORITY = "GlobalTrust Root R4"
+"""The authority of the internet that every client trusts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Certificate:

@@ -21,6 +21,7 @@ from aiopslab.world.changelog import ChangeLog
 from aiopslab.world.clock import VirtualLoop
 from aiopslab.world.container import Container
 from aiopslab.world.disk import Volume
+from aiopslab.world.externals import parties
 from aiopslab.world.images.registry import Registry
 from aiopslab.world.images.shell import shell
 from aiopslab.world.kube.api import ApiServer
@@ -82,6 +83,7 @@ class World:
         self.rules = RuleEvaluator(
             self.store, load_rules(journey.entry for journey in app.journeys.values())
         )
+        self.parties = parties(app, self.network, self.streams, self.store.post)
         self._monitoring = Process(self.loop)
 
     def _kubelet(self, index: int, node: Node) -> Kubelet:

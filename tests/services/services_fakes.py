@@ -192,6 +192,7 @@ class FakeHost:
     ) -> None:
         self.name = "pod-1"
         self.env = env
+        self.files: dict[str, str] = {}
         self.clock = FakeClock(loop)
         self.cpu = FakeCpu()
         self.memory = FakeMemory()

@@ -19,6 +19,7 @@ from aiopslab.telemetry.store import Store
 from aiopslab.world.clock import VirtualLoop
 from aiopslab.world.container import Container, ContainerSpec, PodIdentity
 from aiopslab.world.disk import Volume
+from aiopslab.world.externals import parties
 from aiopslab.world.images.registry import Registry
 from aiopslab.world.network import Network
 from aiopslab.world.node import Node
@@ -58,6 +59,7 @@ class MiniWorld:
             if obj["kind"] in ("StatefulSet", "Deployment"):
                 self._workload(obj)
         self._services()
+        self.parties = parties(app, self.network, self.streams, self.store.post)
         self.slis = Slis(app.slos)
         users = Users(self.network, app)
         self.load = Generator(users, self.loop, self.streams, app.journeys, app.load, self.slis)

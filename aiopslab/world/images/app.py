@@ -30,6 +30,7 @@ from aiopslab.world.images.messages import (
     Rows,
     Startup,
 )
+from aiopslab.world.tls import PUBLIC_AUTHORITY, ClientTls
 
 if TYPE_CHECKING:
     from aiopslab.models.kube import ExecResult
@@ -69,6 +70,7 @@ class WorldHost:
         self._service = service
         self.name = box.pod.name
         self.env: Mapping[str, str] = box.env
+        self.files: Mapping[str, str] = box.files
         self.clock: p.Clock = _Clock(box)
         self.cpu: p.CpuTime = box.cpu
         self.memory: p.Memory = _Memory(box)
@@ -76,7 +78,8 @@ class WorldHost:
         self.random: random.Random = box.streams("program")
 
     def http(self, host: str, port: int, *, pool: int, tls: bool = False) -> p.Http:
-        return _Http(self._box, host, port, pool)
+        trust = ClientTls(frozenset({PUBLIC_AUTHORITY})) if tls else None
+        return _Http(self._box, host, port, pool, trust)
 
     def sql(
         self, host: str, port: int, *, user: str, password: str, database: str, pool: int,
@@ -173,15 +176,25 @@ class _Telemetry:
 class _Pooled:
     """A client with a pool of connections to one address."""
 
-    def __init__(self, box: Container, address: tuple[str, int], size: int, age_s: float) -> None:
+    def __init__(
+        self,
+        box: Container,
+        address: tuple[str, int],
+        size: int,
+        age_s: float,
+        tls: ClientTls | None = None,
+    ) -> None:
         self._box = box
+        self._tls = tls
         self._host, self._port = address
         self._now: Callable[[], float] = box.loop.time
         self._pool: Pool[Connection] = Pool(size, self._open, self._now, max_age_s=age_s)
         self.stats = self._pool.stats
 
     async def _open(self, timeout_s: float) -> Connection:
-        return await self._box.netns.connect(self._host, self._port, timeout_s=timeout_s)
+        return await self._box.netns.connect(
+            self._host, self._port, timeout_s=timeout_s, tls=self._tls
+        )
 
     async def _take(self, timeout_s: float) -> Connection:
         try:
@@ -196,8 +209,10 @@ class _Pooled:
 
 
 class _Http(_Pooled):
-    def __init__(self, box: Container, host: str, port: int, size: int) -> None:
-        super().__init__(box, (host, port), size, _KEEP_ALIVE_S)
+    def __init__(
+        self, box: Container, host: str, port: int, size: int, tls: ClientTls | None
+    ) -> None:
+        super().__init__(box, (host, port), size, _KEEP_ALIVE_S, tls)
 
     async def send(self, request: p.Request, *, timeout_s: float) -> p.Response:
         deadline = self._now() + timeout_s
