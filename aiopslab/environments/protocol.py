@@ -19,6 +19,7 @@ from aiopslab.environments.telemetry import Telemetry as Telemetry
 from aiopslab.models.app import App
 from aiopslab.models.evidence import CheckResult, SliWindow
 from aiopslab.models.external import Disturbance
+from aiopslab.models.journey import Journey
 from aiopslab.models.kube import ExecResult, Object, PatchType
 from aiopslab.models.signal import Change
 from aiopslab.telemetry.answers import LogAnswer as LogAnswer
@@ -145,6 +146,13 @@ class Traffic(Protocol):
 
     async def scale(self, factor: float, *, journey: str | None = None) -> None: ...
 
+    async def visitor(self, address: str, journey: Journey | None) -> None:
+        """Let one client beside the users send a journey from its own address; None ends it.
+
+        It counts in no SLI.
+        """
+        ...
+
     async def slis(self, start: float, end: float) -> list[SliWindow]:
         """One window a journey; requests whose outcome is still open are not counted."""
         ...
@@ -186,6 +194,32 @@ class Substrate(Protocol):
 
         Raises:
             InfraError: The command failed.
+        """
+        ...
+
+    async def terminal(self, store: str, sql: str, *, application: str = "psql") -> None:
+        """Run SQL as superuser in a session on a database that is then left open.
+
+        Raises:
+            InfraError: The store is down or refused it.
+        """
+        ...
+
+    async def tool(
+        self,
+        store: str,
+        *,
+        application: str,
+        user: str,
+        password: str,
+        address: str,
+        sessions: int,
+        again_s: float = 5.0,
+    ) -> None:
+        """Let a tool outside the app keep sessions on a database; ``sessions`` 0 ends it.
+
+        It dials from ``address`` and does so again, ``again_s`` seconds later, whenever a session
+        is refused or ended.
         """
         ...
 

@@ -53,7 +53,7 @@ class Sim:
         self._bridge = Bridge(self.world.loop)
         self.kube = SimKube(self.world, self._bridge)
         self.telemetry = SimTelemetry(self.world.loop, self.world.store, self.world.rules)
-        self.traffic = SimTraffic(self.world)
+        self.traffic = SimTraffic(self.world, self._bridge)
         self.substrate = SimSubstrate(self.world, self._bridge)
 
     # -- driving without an event loop ------------------------------------------------------------

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from aiopslab.environments.bridge import Bridge
 from aiopslab.errors import InfraError
 from aiopslab.models.external import Disturbance
 from aiopslab.models.signal import Change
+from aiopslab.world.images.messages import Startup
 from aiopslab.world.world import World
 
 
@@ -40,6 +43,40 @@ class SimSubstrate:
 
     async def store_admin(self, store: str, command: str) -> str:
         return await self._bridge.enter(self._world.registry.admin(store, command))
+
+    async def terminal(self, store: str, sql: str, *, application: str = "psql") -> None:
+        await self._bridge.enter(
+            self._world.outsiders.terminal(store, sql, application=application)
+        )
+
+    async def tool(
+        self,
+        store: str,
+        *,
+        application: str,
+        user: str,
+        password: str,
+        address: str,
+        sessions: int,
+        again_s: float = 5.0,
+    ) -> None:
+        await self._bridge.enter(
+            self._tool(store, Startup(user, password, "", application), address, sessions, again_s)
+        )
+
+    async def _tool(
+        self, store: str, startup: Startup, address: str, sessions: int, again_s: float
+    ) -> None:
+        # On the world's loop, because the tool's sessions are tasks.
+        spec = self._world.app.stores[store]
+        self._world.outsiders.tool(
+            store,
+            dataclasses.replace(startup, database=spec.database),
+            address=address,
+            port=spec.port,
+            sessions=sessions,
+            again_s=again_s,
+        )
 
     async def record_change(self, change: Change) -> None:
         self._world.store.change(change)

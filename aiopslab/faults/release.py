@@ -91,7 +91,8 @@ class _Defect(_Rollout):
     def _version(cls, app: App, component: str) -> str | None:
         service = app.services.get(component)
         for version, release in sorted(service.releases.items()) if service else []:
-            if release.bug is not None and getattr(release.bug, cls.field) is not None:
+            plain = release.bug is not None and not release.columns
+            if plain and getattr(release.bug, cls.field) is not None:
                 return version
         return None
 

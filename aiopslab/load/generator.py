@@ -57,14 +57,15 @@ class Generator:
         *,
         max_in_flight: int = 5000,
     ) -> None:
-        self._client = client
         self._loop = loop
+        self._streams = streams
         self._slis = slis
         self._max_in_flight = max_in_flight
         self._sessions: dict[asyncio.Task[None], None] = {}
         self._running = False
+        self._visitors: dict[str, None] = {}
         self._sources = {
-            name: _Source(self, Script(name, journey, streams), journey, load, streams)
+            name: _Source(self, client, Script(name, journey, streams), load, streams)
             for name, journey in journeys.items()
         }
         self.dropped = 0
@@ -101,10 +102,29 @@ class Generator:
                 f"no journey {journey!r}", hint=f"one of: {', '.join(sorted(self._sources))}"
             )
         for name, source in self._sources.items():
-            if journey in (None, name):
+            if journey == name or (journey is None and name not in self._visitors):
                 source.factor = factor
                 if self._running:
                     source.schedule()
+
+    def join(self, name: str, journey: Journey, client: Client) -> None:
+        """Let somebody beside the users send a journey from now on, through his own client.
+
+        He is no user: the factor for all does not count for him, nor he in any SLI.
+        """
+        self.leave(name)
+        script = Script(name, journey, self._streams)
+        source = _Source(self, client, script, Load(), self._streams)
+        self._sources[name] = source
+        self._visitors[name] = None
+        if self._running:
+            source.schedule()
+
+    def leave(self, name: str) -> None:
+        """Let a visitor send nothing any more; does nothing when there is none of that name."""
+        if name in self._visitors:
+            del self._visitors[name]
+            self._sources.pop(name).cancel()
 
     def arrive(self, script: Script, source: _Source) -> None:
         """Begin one session now, or count it as dropped."""
@@ -132,7 +152,7 @@ class Generator:
         for attempt in range(max(1, journey.retry.attempts)):
             if attempt:
                 await asyncio.sleep(source.backoff(attempt))
-            status = await self._client.request(
+            status = await source.client.request(
                 journey.entry, visit.method, visit.path, visit.params, timeout_s=journey.timeout_s
             )
             if 200 <= status < 400:
@@ -146,14 +166,17 @@ class _Source:
     """The arrivals of one journey and the timer of the next one."""
 
     def __init__(
-        self, generator: Generator, script: Script, journey: Journey, load: Load, streams: Streams
+        self, generator: Generator, client: Client, script: Script, load: Load, streams: Streams
     ) -> None:
+        self.client = client
         self.factor = 1.0
         self._generator = generator
         self._loop = generator._loop
         self._script = script
         self._scale = load.scale
-        self._arrivals = Arrivals(journey.rate, load, streams("load", script.name, "arrivals"))
+        self._arrivals = Arrivals(
+            script.journey.rate, load, streams("load", script.name, "arrivals")
+        )
         self._retry = streams("load", script.name, "retry")
         self._timer: asyncio.TimerHandle | None = None
 

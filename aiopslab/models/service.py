@@ -40,6 +40,10 @@ class Bug(Model):
     """A cache inside the process without a bound keeps so many bytes per distinct ``key``."""
     key: str = ""
     """Template over request parameters: what that cache is keyed by."""
+    lock_ms: float | None = None
+    """Every request holds a lock of its process for so many milliseconds (mean), off the CPU."""
+    deadlock_ms: float | None = None
+    """Requests take two locks in either order, holding the first for so long before the second."""
 
 
 class Release(Model):
@@ -48,6 +52,10 @@ class Release(Model):
     changes: str
     """Line of the change log."""
     bug: Bug | None = None
+    migration: list[str] = Field(default_factory=list)
+    """SQL that the pipeline runs on the service's database before it rolls this version out."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Columns by the names that the deployed version uses, to what this one's statements say."""
 
 
 class Background(Model):

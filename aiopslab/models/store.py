@@ -28,6 +28,8 @@ class Table(Model):
     indexed: bool = True
     columns: dict[str, str] = Field(default_factory=dict)
     """Name to SQL type, for ``\\d`` and for SELECTs of people."""
+    sequence: Literal["", "integer", "bigint"] = ""
+    """Type of the key's sequence where it is not the column's: a column widened later."""
 
 
 class Statement(Model):

@@ -43,7 +43,7 @@ class InnocentRollout(Happening):
     def _clean(app: App, component: str) -> str | None:
         service = app.services.get(component)
         releases = sorted(service.releases.items()) if service else []
-        return next((v for v, r in releases if r.bug is None), None)
+        return next((v for v, r in releases if r.bug is None and not r.columns), None)
 
     async def happen(self, env: Environment) -> None:
         image = self.app.services[self.target].image

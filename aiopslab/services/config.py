@@ -10,7 +10,7 @@ Keys beside those an app declares (``GEO`` stands for any service or partner cal
 key                     default   meaning
 ======================  ========  ==================================================================
 ``GEO_ADDR``            required  ``host:port`` of the service
-``GEO_TIMEOUT_MS``      1000      deadline of one attempt
+``GEO_TIMEOUT_MS``      1000      deadline of one attempt; 0: none
 ``GEO_RETRIES``         1         further attempts after a failure that may pass
 ``GEO_BACKOFF_MS``      50        first pause; doubles, full jitter
 ``GEO_POOL_SIZE``       32        connections at most
@@ -20,12 +20,14 @@ key                     default   meaning
 ``DB_NAME``             required  database
 ``DB_USER`` ``DB_PASSWORD``       required; from the Secret ``<store>-<user>``
 ``DB_POOL_SIZE``        10        connections at most
-``DB_POOL_TIMEOUT_MS``  2000      longest wait for a free connection
-``DB_TIMEOUT_MS``       3000      longest statement
+``DB_POOL_TIMEOUT_MS``  2000      longest wait for a free connection; 0: for ever
+``DB_TIMEOUT_MS``       3000      longest statement; 0: no limit
 ``CACHE_ADDR``          required  ``host:port`` of the cache
 ``CACHE_PASSWORD``      empty     from the Secret
 ``CACHE_POOL_SIZE``     16        connections at most
 ``CACHE_TIMEOUT_MS``    250       deadline of one command
+``WORKERS``             the app's requests served at once
+``WORKER_QUEUE``        the app's requests that wait; beyond it the service sheds with 503
 ``LOG_LEVEL``           info      ``debug info warn error``
 ``ACCESS_LOG_RATIO``    0.05      share of served requests with a line in the access log
 ``FLAGS_REFRESH_MS``    5000      pause between two looks at the feature flags
@@ -43,6 +45,9 @@ from aiopslab.models.app import App
 from aiopslab.models.service import Service
 from aiopslab.models.step import CallStep, Step
 from aiopslab.services.walk import walk
+
+UNLIMITED_S = 86_400.0
+"""What a deadline of 0 means: longer than anything waits here."""
 
 
 class ConfigError(Exception):
@@ -102,6 +107,10 @@ class Config:
         """Return a value given in milliseconds as seconds."""
         return self.number(key, default_ms) / 1000.0
 
+    def deadline(self, key: str, default_ms: float) -> float:
+        """Return a deadline in seconds; 0 is none, as most clients have it."""
+        return self.seconds(key, default_ms) or UNLIMITED_S
+
     def boolean(self, key: str, default: bool) -> bool:
         """Return ``true`` or ``false``."""
         value = self.text(key, str(default)).lower()
@@ -139,7 +148,7 @@ class ClientPolicy:
         return cls(
             host=host,
             port=port,
-            timeout_s=config.seconds(f"{key}_TIMEOUT_MS", 1000),
+            timeout_s=config.deadline(f"{key}_TIMEOUT_MS", 1000),
             retries=config.integer(f"{key}_RETRIES", 1),
             backoff_s=config.seconds(f"{key}_BACKOFF_MS", 50),
             pool=config.integer(f"{key}_POOL_SIZE", 32, least=1),

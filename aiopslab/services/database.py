@@ -6,9 +6,11 @@ Not here: the connection pool and the wire (``protocols.Sql``), what a statement
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from aiopslab.models.app import App
 from aiopslab.models.store import Statement as StatementSpec
 from aiopslab.models.store import Store
 from aiopslab.services.config import Config
@@ -33,6 +35,23 @@ class Statement:
     params: Render
 
 
+def statements_of(app: App, service: str, version: str) -> dict[str, StatementSpec]:
+    """Return the statements of a service's database as a version of the service words them."""
+    db = app.services[service].uses.get("db")
+    if db is None:
+        return {}
+    release = app.services[service].releases.get(version)
+    names = release.columns if release else {}
+    return {key: _worded(spec, names) for key, spec in app.stores[db].statements.items()}
+
+
+def _worded(spec: StatementSpec, names: Mapping[str, str]) -> StatementSpec:
+    text = spec.text
+    for old, new in names.items():
+        text = re.sub(rf"\b{re.escape(old)}\b", new, text)
+    return spec if text == spec.text else spec.model_copy(update={"text": text})
+
+
 class Database:
     """The database client of one process; raises ConfigError when it cannot be configured."""
 
@@ -40,6 +59,7 @@ class Database:
         self,
         name: str,
         store: Store,
+        statements: Mapping[str, StatementSpec],
         config: Config,
         host: Host,
         dialect: Dialect,
@@ -47,8 +67,9 @@ class Database:
     ) -> None:
         self._name = name
         self._store = store
+        self._statements = statements
         self._user = config.text("DB_USER")
-        self._timeout_s = config.seconds("DB_TIMEOUT_MS", 3000)
+        self._timeout_s = config.deadline("DB_TIMEOUT_MS", 3000)
         self._sql = host.sql(
             config.text("DB_HOST"),
             config.integer("DB_PORT", least=1),
@@ -56,7 +77,7 @@ class Database:
             password=config.text("DB_PASSWORD"),
             database=config.text("DB_NAME"),
             pool=config.integer("DB_POOL_SIZE", 10, least=1),
-            pool_timeout_s=config.seconds("DB_POOL_TIMEOUT_MS", 2000),
+            pool_timeout_s=config.deadline("DB_POOL_TIMEOUT_MS", 2000),
         )
         self._now = host.clock.now
         self._telemetry = host.telemetry
@@ -72,7 +93,7 @@ class Database:
 
     def statement(self, name: str, params: Render) -> Statement:
         """Prepare a named statement of the store."""
-        spec: StatementSpec = self._store.statements[name]
+        spec: StatementSpec = self._statements[name]
         return Statement(
             name=name,
             span_name=f"{spec.kind} {spec.table}",

@@ -32,7 +32,7 @@ class Defects:
 
     __slots__ = (
         "_draw", "_errors", "_keys", "_latencies", "_leaks", "_release", "connection_leak",
-        "cpu_factor", "pause_every_s", "pause_s", "statements", "stopped",
+        "cpu_factor", "deadlock_s", "lock_s", "pause_every_s", "pause_s", "statements", "stopped",
     )  # fmt: skip
 
     def __init__(self, release: Bug | None, draw: random.Random) -> None:
@@ -56,6 +56,10 @@ class Defects:
         """How long a forced collection stops everything; 0 for none."""
         self.pause_every_s = min((bug.pause_every_s for bug in pauses), default=0.0)
         """Time between forced collections."""
+        self.lock_s = max((bug.lock_ms or 0.0 for bug in active), default=0.0) / 1000.0
+        """How long every request holds the lock of the process (mean); 0 for none."""
+        self.deadlock_s = max((bug.deadlock_ms or 0.0 for bug in active), default=0.0) / 1000.0
+        """How long a request holds one of two locks before it takes the other (mean)."""
         self._errors = [(_only(bug), bug.error_rate) for bug in active if bug.error_rate]
         self._latencies = [(_only(bug), bug.latency_ms / 1e3) for bug in active if bug.latency_ms]
         leaks = [(_only(bug), bug.leak_bytes_per_request) for bug in active]

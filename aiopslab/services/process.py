@@ -13,7 +13,7 @@ from aiopslab.services import languages
 from aiopslab.services.caching import CacheClient
 from aiopslab.services.client import Peer, ServiceClient
 from aiopslab.services.config import ClientPolicy, Config, ConfigError, targets
-from aiopslab.services.database import Database
+from aiopslab.services.database import Database, statements_of
 from aiopslab.services.defects import Defects
 from aiopslab.services.exchange import Exchange, RequestFailed
 from aiopslab.services.flags import Flags
@@ -115,7 +115,8 @@ class Process:
         database = cache = None
         if db := self._service.uses.get("db"):
             store = self._app.stores[db]
-            database = Database(db, store, config, host, dialect, self._defects)
+            statements = statements_of(self._app, self._name, self._version)
+            database = Database(db, store, statements, config, host, dialect, self._defects)
         if name := self._service.uses.get("cache"):
             cache = CacheClient(name, config, host, dialect, journal)
         self._pools = [*self._clients.values(), *(p for p in (database, cache) if p)]

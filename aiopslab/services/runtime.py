@@ -78,7 +78,7 @@ class Runtime:
         self._pooled = pooled
         self._lag_s = 0.0
         self._language = service.language
-        self._limit = service.workers
+        self._limit = workers.size
 
     def register(self, instruments: Instruments, version: str, started: float) -> None:
         """Register the gauges of the language, and start its collector."""

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 from aiopslab.models.service import Service
 from aiopslab.services.config import Config
+from aiopslab.services.critical import Critical
 from aiopslab.services.defects import Defects
 from aiopslab.services.exchange import Exchange, RequestFailed
 from aiopslab.services.instruments import Durations, Instruments
@@ -34,8 +35,22 @@ class Endpoint:
     run: Run
     durations: Durations
     frames: list[Frame]
-    attributes: dict[int, dict[str, str | int]] = field(default_factory=dict)
-    """Span attributes by status."""
+    attributes: dict[tuple[int, str], dict[str, str | int]] = field(default_factory=dict)
+    """Span attributes by status and, for requests from outside, client."""
+
+    def seen(self, status: int, client: str) -> dict[str, str | int]:
+        """Return the span attributes of a request; only an outside client is named by address."""
+        address = client if client[:1].isdigit() else ""
+        attributes = self.attributes.get((status, address))
+        if attributes is None:
+            attributes = self.attributes[status, address] = {
+                "http.request.method": self.method,
+                "http.route": self.route,
+                "http.response.status_code": status,
+            }
+            if address:
+                attributes["client.address"] = address
+        return attributes
 
 
 class Server:
@@ -61,6 +76,7 @@ class Server:
         self._journal = journal
         self._heap = heap
         self._defects = defects
+        self._critical = Critical(host, defects)
         self._endpoints: dict[tuple[str, str], Endpoint] = {}
         self._access_ratio = 0.0
         self._health_on_workers = False
@@ -68,6 +84,8 @@ class Server:
 
     def configure(self, config: Config, compiler: Compiler, instruments: Instruments) -> None:
         """Read settings and compile the endpoints; raises ConfigError."""
+        size = config.integer("WORKERS", self._service.workers, least=1)
+        self.workers = Workers(size, config.integer("WORKER_QUEUE", self._service.queue))
         self._access_ratio = config.number("ACCESS_LOG_RATIO", 0.05)
         self._health_on_workers = config.boolean("HEALTH_ON_WORKERS", False)
         for name, steps in self._service.endpoints.items():
@@ -105,6 +123,7 @@ class Server:
         try:
             if self._defects.fails(request.params):
                 raise RequestFailed(500, self._dialect.defect(endpoint.route))
+            await self._critical.enter(x)
             if wait_s := self._defects.latency_s(request.params):
                 await self._host.clock.sleep(wait_s)
             await endpoint.run(x)
@@ -128,13 +147,7 @@ class Server:
     ) -> None:
         """Write span, duration and log lines of a request that was answered."""
         end = self._now()
-        attributes = endpoint.attributes.get(status)
-        if attributes is None:
-            attributes = endpoint.attributes[status] = {
-                "http.request.method": endpoint.method,
-                "http.route": endpoint.route,
-                "http.response.status_code": status,
-            }
+        attributes = endpoint.seen(status, request.client)
         message = ""
         if error is not None:
             self._log_failure(endpoint, x, error)
@@ -153,6 +166,8 @@ class Server:
                 "status": status,
                 "duration_ms": round((end - start) * 1000, 1),
             }
+            if "client.address" in attributes:
+                fields["client"] = request.client
             self._journal.write("INFO", "request served", fields, x)
 
     def _log_failure(self, endpoint: Endpoint, x: Exchange, error: RequestFailed) -> None:

@@ -14,10 +14,10 @@ class Workers:
         queue: Requests that may wait.
     """
 
-    __slots__ = ("_idle", "_queue", "_size", "_waiting", "active")
+    __slots__ = ("_idle", "_queue", "_waiting", "active", "size")
 
     def __init__(self, size: int, queue: int) -> None:
-        self._size = size
+        self.size = size
         self._queue = queue
         self.active = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -30,7 +30,7 @@ class Workers:
 
     async def enter(self) -> bool:
         """Take a worker, waiting in the queue; False when the queue is full."""
-        if self.active < self._size and not self._waiting:
+        if self.active < self.size and not self._waiting:
             self.active += 1
             return True
         if len(self._waiting) >= self._queue:

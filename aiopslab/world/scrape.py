@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from aiopslab.telemetry.rules import EVALUATE_S, RuleEvaluator
@@ -27,6 +27,8 @@ from aiopslab.world.kube_state import KubeState, Lister
 from aiopslab.world.node import Node
 
 SCRAPE_S = 5.0
+SCRAPE, PORT = "prometheus.io/scrape", "prometheus.io/port"
+"""Annotations of a pod that discovery heeds: whether to scrape it, and on which port."""
 
 
 class Containers(Protocol):
@@ -107,6 +109,9 @@ class Scraper:
         for pod in self._api.list("Pod"):
             if not dig(pod, "spec", "nodeName") or _finished(pod):
                 continue
+            wish = dig(pod, "metadata", "annotations") or {}
+            if wish.get(SCRAPE) == "false":
+                continue
             for spec in pod["spec"]["containers"]:
                 if not spec.get("ports"):
                     continue  # nothing listens: discovery has no address for it
@@ -114,7 +119,7 @@ class Scraper:
                 target = self._pods.pop(key, None) or self._open(pod, spec)
                 found[key] = target
                 box = running.get(key)
-                if box is None:
+                if box is None or not _exports(wish, spec):
                     target.fail(time)
                 else:
                     target.append(time, box.metrics)
@@ -135,6 +140,12 @@ class Scraper:
                 "instance": f"{name_of(pod)}:{port}",
             }
         )
+
+
+def _exports(wish: Mapping[str, str], spec: Object) -> bool:
+    """Tell whether metrics are served where the pod's annotation says."""
+    port = wish.get(PORT)
+    return port is None or port in {str(p["containerPort"]) for p in spec["ports"]}
 
 
 def _labels(job: str, instance: str) -> dict[str, str]:

@@ -25,10 +25,12 @@ class Users:
     Args:
         network: The world's network.
         app: Names and ports of the entries.
+        address: Where they come from.
     """
 
-    def __init__(self, network: Network, app: App) -> None:
-        self._netns = network.netns(ADDRESS, namespace="", component="edge", labels={}, node="")
+    def __init__(self, network: Network, app: App, *, address: str = ADDRESS) -> None:
+        self._address = address
+        self._netns = network.netns(address, namespace="", component="edge", labels={}, node="")
         self._domain = f"{app.namespace}.svc.cluster.local"
         self._now = network.loop.time
         self._ports = {name: service.port for name, service in app.services.items()}
@@ -46,7 +48,7 @@ class Users:
             return 0
         broken = True
         try:
-            request = Request(method, path, params, client=ADDRESS)
+            request = Request(method, path, params, client=self._address)
             left = max(deadline - self._now(), 0.0)
             response: Response = await connection.call(request, timeout_s=left)
             broken = response.close

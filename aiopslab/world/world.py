@@ -33,6 +33,7 @@ from aiopslab.world.kube.kubelet.kubelet import Kubelet
 from aiopslab.world.kube.objects import Object, name_of
 from aiopslab.world.network import Network
 from aiopslab.world.node import Node
+from aiopslab.world.outsiders import Outsiders
 from aiopslab.world.process import Process
 from aiopslab.world.scrape import Scraper
 from aiopslab.world.users import Users
@@ -79,6 +80,8 @@ class World:
             app.load.model_copy(update={"scale": load_scale}),
             self.slis,
         )
+        domain = f"{app.namespace}.svc.cluster.local"
+        self.outsiders = Outsiders(self.network, self.registry, domain)
         self.changelog = ChangeLog(app, self.store.change)
         self.rules = RuleEvaluator(
             self.store, load_rules(journey.entry for journey in app.journeys.values())

@@ -174,3 +174,26 @@ def test_an_unknown_journey_is_the_users_mistake() -> None:
         generator.scale(1.0, "buy")
     with pytest.raises(UsageError, match="-1"):
         generator.scale(-1.0)
+
+
+def test_a_visitor_counts_for_no_promise_and_keeps_his_own_pace() -> None:
+    loop = VirtualLoop(0.0)
+    app, crawler = App(loop, 0.01, [200]), App(loop, 0.01, [200])
+    slis = Slis({"search": Slo(success=0.99, p95_ms=100.0)})
+    journey = Journey.model_validate(
+        {"entry": "web", "rate": 5.0, "steps": [{"request": "GET /s"}], "timeout_s": 2.0}
+    )
+    load = Load.model_validate({"shape": "constant"})
+    generator = Generator(app, loop, Streams(1), {"search": journey}, load, slis)
+    generator.start()
+    generator.join("198.18.66.7", journey, crawler)
+    generator.scale(0.0)
+    loop.run_until(20.0)
+    assert len(crawler.seen) == pytest.approx(100, abs=30)
+    assert len(app.seen) <= 1
+    generator.leave("198.18.66.7")
+    generator.leave("198.18.66.7")
+    seen = len(crawler.seen)
+    loop.run_until(40.0)
+    assert len(crawler.seen) == seen
+    assert sum(w.offered for w in slis.window(0.0, 40.0)) <= 1

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from aiopslab.models.app import App
 from aiopslab.models.store import Statement
 from aiopslab.services import protocols as p
+from aiopslab.services.database import statements_of
 from aiopslab.services.pool import Pool, PoolExhausted
 from aiopslab.services.process import Process
 from aiopslab.world.connection import Connection, Peer
@@ -52,7 +53,7 @@ class AppProgram:
 
     async def run(self, box: Container) -> int:
         """Serve until the container is told to end; return the exit code."""
-        host = WorldHost(box, self._app, self._service)
+        host = WorldHost(box, self._app, self._service, self._version)
         return await Process(self._app, self._service, self._version, host).run()
 
     async def exec(self, box: Container, argv: Sequence[str], stdin: str) -> ExecResult | None:
@@ -63,9 +64,8 @@ class AppProgram:
 class WorldHost:
     """``services.protocols.Host`` over a container."""
 
-    def __init__(self, box: Container, app: App, service: str) -> None:
-        db = app.services[service].uses.get("db")
-        self._statements = app.stores[db].statements if db else {}
+    def __init__(self, box: Container, app: App, service: str, version: str) -> None:
+        self._statements = statements_of(app, service, version)
         self._box = box
         self._service = service
         self.name = box.pod.name

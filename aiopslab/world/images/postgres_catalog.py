@@ -202,6 +202,8 @@ def pg_stat_user_tables(db: Database) -> list[Row]:
             "n_dead_tup": table.dead,
             "last_vacuum": None,
             "last_autovacuum": None,
+            "last_analyze": _at(table.analyzed_at),
+            "last_autoanalyze": None,
         }
         for _, table in sorted(db.cluster.tables.items())
     ]
@@ -226,7 +228,9 @@ def pg_class(db: Database) -> list[Row]:
     rows: list[Row] = []
     for _, table in sorted(db.cluster.tables.items()):
         pages = table.allocated // 8192
-        rows.append(_relation(table.oid, table.name, "r", table.rows, pages))
+        rows.append(
+            _relation(table.oid, table.name, "r", table.rows if table.analyzed else -1, pages)
+        )
         for index, name in enumerate(sorted(table.indexes)):
             rows.append(
                 _relation(table.oid * 10 + index, name, "i", table.rows, table.rows // 360 + 1)
@@ -312,6 +316,12 @@ def role_table_grants(db: Database) -> list[Row]:
     ]
 
 
+def pg_sequences(db: Database) -> list[Row]:
+    """One row a sequence."""
+    found = (table.sequence for _, table in sorted(db.cluster.tables.items()))
+    return [sequence.row() for sequence in found if sequence is not None]
+
+
 VIEWS: Mapping[str, Callable[[Database], list[Row]]] = {
     "information_schema.columns": columns,
     "information_schema.role_table_grants": role_table_grants,
@@ -322,6 +332,7 @@ VIEWS: Mapping[str, Callable[[Database], list[Row]]] = {
     "pg_indexes": pg_indexes,
     "pg_locks": pg_locks,
     "pg_roles": pg_roles,
+    "pg_sequences": pg_sequences,
     "pg_settings": pg_settings,
     "pg_stat_activity": pg_stat_activity,
     "pg_stat_all_tables": pg_stat_user_tables,

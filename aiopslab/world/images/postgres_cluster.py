@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from aiopslab.models.store import Store
+from aiopslab.world.images.postgres_sequences import Sequence, owned_by
 
 SUPERUSER = "postgres"
 PRIVILEGES = ("INSERT", "SELECT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
@@ -65,6 +66,13 @@ class TableState:
     dead: int = 0
     seq_scans: int = 0
     idx_scans: int = 0
+    analyzed: bool = True
+    """Whether the planner has statistics."""
+    analyzed_at: float | None = None
+    lost: set[str] = field(default_factory=set)
+    """Columns that were dropped or renamed."""
+    sequence: Sequence | None = None
+    """Of the key."""
 
     @property
     def key(self) -> str:
@@ -92,6 +100,16 @@ class TableState:
             self.edits.pop(self.first_key, None)
             self.first_key += 1
         return removed
+
+    def rename(self, column: str, name: str) -> None:
+        """Give a column another name; its place, its indexes and its values stay."""
+        self.columns = {name if c == column else c: kind for c, kind in self.columns.items()}
+        self.indexes = {n: name if c == column else c for n, c in self.indexes.items()}
+        for cells in self.edits.values():
+            if column in cells:
+                cells[name] = cells.pop(column)
+        self.lost.add(column)
+        self.lost.discard(name)
 
     def clear(self) -> None:
         """Delete every row."""
@@ -178,6 +196,8 @@ def _create_table(store: Store, name: str, oid: int) -> TableState:
         if not set(found) & set(table.indexes.values()):
             table.indexes[f"{name}_{found[0]}_idx"] = found[0]
     table.allocated = table.bytes
+    kind = columns[table.key]
+    table.sequence = owned_by(name, table.key, kind, spec.rows, spec.sequence)
     for user in sorted(store.users):
         if granted := store.users[user].grants.get(name):
             table.acl[user] = set(granted)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from aiopslab.world.images import postgres_locks as lk
 from aiopslab.world.images.messages import PgError, Rows
+from aiopslab.world.images.postgres_alter import alter_sequence, alter_table
 from aiopslab.world.images.postgres_catalog import VIEWS
 from aiopslab.world.images.postgres_cluster import TableState
 from aiopslab.world.images.postgres_expressions import Expr, SqlFailure, Value
@@ -15,6 +16,7 @@ from aiopslab.world.images.postgres_functions import (
     known_setting,
     require_superuser,
 )
+from aiopslab.world.images.postgres_plan import index_for, scan_s
 from aiopslab.world.images.postgres_roles import change_role, grant
 from aiopslab.world.images.postgres_rows import cell, keys
 from aiopslab.world.images.postgres_select import SelectRun
@@ -23,6 +25,8 @@ from aiopslab.world.images.postgres_sessions import Session
 from aiopslab.world.images.postgres_settings import SETTINGS, accepts
 from aiopslab.world.images.postgres_sql import parse
 from aiopslab.world.images.postgres_syntax import (
+    AlterSequence,
+    AlterTable,
     CreateIndex,
     Delete,
     Explain,
@@ -69,6 +73,10 @@ async def _run(db: Database, session: Session, statement: Parsed) -> Rows:
             return grant(db, session, statement)
         case CreateIndex():
             return await _create_index(db, session, statement)
+        case AlterTable():
+            return await alter_table(db, session, statement)
+        case AlterSequence():
+            return alter_sequence(db, session, statement)
         case Simple():
             return await _simple(db, session, statement)
 
@@ -100,7 +108,7 @@ def _explain(db: Database, statement: Explain) -> Rows:
         for node in (query.where.walk() if query.where else [])
         if node.op == "column"
     }
-    index = next((n for n, column in sorted(table.indexes.items()) if column in compared), None)
+    index = index_for(table, compared)
     pages = table.allocated // 8192
     if index is not None:
         lines = [
@@ -117,7 +125,7 @@ def _explain(db: Database, statement: Explain) -> Rows:
         if compared:
             lines.append(f"  Filter: ({' AND '.join(compared)})")
     if statement.analyze:
-        duration = 0.05 if index is not None else db.scan_s(table) * 1000.0
+        duration = 0.05 if index is not None else scan_s(table) * 1000.0
         lines.append(f"Execution Time: {duration:.3f} ms")
     return Rows(len(lines), ["QUERY PLAN"], [[line] for line in lines], "EXPLAIN")
 
@@ -167,7 +175,7 @@ def _insert(db: Database, session: Session, table: TableState, statement: Insert
     first = table.next_key
     db.insert(table, len(rows))
     for key, cells in enumerate(rows, start=first):
-        table.edits[key] = cells
+        table.edits.setdefault(key, {}).update(cells)
     return len(rows)
 
 
@@ -307,6 +315,8 @@ async def _maintain(db: Database, statement: Simple) -> None:
             table.vacuum()
             if statement.flag:
                 db.storage.shrink(table)
+        if statement.verb == "ANALYZE" or statement.option == "ANALYZE":
+            table.analyzed, table.analyzed_at = True, db.loop.time()
 
 
 async def _drop_tables(db: Database, session: Session, statement: Simple) -> None:

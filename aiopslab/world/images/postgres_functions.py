@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from collections.abc import Sequence as Many
 
 from aiopslab.world.images.messages import PgError
 from aiopslab.world.images.postgres_cluster import PAGE
 from aiopslab.world.images.postgres_expressions import Expr, SqlFailure, Value
+from aiopslab.world.images.postgres_sequences import Sequence
 from aiopslab.world.images.postgres_server import Database
 from aiopslab.world.images.postgres_sessions import ADMIN_SHUTDOWN, CANCELED, Session
 from aiopslab.world.images.postgres_settings import SETTINGS
@@ -19,7 +21,7 @@ AGGREGATES = frozenset(
 _VERSION = "on x86_64-pc-linux-gnu, compiled by gcc (Debian 12.2.0-14) 12.2.0, 64-bit"
 
 
-def aggregate(name: str, values: Sequence[Value]) -> Value:
+def aggregate(name: str, values: Many[Value]) -> Value:
     """Compute an aggregate; NULLs do not count."""
     present = [value for value in values if value is not None]
     match name:
@@ -43,7 +45,7 @@ def aggregate(name: str, values: Sequence[Value]) -> Value:
             return list(present)
 
 
-def _added(name: str, values: Sequence[Value]) -> Value:
+def _added(name: str, values: Many[Value]) -> Value:
     try:
         total = sum(values[1:], values[0])
         return total / len(values) if name == "avg" else total
@@ -142,9 +144,28 @@ def _administer(db: Database, session: Session, name: str, args: list[Value]) ->
             require_superuser(session, "permission denied for function pg_reload_conf")
             db.reload()
             return True
+        case "setval", [str(sequence), int(value)]:
+            require_superuser(session, f"permission denied for sequence {sequence}")
+            sequence_of(db, sequence).set(value)
+            return value
+        case "nextval", [str(sequence)]:
+            return sequence_of(db, sequence).take(1)
+        case "pg_clear_relation_stats", [_, str(table)]:
+            require_superuser(session, f"permission denied for table {table}")
+            db.table(table).analyzed = False
+            return None
         case "pg_sleep", [_]:
             raise SqlFailure(PgError("0A000", "pg_sleep() is disabled on this server"))
     return _UNKNOWN
+
+
+def sequence_of(db: Database, name: str) -> Sequence:
+    """Find a sequence by name. Raises SqlFailure 42P01."""
+    bare = name.rpartition(".")[2]
+    for table in db.cluster.tables.values():
+        if table.sequence is not None and table.sequence.name == bare:
+            return table.sequence
+    raise SqlFailure(PgError("42P01", f'relation "{name}" does not exist'))
 
 
 def _signal(db: Database, session: Session, pid: int, *, terminate: bool) -> bool:

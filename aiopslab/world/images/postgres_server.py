@@ -8,7 +8,6 @@ start, crash, shutdown, metrics), the wire (``messages``).
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -19,6 +18,7 @@ from aiopslab.world.images import postgres_locks as lk
 from aiopslab.world.images.messages import PgError, Query, Rows, Startup
 from aiopslab.world.images.postgres_cluster import Cluster, Role, TableState, where_terms
 from aiopslab.world.images.postgres_expressions import SqlFailure
+from aiopslab.world.images.postgres_plan import check_columns, index_for, row_key, scan_s
 from aiopslab.world.images.postgres_sessions import (
     ADMIN_SHUTDOWN,
     TIMED_OUT,
@@ -26,7 +26,7 @@ from aiopslab.world.images.postgres_sessions import (
     Sessions,
     State,
 )
-from aiopslab.world.images.postgres_settings import SETTINGS, seconds, size
+from aiopslab.world.images.postgres_settings import SETTINGS, seconds, size, slow_s
 from aiopslab.world.images.postgres_storage import DiskFull, Storage
 from aiopslab.world.images.postgres_values import timestamp
 
@@ -35,9 +35,6 @@ FORK_S = 0.003
 BACKEND_BYTES = 5 * 2**20
 """Memory of a backend."""
 _POSTMASTER_BYTES = 18 * 2**20
-_SCAN_ROW_S = 150e-9
-_SCAN_BYTE_S = 0.5e-9
-"""Sequential scan: 150 ns a row and 2 GB/s, what warm buffers give."""
 _PARSE_S = 0.0002
 TextRunner = Callable[["Database", Session, str], Awaitable[Rows]]
 
@@ -87,7 +84,7 @@ class Database:
         self.statistics = Statistics()
         self.panic: asyncio.Future[str] = self.loop.create_future()
         """Set to the reason when the server must crash."""
-        self._slow_s = _slow_s(self.settings)
+        self._slow_s = slow_s(self.settings)
         self._run_text = run_text
         self._costs = box.streams("postgres", "cost")
         self._waits = box.streams("postgres", "io")
@@ -203,6 +200,7 @@ class Database:
         """Run one statement of the app; return the rows it returned or touched."""
         self.check_usable(session)
         table = self.table(statement.table)
+        check_columns(table, statement.text)
         self.authorize(session.role, table, statement.kind)
         await self._lock(session, table, statement, params)
         await self.box.burn(self._cost_s(table, statement))
@@ -222,7 +220,7 @@ class Database:
             mode = lk.ACCESS_EXCLUSIVE
         await self.lock(session, lk.Lockable(table.name), mode)
         if statement.lock == "row" and statement.kind != "INSERT":
-            row = _row_key(statement.text, params)
+            row = row_key(statement.text, params)
             await self.lock(session, lk.Lockable(table.name, row), lk.EXCLUSIVE)
 
     async def lock(self, session: Session, target: lk.Lockable, mode: int) -> None:
@@ -254,19 +252,15 @@ class Database:
         terms = where_terms(statement.text)
         if statement.kind == "INSERT" or not terms:
             return cost
-        if any(column in table.indexes.values() for column, _ in terms):
+        if index_for(table, (column for column, _ in terms)) is not None:
             table.idx_scans += 1
             return cost
         table.seq_scans += 1
-        return cost + self.scan_s(table)
-
-    def scan_s(self, table: TableState) -> float:
-        """Return the CPU seconds of reading a whole table."""
-        return table.rows * _SCAN_ROW_S + table.allocated * _SCAN_BYTE_S
+        return cost + scan_s(table)
 
     async def burn_text(self, scanned: TableState | None = None) -> None:
         """Charge for parsing SQL text and for a scan."""
-        await self.box.burn(_PARSE_S + (0.0 if scanned is None else self.scan_s(scanned)))
+        await self.box.burn(_PARSE_S + (0.0 if scanned is None else scan_s(scanned)))
 
     def _apply(self, table: TableState, statement: Statement) -> int:
         """Do what the statement does to the table; return rows."""
@@ -287,9 +281,11 @@ class Database:
         """Add rows at the end.
 
         Raises:
-            SqlFailure: 53100; nothing was added.
+            SqlFailure: 53100 or 2200H; nothing was added.
             DiskFull: WAL cannot be written.
         """
+        if table.sequence is not None:
+            self._number(table, table.sequence.take(count), count)
         reused = min(table.dead, count)  # autovacuum has freed the space of dead rows by now
         table.next_key += count
         table.dead -= reused
@@ -302,6 +298,12 @@ class Database:
         self.storage.log(count, table.row_bytes)
         table.inserted += count
         self.statistics.inserted += count
+
+    def _number(self, table: TableState, last: int, count: int) -> None:
+        """Give new rows their keys; kept as cells only where a sequence has left the row count."""
+        if last != table.next_key + count - 1:
+            for offset in range(count):
+                table.edits[table.next_key + offset] = {table.key: last - count + 1 + offset}
 
     def record_update(self, table: TableState, count: int) -> None:
         """Account updated rows; autovacuum is assumed to reuse the old versions' space."""
@@ -350,7 +352,7 @@ class Database:
         for name, value in (self.base | self.cluster.overrides).items():
             if SETTINGS[name].context not in ("postmaster", "internal"):
                 self.settings[name] = value
-        self._slow_s = _slow_s(self.settings)
+        self._slow_s = slow_s(self.settings)
         self.log(1, "LOG", "received SIGHUP, reloading configuration files")
 
     # -- the end ----------------------------------------------------------------------------------
@@ -385,16 +387,3 @@ class Database:
         ):
             if text:
                 self.log(pid, label, text)
-
-
-def _slow_s(settings: Mapping[str, str]) -> float:
-    """Return from which duration statements are logged."""
-    value = settings["log_min_duration_statement"]
-    return math.inf if value.startswith("-") else seconds(value)
-
-
-def _row_key(text: str, params: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the values that a statement's WHERE compares with: which row it locks."""
-    values = list(params.values())
-    chosen = [values[n - 1] for _, n in where_terms(text) if 0 < n <= len(values)]
-    return tuple(chosen or values or ["*"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -143,3 +144,9 @@ def _plain(config: Mapping[str, Value]) -> dict[str, str]:
         key: ("on" if value else "off") if isinstance(value, bool) else str(value)
         for key, value in config.items()
     }
+
+
+def slow_s(settings: Mapping[str, str]) -> float:
+    """Return from which duration statements are logged."""
+    value = settings["log_min_duration_statement"]
+    return math.inf if value.startswith("-") else seconds(value)

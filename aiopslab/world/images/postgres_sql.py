@@ -9,18 +9,15 @@ gets the error that PostgreSQL gives for a syntax error. Not here: what statemen
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 from aiopslab.world.images.messages import PgError
-from aiopslab.world.images.postgres_expressions import Expr, ExprParser, SqlFailure, tokenize
+from aiopslab.world.images.postgres_ddl import DdlParser
+from aiopslab.world.images.postgres_expressions import Expr, SqlFailure, tokenize
 from aiopslab.world.images.postgres_syntax import (
-    CreateIndex,
     Delete,
     Explain,
-    Grant,
     Insert,
     Parsed,
-    RoleChange,
     Select,
     Setting,
     Simple,
@@ -31,13 +28,6 @@ from aiopslab.world.images.postgres_syntax import (
 _LOCK_MODES = (
     "ACCESS SHARE", "ROW SHARE", "ROW EXCLUSIVE", "SHARE UPDATE EXCLUSIVE", "SHARE",
     "SHARE ROW EXCLUSIVE", "EXCLUSIVE", "ACCESS EXCLUSIVE",
-)  # fmt: skip
-_ROLE_FLAGS = {
-    "SUPERUSER": ("superuser", True), "NOSUPERUSER": ("superuser", False),
-    "LOGIN": ("login", True), "NOLOGIN": ("login", False),
-}  # fmt: skip
-_IGNORED_ROLE_FLAGS = (
-    "INHERIT", "NOINHERIT", "CREATEDB", "NOCREATEDB", "CREATEROLE", "NOCREATEROLE", "ENCRYPTED"
 )  # fmt: skip
 
 
@@ -60,7 +50,7 @@ def parse(sql: str) -> list[tuple[str, Parsed]]:
     return found
 
 
-class _Parser(ExprParser):
+class _Parser(DdlParser):
     """Recursive descent over one string."""
 
     def statement(self) -> Parsed:
@@ -93,9 +83,11 @@ class _Parser(ExprParser):
     def _maintain(self, word: str) -> Simple:
         self.next()
         full = self.take("FULL")
-        for noise in ("VERBOSE", "ANALYZE", "TABLE", "INDEX"):
+        self.take("VERBOSE")
+        option = "ANALYZE" if self.take("ANALYZE") else ""
+        for noise in ("VERBOSE", "TABLE", "INDEX"):
             self.take(noise)
-        return Simple(word, self.names() if self.is_name() else [], flag=full)
+        return Simple(word, self.names() if self.is_name() else [], option, flag=full)
 
     def _table(self) -> Select:
         self.next()
@@ -217,109 +209,6 @@ class _Parser(ExprParser):
         self.next()
         self.expect("FROM")
         return Delete(self.relation(), self.expression() if self.take("WHERE") else None)
-
-    def _create(self) -> Parsed:
-        self.next()
-        if self.take("ROLE") or self.take("USER"):
-            return self._role_options(RoleChange("CREATE", [self.name()]))
-        self.take("UNIQUE")
-        self.expect("INDEX")
-        self.take("CONCURRENTLY")
-        exists = self._if("NOT", "EXISTS")
-        name = "" if self.peek("ON") else self.name()
-        self.expect("ON")
-        table = self.relation()
-        if self.take("USING"):
-            self.name()
-        self.expect("(")
-        columns = self.names()
-        self.expect(")")
-        return CreateIndex(name or f"{table}_{columns[0]}_idx", table, columns[0], exists)
-
-    def _alter(self) -> Parsed:
-        self.next()
-        if self.take("SYSTEM"):
-            if self.take("RESET"):
-                return Setting("SYSTEM", self.name())
-            self.expect("SET")
-            return Setting("SYSTEM", *self._assignment())
-        if not (self.take("ROLE") or self.take("USER")):
-            raise self.error()
-        return self._role_options(RoleChange("ALTER", [self.name()]))
-
-    def _role_options(self, change: RoleChange) -> RoleChange:
-        self.take("WITH")
-        while self.is_name():
-            word = self.token.upper
-            if word in _ROLE_FLAGS:
-                self.next()
-                attribute, value = _ROLE_FLAGS[word]
-                setattr(change, attribute, value)
-            elif word in _IGNORED_ROLE_FLAGS:
-                self.next()
-            elif self.take("PASSWORD"):
-                change.clear_password = self.take("NULL")
-                change.password = None if change.clear_password else self.string()
-            elif self.take("CONNECTION"):
-                self.expect("LIMIT")
-                change.connection_limit = self.integer()
-            else:
-                raise self.error()
-        return change
-
-    def _drop(self) -> Parsed:
-        self.next()
-        if self.take("ROLE") or self.take("USER"):
-            exists = self._if("EXISTS")
-            return RoleChange("DROP", self.names(), if_exists=exists)
-        for kind in ("TABLE", "INDEX"):
-            if self.take(kind):
-                self.take("CONCURRENTLY")
-                exists = self._if("EXISTS")
-                names = self.names()
-                if not self.take("CASCADE"):
-                    self.take("RESTRICT")
-                return Simple(f"DROP {kind}", names, flag=exists)
-        raise self.error()
-
-    def _if(self, *words: str) -> bool:
-        if not self.take("IF"):
-            return False
-        for word in words:
-            self.expect(word)
-        return True
-
-    def _grant(self) -> Grant:
-        revoke = self.token.upper == "REVOKE"
-        self.next()
-        privileges = []
-        while True:
-            privileges.append(self.name().upper())
-            self.take("PRIVILEGES")
-            if not self.take(","):
-                break
-        self.expect("ON")
-        on: Literal["TABLE", "ALL TABLES", "DATABASE", "SCHEMA"] = "TABLE"
-        if self.take("ALL"):
-            for word in ("TABLES", "IN", "SCHEMA"):
-                self.expect(word)
-            on = "ALL TABLES"
-        elif self.take("DATABASE"):
-            on = "DATABASE"
-        elif self.take("SCHEMA"):
-            on = "SCHEMA"
-        else:
-            self.take("TABLE")
-        names = self.names()
-        self.expect("FROM" if revoke else "TO")
-        return Grant(revoke, privileges, on, names, self.names())
-
-    def _assignment(self) -> tuple[str, str]:
-        name = self.name()
-        if not self.take("="):
-            self.expect("TO")
-        token = self.next()
-        return name, token.value
 
     def _set(self) -> Setting:
         self.next()

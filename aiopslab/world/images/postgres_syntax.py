@@ -103,7 +103,7 @@ class Simple:
     verb: str
     names: list[str] = field(default_factory=list)
     option: str = ""
-    """LOCK: the mode."""
+    """LOCK: the mode; VACUUM: ANALYZE."""
     flag: bool = False
     """DROP: IF EXISTS; LOCK: NOWAIT."""
 
@@ -116,6 +116,30 @@ class CreateIndex:
     table: str
     column: str
     if_not_exists: bool = False
+
+
+@dataclass(slots=True)
+class AlterTable:
+    """ALTER TABLE with one action on a column: RENAME TO, ADD, DROP, or a change of its TYPE."""
+
+    action: Literal["RENAME", "ADD", "DROP", "TYPE"]
+    table: str
+    column: str
+    value: str = ""
+    """The new name, or the type."""
+    if_exists: bool = False
+
+
+@dataclass(slots=True)
+class AlterSequence:
+    """ALTER SEQUENCE name AS type, MAXVALUE n, NO MAXVALUE, RESTART WITH n."""
+
+    name: str
+    type: str | None = None
+    highest: int | None = None
+    unbounded: bool = False
+    """NO MAXVALUE."""
+    restart: int | None = None
 
 
 @dataclass(slots=True)
@@ -136,5 +160,7 @@ Parsed = (
     | Setting
     | Simple
     | CreateIndex
+    | AlterTable
+    | AlterSequence
     | Explain
 )

@@ -77,6 +77,10 @@ class Registry:
         """Remember the engine that a store's container started last."""
         self._engines[store] = engine
 
+    def engine(self, store: str) -> Engine | None:
+        """Return the engine that a store's container started last."""
+        return self._engines.get(store)
+
     async def admin(self, store: str, command: str) -> str:
         """Run SQL or a Valkey command as the operator of a store; return its output.
 
