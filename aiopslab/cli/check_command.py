@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -14,6 +15,7 @@ def command(
     *targets: str,
     seed: int = 0,
     concurrency: Annotated[int, Parameter(alias="-n")] = 0,
+    keep: Path | None = None,
     display_: Annotated[Display, Parameter(name="--display")] = "auto",
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -27,6 +29,7 @@ def command(
         targets: Incidents, suites, globs, or paths of incident files; none means all.
         seed: Draws targets, parameters and traffic.
         concurrency: Host processes; 0: one a core.
+        keep: A new directory for the records of the proofs; without it they are thrown away.
         display_: auto, live, plain, json or none.
         json: Print one JSON document.
     """
@@ -35,9 +38,10 @@ def command(
     from aiopslab.cli.run_command import cores
     from aiopslab.orchestrator.soundness import check
 
+    hosts = concurrency or cores()
     with display(display_) as show:
         verdicts = asyncio.run(
-            check(list(targets), seed=seed, hosts=concurrency or cores(), progress=show)
+            check(list(targets), seed=seed, hosts=hosts, keep=keep, progress=show)
         )
     if json:
         output.envelope("aiopslab/check@1", [v.model_dump(mode="json") for v in verdicts])

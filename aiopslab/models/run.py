@@ -130,6 +130,9 @@ class PlannedTrial(Model):
     attempt: int
     twin: bool | None = None
     """Whether the fault is left out; None lets the draw decide, as every agent's trial does."""
+    verdict_only: bool = False
+    """Measure no more than the verdict needs, as most proofs do: a settle window that is lost ends
+    the settling, and no telemetry is kept."""
 
     @property
     def directory(self) -> str:

@@ -28,13 +28,16 @@ from aiopslab.orchestrator import fork, spans, staging, tracing
 from aiopslab.orchestrator.lab import Lab
 from aiopslab.orchestrator.records import RunDirectory
 from aiopslab.orchestrator.trial import AgentSource, Assignment, conduct, failed_trial, left_trial
-from aiopslab.orchestrator.wallclock import Stopwatch
+from aiopslab.orchestrator.wallclock import Stopwatch, cpu_seconds
 from aiopslab.problems.draw import DrawnIncident
 
 T = TypeVar("T")
 Say = Callable[[dict[str, Any]], None]
 NAME, ERROR = 100, 1000
 """Characters of a tool's name and of an error in an event; agents choose both."""
+MEASURED = "job_measured"
+"""Event with what a job cost: ``incident``, ``attempt``, ``wall_s``, ``cpu_s``; the warm world,
+which jobs share, is nobody's cost."""
 GRACE_S = 600.0
 """Wall seconds a trial may take beyond its agent's wall limit: settling, evidence, record."""
 
@@ -95,7 +98,11 @@ class Bench:
         def incident(channel: fork.Channel) -> None:
             self._incident(env, drawn, job.trials, channel, lifeline)
 
+        watch, before = Stopwatch(), cpu_seconds()
         self._in_child(job.trials, incident, channel, lifeline)
+        watch.lap("wall_s")
+        cost = {"wall_s": watch.laps["wall_s"], "cpu_s": round(cpu_seconds() - before, 3)}
+        channel.send({"event": MEASURED, "incident": job.incident, "attempt": job.attempt, **cost})
 
     def _incident(
         self,

@@ -21,6 +21,8 @@ CONVERGE_S = 60.0
 DRAIN_S = 10.0
 """After the last window, so that requests begun in it have ended or given up."""
 BUCKET_S = 10.0
+SURGE = 4.0
+"""How many times the users seen so far a window may yet get, where it is given up early."""
 MINUTE_S = 60.0
 
 
@@ -31,7 +33,12 @@ async def at_handover(env: Environment) -> Evidence:
 
 
 async def after_answer(
-    staged: Staged, evidence: Evidence, steps: Sequence[Step], *, submitted: bool
+    staged: Staged,
+    evidence: Evidence,
+    steps: Sequence[Step],
+    *,
+    submitted: bool,
+    verdict_only: bool = False,
 ) -> Evidence:
     """Complete the evidence after the agent's part; lets the settle windows pass if needed.
 
@@ -40,12 +47,14 @@ async def after_answer(
         evidence: As begun at hand-over.
         steps: What the agent did.
         submitted: Whether there is an answer. Without one nothing can pass, so nothing settles.
+        verdict_only: Stop settling once a window is lost; what follows it is not measured.
     """
     env = staged.env
     submitted_at = env.now() if submitted else None
     if not submitted or staged.task != "mitigation":
         return evidence.model_copy(update={"submitted_at": submitted_at})
-    settle = await _settle(env, staged.drawn.spec.settle)
+    await env.advance(CONVERGE_S)
+    settle = await (_settle_until_lost if verdict_only else _settle)(env, staged.drawn.spec.settle)
     end = settle[-1][0].end if settle[-1] else env.now()
     violations, restored = await _violations(env, staged.truth.handover_at, end)
     after = await intent.snapshot(env)
@@ -66,10 +75,43 @@ async def after_answer(
 
 
 async def _settle(env: Environment, length: float) -> list[list[SliWindow]]:
-    await env.advance(CONVERGE_S)
     start = env.now()
     await env.advance(2 * length + DRAIN_S)
     return [await env.traffic.slis(start + i * length, start + (i + 1) * length) for i in range(2)]
+
+
+async def _settle_until_lost(env: Environment, length: float) -> list[list[SliWindow]]:
+    """Measure as ``_settle`` does, up to where the verdict is decided.
+
+    A window is given up as soon as no remainder could mend it; it then ends there. The second is
+    not measured if the first is lost.
+    """
+    measured: list[list[SliWindow]] = []
+    start = env.now()
+    for i in range(2):
+        begin, end = start + i * length, start + (i + 1) * length
+        while env.now() < end + DRAIN_S:
+            await env.advance(min(BUCKET_S, end + DRAIN_S - env.now()))
+            part = await env.traffic.slis(begin, min(env.now(), end))
+            if any(beyond_repair(w, length) for w in part):
+                return [*measured, part]
+        measured.append(await env.traffic.slis(begin, end))
+        if not all(w.met and w.offered for w in measured[-1]):
+            return measured
+    return measured
+
+
+def beyond_repair(part: SliWindow, length: float) -> bool:
+    """Say whether a window of some length is lost, whatever follows its first part.
+
+    It is if more requests have failed, or were too slow, than the promise would allow were there
+    ``SURGE`` times as many users as so far. Half of the successful ones were too slow if their
+    median was; five in a hundred may be.
+    """
+    most = SURGE * part.offered * length / (part.end - part.start)
+    failed = part.offered - part.succeeded
+    slow = part.p50_ms is not None and part.p50_ms > part.slo_p95_ms
+    return failed > (1.0 - part.slo_success) * most or (slow and 0.5 * part.succeeded > 0.05 * most)
 
 
 async def _postconditions(staged: Staged) -> list[CheckResult]:

@@ -20,7 +20,7 @@ from aiopslab.agents.protocol import Agent
 from aiopslab.errors import UsageError
 from aiopslab.models.run import PlannedTrial, Results, RunConfig, RunRecord, RunStatus
 from aiopslab.orchestrator import lock, spans, tracing, wallclock
-from aiopslab.orchestrator.bench import Bench
+from aiopslab.orchestrator.bench import MEASURED, Bench
 from aiopslab.orchestrator.lab import Lab, find_lab
 from aiopslab.orchestrator.plan import plan_jobs, plan_trials, spread
 from aiopslab.orchestrator.players import of_object, preflight
@@ -246,6 +246,8 @@ class _Course:
         kind = message.pop("event")
         if kind != "step":
             self._directory.event(kind, **message)
+        if kind == MEASURED:
+            return
         if kind == "trial_finished":
             self._done.add(message["trial"])
         self._tell(kind, **message)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.errors import InfraError
+from aiopslab.faults.base import condition
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.task import Task
 from aiopslab.models.truth import Truth
@@ -17,7 +18,7 @@ from aiopslab.problems import intent, stage
 from aiopslab.problems.draw import DrawnIncident
 
 RECOVERY_S = 300.0
-"""World time in which an app must be healthy again once its faults are gone."""
+"""World time in which an app must be as before once its faults are undone."""
 POLL_S = 10.0
 
 
@@ -77,25 +78,29 @@ async def strike(led: Led, *, twin: bool) -> Staged:
 
 
 async def recover(staged: Staged) -> list[CheckResult]:
-    """Undo the faults, last first, and wait until the app is healthy.
+    """Undo the faults, last first, and wait until the app is healthy and their causes are gone.
 
     Returns:
-        The health checks, all met.
+        The health checks and post-conditions, all met.
 
     Raises:
-        InfraError: Not healthy in time; says what is not.
+        InfraError: Not in time; says what is not as it was.
     """
-    env = staged.env
-    for fault in reversed(staged.drawn.live_faults(twin=staged.twin)):
+    env, faults = staged.env, staged.drawn.live_faults(twin=staged.twin)
+    for fault in reversed(faults):
         await fault.recover(env)
     deadline = env.now() + RECOVERY_S
     while True:
-        health = await env.probe()
-        unmet = [f"{c.id}: {c.detail}" for c in health if not c.met]
+        found = await env.probe()
+        for fault in faults:
+            found += await fault.postconditions(env)
+        lost = ", ".join(x.ref for x in intent.losses(staged.before, await intent.snapshot(env)))
+        found.append(condition("nothing-lost", not lost, lost or "nothing was lost"))
+        unmet = [f"{c.id}: {c.detail}" for c in found if not c.met]
         if not unmet:
-            return health
+            return found
         if env.now() >= deadline:
-            raise InfraError("recover", f"not healthy after {RECOVERY_S:.0f} s: {'; '.join(unmet)}")
+            raise InfraError("recover", f"not clean after {RECOVERY_S:.0f} s: {'; '.join(unmet)}")
         await env.advance(POLL_S)
 
 

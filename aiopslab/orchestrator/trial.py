@@ -125,7 +125,7 @@ async def _conduct(
         raise session.failure
     passed = await _judge(staged, assignment, session.answer, begun, steps)
     watch.lap("evidence")
-    if config.telemetry:
+    if config.telemetry and not assignment.plan.verdict_only:
         directory.telemetry.mkdir()
         await env.telemetry.write_parquet(directory.telemetry)
     watch.lap("telemetry")
@@ -184,7 +184,13 @@ async def _judge(
     steps: Sequence[Step],
 ) -> bool:
     """Measure, grade and write down both; return the verdict."""
-    evidence = await measuring.after_answer(staged, begun, steps, submitted=answer is not None)
+    evidence = await measuring.after_answer(
+        staged,
+        begun,
+        steps,
+        submitted=answer is not None,
+        verdict_only=assignment.plan.verdict_only,
+    )
     result = grade(staged.task, answer, staged.truth, evidence, steps)
     assignment.directory.write_parts(
         answer=answer, truth=staged.truth, evidence=evidence, grade=result

@@ -1,4 +1,4 @@
-"""The one place that reads the host's clock.
+"""The one place that reads the host's clock, and what the host's processor did.
 
 Its readings live under ``wall`` in ``run.json`` and ``trial.json`` and in ``events.jsonl``, nowhere
 else, so that records can be compared byte for byte; and in traces (``tracing``), which leave.
@@ -6,6 +6,7 @@ else, so that records can be compared byte for byte; and in traces (``tracing``)
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import UTC, datetime
 
@@ -28,6 +29,12 @@ def unix_nanoseconds() -> int:
 def seconds() -> float:
     """Return monotonic seconds, for differences."""
     return time.monotonic()
+
+
+def cpu_seconds() -> float:
+    """Return CPU seconds of this process and of those children that have ended."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
 
 
 class Stopwatch:

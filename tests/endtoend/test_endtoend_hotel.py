@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from endtoend_cli import aiopslab, load, trials
 
-from aiopslab.orchestrator.soundness import differing
+from aiopslab.orchestrator.verdicts import differing
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 

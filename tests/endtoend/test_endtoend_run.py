@@ -22,7 +22,7 @@ from endtoend_cli import (
 from aiopslab.agents.loading import load as load_agent
 from aiopslab.models.run import RunConfig
 from aiopslab.orchestrator.run import run
-from aiopslab.orchestrator.soundness import differing
+from aiopslab.orchestrator.verdicts import differing
 
 SIGNALS = {"alerts", "changes", "events", "logs", "samples", "spans"}
 DOCUMENTS = {"answer.json", "evidence.json", "grade.json", "steps.jsonl", "trial.json"}
