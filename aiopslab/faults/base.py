@@ -78,6 +78,14 @@ class Fault(ABC):
     async def postconditions(self, env: Environment) -> list[CheckResult]:
         """Look whether the cause is gone, not only its symptom."""
 
+    async def undone(self, env: Environment) -> list[CheckResult]:
+        """Look whether ``recover`` undid it.
+
+        As the post-conditions say, except where these ask for an agent's way round a cause that is
+        out of its reach: such a fault says for itself what must hold, beside the app's health.
+        """
+        return await self.postconditions(env)
+
     def root_cause(self) -> RootCause:
         """Return the labels; override ``accepted`` for what is equally right."""
         return RootCause(

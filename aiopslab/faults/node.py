@@ -78,5 +78,9 @@ class NoisyNeighbour(Fault):
         )
         return [condition("moved", not there, f"still on {self.site.target}: {there or 'none'}")]
 
+    async def undone(self, env: Environment) -> list[CheckResult]:
+        """Nothing but the app's health: without the tenant its pods may stay where they are."""
+        return []
+
 
 KINDS = (NoisyNeighbour,)

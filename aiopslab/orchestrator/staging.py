@@ -81,7 +81,7 @@ async def recover(staged: Staged) -> list[CheckResult]:
     """Undo the faults, last first, and wait until the app is healthy and their causes are gone.
 
     Returns:
-        The health checks and post-conditions, all met.
+        What was looked at, all met.
 
     Raises:
         InfraError: Not in time; says what is not as it was.
@@ -93,7 +93,7 @@ async def recover(staged: Staged) -> list[CheckResult]:
     while True:
         found = await env.probe()
         for fault in faults:
-            found += await fault.postconditions(env)
+            found += await fault.undone(env)
         lost = ", ".join(x.ref for x in intent.losses(staged.before, await intent.snapshot(env)))
         found.append(condition("nothing-lost", not lost, lost or "nothing was lost"))
         unmet = [f"{c.id}: {c.detail}" for c in found if not c.met]
