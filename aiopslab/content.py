@@ -13,6 +13,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -23,15 +24,30 @@ from aiopslab.errors import ContentError
 
 Room = Literal["problems", "agents", "services", "telemetry"]
 M = TypeVar("M", bound=BaseModel)
+_VARIABLE = "AIOPSLAB_CONTENT"
 
 
 def roots() -> list[Path]:
     """Return the content roots, the user's first; each may hold any of the four rooms."""
-    found = [Path(p) for p in os.environ.get("AIOPSLAB_CONTENT", "").split(os.pathsep) if p]
+    found = [Path(p) for p in os.environ.get(_VARIABLE, "").split(os.pathsep) if p]
     package = Path(__file__).parent
     inside, checkout = package / "_content", package.parent
     found.append(inside if inside.is_dir() else checkout)
     return found
+
+
+@contextmanager
+def searched_first(root: Path) -> Iterator[None]:
+    """Put a content root before all others, for this process and those it starts meanwhile."""
+    before = os.environ.get(_VARIABLE)
+    os.environ[_VARIABLE] = os.pathsep.join(filter(None, [str(root), before]))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_VARIABLE]
+        else:
+            os.environ[_VARIABLE] = before
 
 
 def files(room: Room, pattern: str) -> Iterator[Path]:

@@ -18,6 +18,7 @@ _COMMANDS = {
     "play": "Be the agent: a terminal session on one incident.",
     "up": "Keep an application or an incident running, with every API open.",
     "check": "Prove incidents sound: twin healthy, fault hurts, fix works, cheats fail.",
+    "generate": "Write a held-out set of incidents, each proven sound.",
     "submit": "Submit the answer of a running trial, from a program outside.",
     "mcp": "Offer the tools of a running trial over MCP on standard input and output.",
     "doctor": "Look whether everything needed is there, with the fix to type.",
@@ -60,6 +61,13 @@ _EXAMPLES = {
     "check": [
         ("aiopslab check", "every incident"),
         ("aiopslab check my-incident.yaml --seed 7", "your own, another draw"),
+    ],
+    "generate": [
+        ("aiopslab generate --suite core --seed 4711 --count 20 -o held-out", "twenty new ones"),
+        (
+            "aiopslab generate --suite quickstart --seed 1 --count 1 -o /tmp/one",
+            "to see how they look",
+        ),
     ],
     "submit": [
         ("aiopslab submit --anomaly true --confidence 0.9", "field by field"),
