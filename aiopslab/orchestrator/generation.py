@@ -71,13 +71,21 @@ async def generate(
         draft = Path(scratch) / "set"
         with content.searched_first(draft):
             candidates = _candidates(specs, seed, draft)
-            left = count * TRIES
-            while len(found.kept) < count and left > 0:
-                batch = list(itertools.islice(candidates, min(left, count - len(found.kept))))
-                left -= len(batch)
+            for batch in _batches(candidates, found, count):
                 await _prove(found, batch, draft, seed, hosts, progress)
         _finish(found, draft, home)
     return found
+
+
+def _batches(
+    candidates: Iterator[HeldOut], found: Generated, count: int
+) -> Iterator[list[HeldOut]]:
+    """Yield as many candidates as are still wanted, until enough are kept or too many were made."""
+    left = count * TRIES
+    while len(found.kept) < count and left > 0:
+        batch = list(itertools.islice(candidates, min(left, count - len(found.kept))))
+        left -= len(batch)
+        yield batch
 
 
 def _require_empty(home: Path) -> None:
