@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from aiopslab.cli import EXIT_INVALID, output
 from aiopslab.cli.progress import Display, display
 from aiopslab.errors import UsageError
+
+if TYPE_CHECKING:
+    from aiopslab.orchestrator.generation import Generated
 
 
 def command(
@@ -49,7 +52,12 @@ def command(
                 suite, seed=seed, count=count, home=out, hosts=concurrency or cores(), progress=show
             )
         )
-    if json:
+    _print(made, count, out, as_json=json)
+    return 0 if len(made.kept) == count else EXIT_INVALID
+
+
+def _print(made: Generated, count: int, out: Path, *, as_json: bool) -> None:
+    if as_json:
         data = {
             "suite": made.suite,
             "directory": str(out) if made.kept else None,
@@ -57,11 +65,10 @@ def command(
             "refused": [v.model_dump(mode="json") for v in made.refused],
         }
         output.envelope("aiopslab/generated@1", data)
-    else:
-        for verdict in made.refused:
-            failed = ", ".join(p.id for p in verdict.proofs if not p.holds)
-            print(f"{verdict.incident} is not sound ({failed}) and was left out")
-        print(f"{len(made.kept)} of {count} incidents are in {out}")
-        if made.kept:
-            print(f"next: AIOPSLAB_CONTENT={out} aiopslab run {made.suite} -a AGENT")
-    return 0 if len(made.kept) == count else EXIT_INVALID
+        return
+    for verdict in made.refused:
+        failed = ", ".join(p.id for p in verdict.proofs if not p.holds)
+        print(f"{verdict.incident} is not sound ({failed}) and was left out")
+    print(f"{len(made.kept)} of {count} incidents are in {out}")
+    if made.kept:
+        print(f"next: AIOPSLAB_CONTENT={out} aiopslab run {made.suite} -a AGENT")
