@@ -259,7 +259,11 @@ class Environment(Protocol):
         ...
 
     async def data_digest(self) -> dict[str, int]:
-        """Return rows (or keys of durable stores) per ``table:store/name``."""
+        """Return what stores hold.
+
+        ``table:store/name`` gives rows, ``messages:store/stream`` how many messages have left a
+        queue before they were worked on.
+        """
         ...
 
     async def aclose(self) -> None:

@@ -133,8 +133,8 @@ class Sim:
         return f"; {warnings[-1].reason}: {warnings[-1].message}" if warnings else ""
 
     async def data_digest(self) -> dict[str, int]:
-        """Return rows per ``table:store/name`` of every database, as last known."""
-        return self.world.registry.rows()
+        """Return rows of every database and messages lost by every queue, as last known."""
+        return self.world.registry.rows() | self.world.registry.given_up()
 
     async def aclose(self) -> None:
         """End the worker thread; the world itself is memory."""

@@ -19,6 +19,9 @@ from aiopslab.load.slis import Slis
 from aiopslab.models.journey import Journey, Load
 from aiopslab.seeds import Streams
 
+_NOT_YET = (404, 409, 425, 429)
+"""Statuses by which a status page says that the work is still to come, or to ask more slowly."""
+
 
 class Client(Protocol):
     """The way from a user to the app's entry."""
@@ -142,8 +145,9 @@ class Generator:
             if visit.think_s:
                 await asyncio.sleep(visit.think_s)
             start = self._loop.time()
-            ok = await self._visit(script.journey, source, visit)
-            self._slis.record(script.name, start, self._loop.time() - start, ok=ok)
+            look = self._await if visit.poll else self._visit
+            ok = await look(script.journey, source, visit)
+            self._slis.record(visit.sli, start, self._loop.time() - start, ok=ok)
             if not ok:
                 return
 
@@ -152,14 +156,34 @@ class Generator:
         for attempt in range(max(1, journey.retry.attempts)):
             if attempt:
                 await asyncio.sleep(source.backoff(attempt))
-            status = await source.client.request(
-                journey.entry, visit.method, visit.path, visit.params, timeout_s=journey.timeout_s
-            )
+            status = await self._ask(journey, source, visit)
             if 200 <= status < 400:
                 return True
             if 400 <= status < 500 and status != 429:
                 return False  # the app understood and refused: asking again changes nothing
         return False
+
+    async def _await(self, journey: Journey, source: _Source, visit: Visit) -> bool:
+        """Look again until asynchronous work is done, or the time promised for it is over.
+
+        An answer that is neither yes nor not yet is a failure that may pass: the next look decides.
+        """
+        assert visit.poll is not None
+        deadline = self._loop.time() + visit.poll.within
+        while True:
+            status = await self._ask(journey, source, visit)
+            if 200 <= status < 400:
+                return self._loop.time() <= deadline
+            if 400 <= status < 500 and status not in _NOT_YET:
+                return False
+            if self._loop.time() + visit.poll.every > deadline:
+                return False
+            await asyncio.sleep(visit.poll.every)
+
+    async def _ask(self, journey: Journey, source: _Source, visit: Visit) -> int:
+        return await source.client.request(
+            journey.entry, visit.method, visit.path, visit.params, timeout_s=journey.timeout_s
+        )
 
 
 class _Source:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiopslab.errors import UsageError
-from aiopslab.models.journey import Journey
+from aiopslab.models.journey import Journey, JourneyStep, Poll
 from aiopslab.seeds import Streams
 
 Draw = Callable[[random.Random], str]
@@ -30,13 +30,29 @@ class Visit:
     params: Mapping[str, str]
     think_s: float
     """Pause before it; 0 for the first."""
+    poll: Poll | None = None
+    """Ask again until asynchronous work shows."""
+    sli: str = ""
+    """What the outcome counts for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Params:
+    draws: tuple[tuple[str, Draw], ...]
+    own: tuple[tuple[str, str], ...]
+    """What tells sessions apart, with its prefix."""
+
+    def draw(self, stream: random.Random, session: int) -> dict[str, str]:
+        drawn = {key: draw(stream) for key, draw in self.draws}
+        return drawn | {key: f"{prefix}{session}" for key, prefix in self.own}
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
     method: str
     path: str
-    draws: tuple[tuple[str, Draw], ...]
+    params: _Params
+    spec: JourneyStep
 
 
 class Script:
@@ -58,19 +74,25 @@ class Script:
         self._think = streams("load", name, "think")
         self._shared = _draws(journey.params)
         self._steps = [
-            _Step(*_request(name, step.request), _draws(step.params)) for step in journey.steps
+            _Step(*_request(name, step.request), _draws(step.params), step)
+            for step in journey.steps
         ]
+        self._sessions = 0
 
     def session(self) -> list[Visit]:
         """Draw one session: its requests in order."""
         pause = self.journey.think_s
-        shared = {key: draw(self._params) for key, draw in self._shared}
+        self._sessions += 1
+        number = self._sessions
+        shared = self._shared.draw(self._params, number)
         return [
             Visit(
                 step.method,
                 step.path,
-                shared | {key: draw(self._params) for key, draw in step.draws},
+                shared | step.params.draw(self._params, number),
                 self._think.expovariate(1.0 / pause) if index and pause > 0 else 0.0,
+                step.spec.poll,
+                step.spec.sli or self.name,
             )
             for index, step in enumerate(self._steps)
         ]
@@ -99,7 +121,8 @@ def compile_draw(spec: object) -> Draw:
             return lambda stream: str(low + int(stream.random() * width))
     raise UsageError(
         f"{spec!r} is not a draw",
-        hint="write a literal, {zipf: {n: 500, s: 1.1}}, {choice: [a, b]} or {int: [1, 9]}",
+        hint="write a literal, {zipf: {n: 500, s: 1.1}}, {choice: [a, b]}, {int: [1, 9]}"
+        " or {session: order-}",
     )
 
 
@@ -110,8 +133,15 @@ def _zipf(n: int, s: float) -> Draw:
     return lambda stream: str(1 + min(bisect.bisect(cumulative, stream.random() * total), n - 1))
 
 
-def _draws(params: Mapping[str, Any]) -> tuple[tuple[str, Draw], ...]:
-    return tuple((key, compile_draw(spec)) for key, spec in params.items())
+def _draws(params: Mapping[str, Any]) -> _Params:
+    """Split parameters into draws and those that are ``{session: prefix}``."""
+    own = {
+        key: str(spec["session"])
+        for key, spec in params.items()
+        if isinstance(spec, Mapping) and list(spec) == ["session"]
+    }
+    draws = ((key, compile_draw(spec)) for key, spec in params.items() if key not in own)
+    return _Params(tuple(draws), tuple(own.items()))
 
 
 def _request(name: str, text: str) -> tuple[str, str]:

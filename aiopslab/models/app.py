@@ -15,9 +15,11 @@ from aiopslab.models.base import Bytes, Model, Seconds
 from aiopslab.models.external import External
 from aiopslab.models.flag import Flag
 from aiopslab.models.intent import Intent
+from aiopslab.models.job import Job
 from aiopslab.models.journey import Journey, Load, Slo
+from aiopslab.models.queue import overlap
 from aiopslab.models.service import Service
-from aiopslab.models.step import call_targets
+from aiopslab.models.step import reach
 from aiopslab.models.store import Store
 
 
@@ -68,17 +70,29 @@ class App(Model):
     """Parties outside the cluster; services call them by these names."""
     flags: dict[str, Flag] = Field(default_factory=dict)
     """Feature flags: ConfigMap ``<app>-flags``."""
+    jobs: dict[str, Job] = Field(default_factory=dict)
+    """CronJobs, by name."""
     journeys: dict[str, Journey]
     load: Load = Field(default_factory=Load)
     slos: dict[str, Slo]
-    """Journey to promise."""
+    """Journey, or ``sli`` of a journey's step, to promise."""
     intent: Intent = Field(default_factory=Intent)
     owners: dict[str, Owner] = Field(default_factory=dict)
     history: list[PastChange] = Field(default_factory=list)
 
     def components(self) -> list[str]:
-        """Name every service and store, sorted."""
-        return sorted([*self.services, *self.stores])
+        """Name every service, store and job, sorted."""
+        return sorted([*self.services, *self.stores, *self.jobs])
+
+    def promised(self) -> dict[str, str]:
+        """Map what has a promise (a journey, or the ``sli`` of steps) to its journey."""
+        names = {
+            step.sli: journey
+            for journey, spec in self.journeys.items()
+            for step in spec.steps
+            if step.sli
+        }
+        return names | {journey: journey for journey in self.journeys}
 
     def flags_of(self, service: str) -> dict[str, Flag]:
         """Return the flags that a service reads, sorted by name."""
@@ -87,23 +101,44 @@ class App(Model):
     def needs(self, journey: str) -> set[str]:
         """Return what a journey's requests need: services, stores, externals, the entry included.
 
-        Calls that a service does without (``optional``) are not followed.
+        What a service does without (``optional``) is not followed. Messages are followed to those
+        who work on them where a step of the journey waits for that (``poll``).
         """
         spec = self.journeys[journey]
-        found = {spec.entry}
-        frontier = [f"{spec.entry} {step.request}" for step in spec.steps]
-        seen: set[str] = set()
+        waits = any(step.poll for step in spec.steps)
+        found: set[str] = set()
+        frontier = [(spec.entry, "endpoints", step.request) for step in spec.steps]
+        seen: set[tuple[str, str, str]] = set()
         while frontier:
-            call = frontier.pop()
-            name, _, endpoint = call.partition(" ")
+            piece = frontier.pop()
+            name, place, key = piece
             if name in self.externals:
                 found.add(name)
             service = self.services.get(name)
-            if call in seen or service is None:
+            if piece in seen or service is None:
                 continue
-            seen.add(call)
+            seen.add(piece)
             found.add(name)
-            calls, roles = call_targets(service.endpoints.get(endpoint, []), needed=True)
-            frontier += calls
-            found |= {service.uses[role] for role in roles if role in service.uses}
+            reached = reach(service.steps_at(place, key), needed=True)
+            for call in reached.calls:
+                target, _, endpoint = call.partition(" ")
+                frontier.append((target, "endpoints", endpoint))
+            found |= {service.uses[role] for role in reached.roles if role in service.uses}
+            for subject in reached.subjects if waits else []:
+                workers = self.workers_of(service.uses["queue"], subject)
+                frontier += [(worker, "consumers", consumer) for worker, consumer in workers]
+                found.add(service.uses["queue"])
         return found
+
+    def workers_of(self, store: str, subject: str) -> list[tuple[str, str]]:
+        """Return (service, consumer) of those who work on messages of a subject, sorted."""
+        streams = self.stores[store].streams
+        return [
+            (name, key)
+            for name, service in sorted(self.services.items())
+            if service.uses.get("queue") == store
+            for key, consumer in sorted(service.consumers.items())
+            if consumer.stream in streams
+            and any(overlap(s, subject) for s in streams[consumer.stream].subjects)
+            and overlap(consumer.subject or ">", subject)
+        ]

@@ -14,11 +14,18 @@ class Invariant(Model):
 
     id: str
     kind: Literal[
-        "ready_replicas", "volume_kept", "rows_kept", "object_exists", "replicas_at_least"
+        "ready_replicas",
+        "volume_kept",
+        "rows_kept",
+        "messages_kept",
+        "object_exists",
+        "replicas_at_least",
     ]
     target: str
     """A component, ``*`` for each service, or ``Kind/name``."""
     at_least: int = 1
+    allowed: int = 0
+    """``messages_kept``: so many may leave a queue without having been worked on."""
 
 
 class Intent(Model):

@@ -11,13 +11,28 @@ from aiopslab.models.base import Model, Seconds
 from aiopslab.models.workload import Value
 
 
+class Poll(Model):
+    """Asking again until asynchronous work shows: a status page that says not yet, then yes."""
+
+    every: Seconds = Field(default=1.0, gt=0)
+    """Pause between two looks."""
+    within: Seconds = Field(gt=0)
+    """Seconds after which the user counts it as broken."""
+
+
 class JourneyStep(Model):
     """One request of a user journey."""
 
     request: str
     """``METHOD /path`` of the entry service."""
     params: dict[str, Value | dict[str, Any]] = Field(default_factory=dict)
-    """Literals, or draws: ``{zipf: {n: 500, s: 1.1}}``, ``{choice: [..]}``, ``{int: [1, 9]}``."""
+    """Literals, or draws: ``{zipf: {n: 500, s: 1.1}}``, ``{choice: [..]}``, ``{int: [1, 9]}``;
+    ``{session: order-}`` is that prefix and a number of this session's own, the same in each step.
+    """
+    poll: Poll | None = None
+    """Repeat the request while the answer is 404, 409 or 425; the latency is that of the whole."""
+    sli: str = ""
+    """Count the outcome under this name instead of the journey's; ``slos`` has a promise for it."""
 
 
 class Retry(Model):
@@ -45,7 +60,7 @@ class Journey(Model):
 
 
 class Slo(Model):
-    """The promise for one journey, over a minute."""
+    """The promise for one journey, or for steps of journeys with that ``sli``, over a minute."""
 
     success: float
     p95_ms: float

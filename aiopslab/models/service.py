@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from aiopslab.models.base import Bytes, Model, Seconds
-from aiopslab.models.step import Step, call_targets
+from aiopslab.models.queue import Consumer
+from aiopslab.models.step import Role, Step, reach
 from aiopslab.models.workload import Image, Language, Probe, Resources, Value
 
 
@@ -95,10 +94,12 @@ class Service(Model):
     """ConfigMap ``<service>-config``: client policies and tunables, read at start."""
     env: dict[str, Value] = Field(default_factory=dict)
     """Plain environment of the container; hides a ConfigMap key of the same name."""
-    uses: dict[Literal["db", "cache"], str] = Field(default_factory=dict)
+    uses: dict[Role, str] = Field(default_factory=dict)
     """Role to store name."""
     endpoints: dict[str, list[Step]] = Field(default_factory=dict)
     """``METHOD /path`` to steps."""
+    consumers: dict[str, Consumer] = Field(default_factory=dict)
+    """Work on messages of the queue, by name."""
     background: list[Background] = Field(default_factory=list)
     """Periodic work beside requests."""
     releases: dict[str, Release] = Field(default_factory=dict)
@@ -107,6 +108,21 @@ class Service(Model):
     def depends_on(self) -> list[str]:
         """Name the services and stores this service calls, sorted."""
         found: set[str] = set(self.uses.values())
-        for steps in [*self.endpoints.values(), *(job.steps for job in self.background)]:
-            found |= {call.split(" ", 1)[0] for call in call_targets(steps)[0]}
+        for steps in self.work():
+            found |= {call.split(" ", 1)[0] for call in reach(steps).calls}
         return sorted(found)
+
+    def steps_at(self, place: str, key: str) -> list[Step]:
+        """Return the steps of ``endpoints`` or ``consumers`` under a key; empty without it."""
+        if place == "endpoints":
+            return self.endpoints.get(key, [])
+        consumer = self.consumers.get(key)
+        return consumer.steps if consumer else []
+
+    def work(self) -> list[list[Step]]:
+        """Return the steps of every endpoint, consumer and background job."""
+        return [
+            *self.endpoints.values(),
+            *(consumer.steps for consumer in self.consumers.values()),
+            *(job.steps for job in self.background),
+        ]

@@ -5,6 +5,7 @@ Not here: how a step runs (``services.steps``).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
@@ -59,6 +60,27 @@ class CacheStep(Model):
     """Use this service's cache."""
 
     cache: CacheAccess
+
+
+class Publication(Model):
+    """A message for other services to work on, later."""
+
+    subject: str
+    """Template of the subject: ``orders.placed``, ``orders.{region}``."""
+    size: Bytes = 1024
+    """Bytes of the body."""
+    params: dict[str, Value] = Field(default_factory=dict)
+    """All that the message says; who works on it sees these and nothing else."""
+    id: str = ""
+    """Template of the message id; the server drops a second message with it."""
+    optional: bool = False
+    """True: a message that cannot be sent is logged and the request goes on."""
+
+
+class PublishStep(Model):
+    """Publish to this service's queue and wait until the server has stored it."""
+
+    publish: Publication
 
 
 class Cpu(Model):
@@ -117,44 +139,62 @@ class SleepStep(Model):
 
 
 Step = (
-    CallStep | ParallelStep | SqlStep | CacheStep | CpuStep | LogStep | FailStep | WhenStep
-    | SleepStep
+    CallStep | ParallelStep | SqlStep | CacheStep | PublishStep | CpuStep | LogStep | FailStep
+    | WhenStep | SleepStep
 )  # fmt: skip
 
 
-def call_targets(
-    steps: list[Step], *, needed: bool = False
-) -> tuple[list[str], set[Literal["db", "cache"]]]:
-    """Collect what steps reach, at any depth: calls (``service METHOD /path``) and store roles.
+Role = Literal["db", "cache", "queue"]
+"""What a store is to a service."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What steps reach beyond their own process."""
+
+    calls: list[str]
+    """``service METHOD /path``, in order."""
+    roles: set[Role]
+    """Stores, by what they are to the service."""
+    subjects: list[str]
+    """Templates of the subjects published to."""
+
+
+def reach(steps: list[Step], *, needed: bool = False) -> Reach:
+    """Collect what steps reach, at any depth.
 
     Args:
         steps: Of an endpoint.
-        needed: Leave out calls that a request does without.
+        needed: Leave out what a request does without.
     """
-    calls: list[str] = []
-    roles: set[Literal["db", "cache"]] = set()
+    found = Reach([], set(), [])
     for step in steps:
         inner: list[Step] = []
         match step:
             case CallStep(call=call, optional=optional, fallback=fallback):
                 if not (needed and (optional or fallback)):
-                    calls.append(call)
+                    found.calls.append(call)
                 inner = fallback
             case ParallelStep(parallel=inner):
                 pass
             case WhenStep(then=then, otherwise=otherwise):
                 inner = [*then, *otherwise]
             case CacheStep(cache=access):
-                roles.add("cache")
+                found.roles.add("cache")
                 inner = access.fill
             case SqlStep():
-                roles.add("db")
+                found.roles.add("db")
+            case PublishStep(publish=message):
+                if not (needed and message.optional):
+                    found.roles.add("queue")
+                    found.subjects.append(message.subject)
             case _:
                 pass
-        deeper, more = call_targets(inner, needed=needed)
-        calls += deeper
-        roles |= more
-    return calls, roles
+        deeper = reach(inner, needed=needed)
+        found.calls.extend(deeper.calls)
+        found.roles.update(deeper.roles)
+        found.subjects.extend(deeper.subjects)
+    return found
 
 
 for _model in (CallStep, ParallelStep, CacheAccess, CacheStep, WhenStep):

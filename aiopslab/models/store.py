@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from aiopslab.models.base import Bytes, Model
+from aiopslab.models.queue import Stream
 from aiopslab.models.workload import Image, Resources, Value
 
 
@@ -49,9 +50,9 @@ class Statement(Model):
 
 
 class Store(Model):
-    """A data store: PostgreSQL or Valkey, a StatefulSet with a volume."""
+    """A data store: PostgreSQL, Valkey or NATS JetStream, a StatefulSet with a volume."""
 
-    kind: Literal["postgres", "valkey"]
+    kind: Literal["postgres", "valkey", "nats"]
     image: Image
     summary: str
     owner: str
@@ -60,8 +61,11 @@ class Store(Model):
     resources: Resources = Field(default_factory=Resources)
     volume: Bytes = 2 * 2**30
     config: dict[str, Value] = Field(default_factory=dict)
-    """``max_connections``, ``shared_buffers``; ``maxmemory``, ``maxmemory-policy``, ..."""
+    """``max_connections``, ``shared_buffers``; ``maxmemory``, ``maxmemory-policy``;
+    ``max_file_store``, ``max_memory_store``, ``max_payload``; ..."""
     database: str = ""
     users: dict[str, StoreUser] = Field(default_factory=dict)
     tables: dict[str, Table] = Field(default_factory=dict)
     statements: dict[str, Statement] = Field(default_factory=dict)
+    streams: dict[str, Stream] = Field(default_factory=dict)
+    """Streams of a queue, created when its volume is empty; names are in capitals by custom."""

@@ -26,10 +26,11 @@ KEPT_KINDS = (
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Objects of the namespace without status, by reference, and rows by table."""
+    """Objects of the namespace without status, by reference, and what stores hold."""
 
     objects: dict[str, Object]
-    rows: dict[str, int]
+    data: dict[str, int]
+    """``table:store/name`` to rows, ``messages:store/stream`` to messages lost so far."""
 
 
 async def snapshot(env: Environment) -> Snapshot:
@@ -51,11 +52,23 @@ def losses(before: Snapshot, after: Snapshot) -> list[ObjectChange]:
         for ref, obj in before.objects.items()
         if obj["kind"] in KEPT_KINDS and ref not in after.objects
     ]
-    for table, rows in sorted(before.rows.items()):
-        now = after.rows.get(table, 0)
-        if now < rows:
+    for table, rows in sorted(before.data.items()):
+        now = after.data.get(table, 0)
+        if table.startswith("table:") and now < rows:
             gone.append(ObjectChange(ref=table, change=f"rows: {rows} -> {now}"))
     return gone
+
+
+def lost_messages(before: Snapshot, after: Snapshot, store: str) -> int:
+    """Count the messages that left a queue's streams before they were worked on.
+
+    A stream that is gone took what it held with it, and counts as one more.
+    """
+    lost = 0
+    for stream, known in sorted(before.data.items()):
+        if stream.startswith(f"messages:{store}/"):
+            lost += after.data.get(stream, known + 1) - known
+    return lost
 
 
 def changes(before: Snapshot, after: Snapshot) -> list[ObjectChange]:
@@ -83,6 +96,8 @@ async def invariants(env: Environment, before: Snapshot, after: Snapshot) -> lis
 def _targets(env: Environment, invariant: Invariant) -> list[str]:
     if invariant.target != "*":
         return [invariant.target]
+    if invariant.kind == "messages_kept":
+        return sorted(n for n, s in env.app.stores.items() if s.kind == "nats")
     stores = invariant.kind in ("volume_kept", "rows_kept")
     return sorted(env.app.stores) if stores else sorted(env.app.services)
 
@@ -102,6 +117,10 @@ async def _check(
         case "rows_kept":
             lost = [x.ref for x in losses(before, after) if x.ref.startswith(f"table:{target}/")]
             return condition(id, not lost, f"lost rows in {lost or 'no table'}")
+        case "messages_kept":
+            count = lost_messages(before, after, target)
+            detail = f"{count} messages lost, {invariant.allowed} allowed"
+            return condition(id, count <= invariant.allowed, detail)
         case "object_exists":
             kind, _, name = target.partition("/")
             found = any(fnmatch.fnmatch(r, f"{kind}/*/{name}") for r in after.objects)

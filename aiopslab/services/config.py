@@ -28,6 +28,17 @@ key                     default   meaning
 ``CACHE_TIMEOUT_MS``    250       deadline of one command
 ``WORKERS``             the app's requests served at once
 ``WORKER_QUEUE``        the app's requests that wait; beyond it the service sheds with 503
+``QUEUE_ADDR``          required  ``host:port`` of the queue
+``QUEUE_PASSWORD``      empty     from the Secret
+``QUEUE_TIMEOUT_MS``    2000      longest wait for the server to have stored a message
+``<C>_SUBJECT``         as said   filter of the consumer ``c``; empty: all of its stream
+``<C>_CONCURRENCY``     4         messages worked on at once, by one process
+``<C>_BATCH``           10        messages asked for at once
+``<C>_ACK_WAIT_MS``     30000     the server gives a message out again after this long
+``<C>_MAX_DELIVER``     5         deliveries at most; -1: for ever
+``<C>_MAX_ACK_PENDING`` 1000      messages given out at most, to all processes together
+``<C>_REDELIVER_MS``    empty     pauses before each further delivery: ``1000,5000,30000``
+``<C>_NAK_DELAY_MS``    0         pause that a process asks for after failed steps
 ``LOG_LEVEL``           info      ``debug info warn error``
 ``ACCESS_LOG_RATIO``    0.05      share of served requests with a line in the access log
 ``FLAGS_REFRESH_MS``    5000      pause between two looks at the feature flags
@@ -42,9 +53,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aiopslab.models.app import App
-from aiopslab.models.service import Service
-from aiopslab.models.step import CallStep, Step
-from aiopslab.services.walk import walk
+from aiopslab.models.step import reach
 
 UNLIMITED_S = 86_400.0
 """What a deadline of 0 means: longer than anything waits here."""
@@ -103,6 +112,17 @@ class Config:
             raise ConfigError(key, value, "a number >= 0")
         return number
 
+    def numbers(self, key: str) -> list[float]:
+        """Return numbers separated by commas; none where the key is missing or empty."""
+        value = self.text(key, "")
+        try:
+            numbers = [float(part) for part in value.split(",") if part.strip()]
+        except ValueError:
+            raise ConfigError(key, value, "numbers separated by commas") from None
+        if any(not 0.0 <= number < float("inf") for number in numbers):
+            raise ConfigError(key, value, "numbers >= 0")
+        return numbers
+
     def seconds(self, key: str, default_ms: float) -> float:
         """Return a value given in milliseconds as seconds."""
         return self.number(key, default_ms) / 1000.0
@@ -157,6 +177,35 @@ class ClientPolicy:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class ConsumerPolicy:
+    """How a service works on the messages of one consumer."""
+
+    subject: str
+    concurrency: int
+    batch: int
+    ack_wait_s: float
+    max_deliver: int
+    max_ack_pending: int
+    backoff_s: tuple[float, ...]
+    nak_delay_s: float
+
+    @classmethod
+    def read(cls, config: Config, name: str) -> ConsumerPolicy:
+        """Read the policy of a consumer; raises ConfigError."""
+        key = prefix(name)
+        return cls(
+            subject=config.text(f"{key}_SUBJECT", ""),
+            concurrency=config.integer(f"{key}_CONCURRENCY", 4, least=1),
+            batch=config.integer(f"{key}_BATCH", 10, least=1),
+            ack_wait_s=config.seconds(f"{key}_ACK_WAIT_MS", 30_000),
+            max_deliver=config.integer(f"{key}_MAX_DELIVER", 5, least=-1),
+            max_ack_pending=config.integer(f"{key}_MAX_ACK_PENDING", 1000, least=1),
+            backoff_s=tuple(ms / 1000.0 for ms in config.numbers(f"{key}_REDELIVER_MS")),
+            nak_delay_s=config.seconds(f"{key}_NAK_DELAY_MS", 0),
+        )
+
+
 def prefix(component: str) -> str:
     """Return the prefix of the keys of a component.
 
@@ -166,27 +215,26 @@ def prefix(component: str) -> str:
     return component.upper().replace("-", "_")
 
 
-def steps_of(service: Service) -> list[Step]:
-    """Return the top-level steps of all endpoints and background jobs."""
-    lists = [*service.endpoints.values(), *(job.steps for job in service.background)]
-    return [step for steps in lists for step in steps]
-
-
-def targets(service: Service) -> list[str]:
-    """Name the services and outside parties that a service calls, sorted."""
-    calls = {s.call.split(" ", 1)[0] for s in walk(steps_of(service)) if isinstance(s, CallStep)}
-    return sorted(calls)
+def targets(app: App, name: str) -> list[str]:
+    """Name the services and outside parties that a service calls, its jobs included; sorted."""
+    lists = [*app.services[name].work(), *(j.steps for j in app.jobs.values() if j.service == name)]
+    calls = {call for steps in lists for call in reach(steps).calls}
+    return sorted({call.split(" ", 1)[0] for call in calls})
 
 
 def settings(app: App, name: str) -> dict[str, str]:
     """Return the ConfigMap data of a service: addresses, then what the app declares."""
     service = app.services[name]
-    data = {f"{prefix(t)}_ADDR": address(app, t) for t in targets(service)}
+    data = {f"{prefix(t)}_ADDR": address(app, t) for t in targets(app, name)}
     if db := service.uses.get("db"):
         store = app.stores[db]
         data |= {"DB_HOST": db, "DB_PORT": str(store.port), "DB_NAME": store.database}
     if cache := service.uses.get("cache"):
         data["CACHE_ADDR"] = f"{cache}:{app.stores[cache].port}"
+    if queue := service.uses.get("queue"):
+        data["QUEUE_ADDR"] = f"{queue}:{app.stores[queue].port}"
+    for key, consumer in service.consumers.items():
+        data[f"{prefix(key)}_SUBJECT"] = consumer.subject
     return data | {key: as_text(value) for key, value in service.config.items()}
 
 

@@ -16,7 +16,6 @@ from aiopslab.models.external import External
 from aiopslab.models.service import Bug, Service
 from aiopslab.models.step import WhenStep
 from aiopslab.services import templates
-from aiopslab.services.config import steps_of
 from aiopslab.services.walk import walk
 
 _KEY = re.compile(r"[-._a-zA-Z0-9]+")
@@ -86,7 +85,8 @@ def _inside(place: str) -> bool:
 
 def _branches(service: Service) -> set[str]:
     """Return the flags that a service branches on."""
-    whens = [s.when for s in walk(steps_of(service)) if isinstance(s, WhenStep)]
+    steps = [step for each in service.work() for step in walk(each)]
+    whens = [step.when for step in steps if isinstance(step, WhenStep)]
     return {str(when["flag"]) for when in whens if "flag" in when}
 
 

@@ -13,6 +13,10 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0,
 """Bucket bounds that the HTTP and database conventions recommend."""
 
 
+QUEUE_SECONDS = (0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0)
+"""Bucket bounds of waiting times in a queue."""
+
+
 class Durations:
     """A duration histogram with fixed labels, and labels by outcome.
 
@@ -83,6 +87,50 @@ class Instruments:
             server_address=store,
             db_operation_name=operation,
         )
+
+    def sends(self, store: str, subject: str) -> Durations:
+        """Durations of publications by outcome."""
+        return Durations(
+            self._telemetry,
+            "messaging_client_operation_duration_seconds",
+            messaging_system="nats",
+            messaging_operation_name="publish",
+            messaging_destination_name=subject,
+            server_address=store,
+        )
+
+    def processing(self, stream: str, group: str) -> Durations:
+        """Durations of work on messages by outcome."""
+        return Durations(
+            self._telemetry,
+            "messaging_process_duration_seconds",
+            messaging_system="nats",
+            messaging_destination_name=stream,
+            messaging_consumer_group_name=group,
+        )
+
+    def received(self, stream: str, group: str) -> Counter:
+        """Count messages given to this process."""
+        return self._telemetry.counter(
+            "messaging_client_consumed_messages_total",
+            messaging_system="nats",
+            messaging_destination_name=stream,
+            messaging_consumer_group_name=group,
+        )
+
+    def delays(self, stream: str, group: str) -> Histogram:
+        """Seconds from the publication of a message to the begin of work on it."""
+        return self._telemetry.histogram(
+            "messaging_queue_delay_seconds",
+            QUEUE_SECONDS,
+            messaging_system="nats",
+            messaging_destination_name=stream,
+            messaging_consumer_group_name=group,
+        )
+
+    def rounds(self, job: str) -> Durations:
+        """Durations of the rounds of a job by outcome."""
+        return Durations(self._telemetry, "job_round_duration_seconds", job_name=job)
 
     def lookups(self, store: str) -> tuple[Counter, Counter]:
         """Counters of cache hits and misses."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import yaml
 from aiopslab.errors import ContentError
 from aiopslab.models.app import App
 from aiopslab.models.service import Service
-from aiopslab.models.workload import Probe, Resources
+from aiopslab.models.workload import Probe, Resources, Value
 from aiopslab.services.catalogue import app_dir
 from aiopslab.services.config import as_text, settings
 from aiopslab.services.flags import DIRECTORY, map_name
@@ -29,7 +30,7 @@ Object = dict[str, Any]
 
 
 def manifests(app: App, seed: int) -> list[Object]:
-    """Render every object of an app: namespace, stores, services, then the app's own files.
+    """Render every object of an app: namespace, stores, services, jobs, the app's own files.
 
     Args:
         app: The app.
@@ -40,6 +41,7 @@ def manifests(app: App, seed: int) -> list[Object]:
         objects += store_objects(app, store, partial(password, seed, store))
     for service in sorted(app.services):
         objects += service_objects(app, service)
+    objects += [job_object(app, job) for job in sorted(app.jobs)]
     return objects + extra_objects(app)
 
 
@@ -156,7 +158,7 @@ def _container(app: App, name: str, service: Service) -> Object:
         "imagePullPolicy": "IfNotPresent",
         "ports": [{"name": "http", "containerPort": service.port}],
         "envFrom": [{"configMapRef": {"name": f"{name}-config"}}],
-        "env": _environment(app, name, service),
+        "env": environment(app, name, service.env),
         "resources": resources(service.resources),
     }
     if not container["env"]:
@@ -170,15 +172,61 @@ def _container(app: App, name: str, service: Service) -> Object:
     return container
 
 
-def _environment(app: App, name: str, service: Service) -> list[Object]:
-    """Return credentials by reference, then plain variables."""
+def environment(app: App, name: str, plain: Mapping[str, Value]) -> list[Object]:
+    """Return the credentials of a service by reference, then plain variables."""
+    service = app.services[name]
     env: list[Object] = []
     if db := service.uses.get("db"):
         env += [_secret(var, f"{db}-{name}", key)
                 for var, key in (("DB_USER", "username"), ("DB_PASSWORD", "password"))]  # fmt: skip
     if cache := service.uses.get("cache"):
         env.append(_secret("CACHE_PASSWORD", f"{cache}-{DEFAULT_USER}", "password"))
-    return env + [{"name": key, "value": as_text(value)} for key, value in service.env.items()]
+    if queue := service.uses.get("queue"):
+        env.append(_secret("QUEUE_PASSWORD", f"{queue}-{DEFAULT_USER}", "password"))
+    return env + [{"name": key, "value": as_text(value)} for key, value in plain.items()]
+
+
+def job_object(app: App, name: str) -> Object:
+    """Render the CronJob of a job: its pods run the service's image with ``job NAME``."""
+    job = app.jobs[name]
+    labels = _labels(app, name, "job")
+    pod = {
+        "metadata": {"labels": labels, "annotations": {"owner": job.owner}},
+        "spec": {"restartPolicy": job.restart, "containers": [_job_container(app, name)]},
+    }
+    run: Object = {"backoffLimit": job.backoff_limit, "template": pod}
+    if job.parallelism > 1:
+        run |= {"parallelism": job.parallelism, "completions": job.parallelism}
+    if job.deadline is not None:
+        run["activeDeadlineSeconds"] = round(job.deadline)
+    spec: Object = {
+        "schedule": job.schedule,
+        "concurrencyPolicy": job.overlap,
+        "suspend": job.suspend,
+        "jobTemplate": {"metadata": {"labels": labels}, "spec": run},
+    }
+    if job.start_within is not None:
+        spec["startingDeadlineSeconds"] = round(job.start_within)
+    annotations = {"owner": job.owner, "description": job.summary}
+    meta = {
+        "name": name, "namespace": app.namespace, "labels": labels, "annotations": annotations,
+    }  # fmt: skip
+    return {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": meta, "spec": spec}
+
+
+def _job_container(app: App, name: str) -> Object:
+    job = app.jobs[name]
+    service = app.services[job.service]
+    plain = {"JOB_ROUNDS": job.rounds, "JOB_CONCURRENCY": job.concurrency, **job.env}
+    return {
+        "name": name,
+        "image": service.image.ref,
+        "imagePullPolicy": "IfNotPresent",
+        "args": ["job", name],
+        "envFrom": [{"configMapRef": {"name": f"{job.service}-config"}}],
+        "env": environment(app, job.service, plain),
+        "resources": resources(job.resources),
+    }
 
 
 def _secret(variable: str, secret: str, key: str) -> Object:

@@ -1,8 +1,9 @@
 """The app program: one process of one service, from start to exit code.
 
 ``Process(app, service, version, host).run()`` reads the environment, compiles the endpoints, serves
-until it is told to end, drains and returns. It is the same code in the simulated world and in a
-container; the ``Host`` makes the difference. Neighbours: ``server`` (requests), ``steps``.
+until it is told to end, drains and returns. With the name of a job it does that and ends. It is the
+same code in the simulated world and in a container; the ``Host`` makes the difference. Neighbours:
+``server`` (requests), ``worker`` (messages), ``batch`` (jobs), ``steps``.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 from aiopslab.models.app import App
 from aiopslab.models.service import Background
 from aiopslab.services import languages
+from aiopslab.services.batch import Batch
 from aiopslab.services.caching import CacheClient
 from aiopslab.services.client import Peer, ServiceClient
-from aiopslab.services.config import ClientPolicy, Config, ConfigError, targets
+from aiopslab.services.config import ClientPolicy, Config, ConfigError, ConsumerPolicy, targets
 from aiopslab.services.database import Database, statements_of
 from aiopslab.services.defects import Defects
 from aiopslab.services.exchange import Exchange, RequestFailed
@@ -20,9 +22,11 @@ from aiopslab.services.flags import Flags
 from aiopslab.services.instruments import Instruments
 from aiopslab.services.journal import Journal
 from aiopslab.services.protocols import Host
+from aiopslab.services.queue import QueueClient
 from aiopslab.services.runtime import Heap, Runtime
 from aiopslab.services.server import Server
 from aiopslab.services.steps import Compiler, Equipment, Run
+from aiopslab.services.worker import Bench, Worker
 
 _STARTUP_CPU_SHARE = 0.1
 """Share of the start-up time that is CPU work; the rest waits for files and connections."""
@@ -36,14 +40,16 @@ class Process:
         service: Name of the service.
         version: Version of its image: the deployed one or one of ``releases``.
         host: The surroundings.
+        job: Do this job of the app instead of serving.
     """
 
-    def __init__(self, app: App, service: str, version: str, host: Host) -> None:
+    def __init__(self, app: App, service: str, version: str, host: Host, *, job: str = "") -> None:
         self._app = app
         self._name = service
         self._service = app.services[service]
         self._version = version
         self._host = host
+        self._job = job
         release = self._service.releases.get(version)
         bug = release.bug if release else None
         flags = app.flags_of(service)
@@ -57,6 +63,7 @@ class Process:
         )
         self._clients: dict[str, ServiceClient] = {}
         self._pools: list[ServiceClient | Database | CacheClient] = []
+        self._workers: list[Worker] = []
 
     async def run(self) -> int:
         """Serve until told to end; return the exit code (1: bad configuration)."""
@@ -64,6 +71,8 @@ class Process:
         self._heap.start()
         await self._warm_up()
         try:
+            if self._job:
+                return await self._batch().run()
             delay_s = self._configure(started)
         except ConfigError as error:
             frames = [self._dialect.frame("config", "load"), self._dialect.frame("main", "main")]
@@ -75,9 +84,13 @@ class Process:
         await self._host.terminated()
         self._server.draining = True
         self._journal.write("INFO", "received SIGTERM, draining")
+        for worker in self._workers:
+            await worker.stop()
         await self._host.clock.sleep(delay_s)
         listening.close()
         await self._server.workers.drained()
+        for worker in self._workers:
+            await worker.drained()
         self._journal.write("INFO", "shutdown complete")
         return 0
 
@@ -91,9 +104,9 @@ class Process:
         host, service = self._host, self._service
         config = Config(host.env)
         self._journal.configure(config)
-        flags = Flags(self._app.flags_of(self._name), host, self._journal, self._defects.wake)
-        flags.follow(config)
-        compiler = Compiler(self._equipment(config, flags))
+        flags = self._flags(config)
+        equipment = self._equipment(config, flags)
+        compiler = Compiler(equipment)
         instruments = Instruments(host.telemetry)
         self._server.configure(config, compiler, instruments)
         runtime = Runtime(host, service, self._heap, self._server.workers, self._pooled)
@@ -102,7 +115,33 @@ class Process:
             host.spawn(runtime.collect_by_force())
         for job in service.background:
             host.spawn(self._repeat(job, compiler.sequence(job.steps)))
+        if equipment.queue is not None:
+            self._employ(config, compiler, equipment.queue)
         return config.seconds("SHUTDOWN_DELAY_MS", 3000)
+
+    def _flags(self, config: Config) -> Flags:
+        """Follow the feature flags; raises ConfigError."""
+        flags = Flags(self._app.flags_of(self._name), self._host, self._journal, self._defects.wake)
+        flags.follow(config)
+        return flags
+
+    def _employ(self, config: Config, compiler: Compiler, queue: QueueClient) -> None:
+        """Start a worker for each consumer."""
+        bench = Bench(self._host, queue, self._dialect, self._journal, self._heap, self._defects)
+        for name, spec in self._service.consumers.items():
+            policy = ConsumerPolicy.read(config, name)
+            steps = compiler.sequence(spec.steps)
+            worker = Worker(self._name, name, spec, policy, steps, bench)
+            self._workers.append(worker)
+            self._host.spawn(worker.run())
+
+    def _batch(self) -> Batch:
+        """Prepare a run of the job; raises ConfigError."""
+        config = Config(self._host.env)
+        self._journal.configure(config)
+        job = self._app.jobs[self._job]
+        steps = Compiler(self._equipment(config, self._flags(config))).sequence(job.steps)
+        return Batch(self._job, job, config, steps, self._host, self._dialect, self._journal)
 
     def _equipment(self, config: Config, flags: Flags) -> Equipment:
         host, dialect, journal = self._host, self._dialect, self._journal
@@ -110,18 +149,20 @@ class Process:
             target: ServiceClient(
                 self._peer(target), ClientPolicy.read(config, target), host, dialect, journal
             )
-            for target in targets(self._service)
+            for target in targets(self._app, self._name)
         }
-        database = cache = None
+        database = cache = queue = None
         if db := self._service.uses.get("db"):
             store = self._app.stores[db]
             statements = statements_of(self._app, self._name, self._version)
             database = Database(db, store, statements, config, host, dialect, self._defects)
         if name := self._service.uses.get("cache"):
             cache = CacheClient(name, config, host, dialect, journal)
+        if name := self._service.uses.get("queue"):
+            queue = QueueClient(name, config, host, dialect)
         self._pools = [*self._clients.values(), *(p for p in (database, cache) if p)]
         return Equipment(
-            host, config, journal, self._defects, flags, self._clients, database, cache
+            host, config, journal, self._defects, flags, self._clients, database, cache, queue
         )
 
     def _peer(self, target: str) -> Peer:

@@ -1,8 +1,8 @@
 """What the app program needs of its surroundings, as small protocols.
 
 The program is written once against these. Two bindings implement them: the simulated world
-(``world.images.app``) and, in containers, real HTTP, SQL and cache clients. Nothing here knows
-which. The exceptions are what clients see; ``services.languages`` prints them the way each
+(``world.images.app``) and, in containers, real HTTP, SQL, cache and queue clients. Nothing here
+knows which. The exceptions are what clients see; ``services.languages`` prints them the way each
 language's client would.
 """
 
@@ -12,6 +12,8 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
+
+from aiopslab.services.messaging import Queue
 
 # -- errors of clients ----------------------------------------------------------------------------
 
@@ -266,7 +268,10 @@ class Telemetry(Protocol):
         error: str,
         attributes: Mapping[str, str | int | float] | None,
     ) -> None:
-        """Record a finished span; ``kind`` is server, client or internal; ``error`` '' if ok."""
+        """Record a finished span.
+
+        ``kind`` is server, client, internal, producer or consumer; ``error`` is '' if ok.
+        """
         ...
 
     def log(self, line: str, severity: str, trace_id: int, span_id: int) -> None:
@@ -340,6 +345,10 @@ class Host(Protocol):
         self, host: str, port: int, *, password: str, pool: int, pool_timeout_s: float
     ) -> Cache:
         """Open a cache client."""
+        ...
+
+    def queue(self, host: str, port: int, *, password: str) -> Queue:
+        """Open a queue client."""
         ...
 
     async def listen(self, port: int, handler: Handler) -> Listening:

@@ -61,6 +61,10 @@ class Heap:
             self.leaked += kept
             self.host.memory.hold("heap", self.service.memory_base + self.leaked)
 
+    def working(self, messages: int) -> None:
+        """Hold what messages that are worked on need."""
+        self.host.memory.hold("messages", messages * self.service.memory_per_request)
+
     def in_flight(self, requests: int) -> None:
         """Hold what requests in flight need."""
         self.host.memory.hold("requests", requests * self.service.memory_per_request)

@@ -2,7 +2,7 @@
 
 A compiled step takes the ``Exchange`` and returns when the step is done, or raises
 ``RequestFailed``. Not here: what surrounds a request (``process``), calls and stores (``client``,
-``database``, ``caching``).
+``database``, ``caching``, ``queue``).
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from aiopslab.models.step import (
     FailStep,
     LogStep,
     ParallelStep,
+    Publication,
+    PublishStep,
     SleepStep,
     SqlStep,
     Step,
@@ -38,6 +40,7 @@ from aiopslab.services.flags import Flags
 from aiopslab.services.journal import Journal
 from aiopslab.services.languages import Problem
 from aiopslab.services.protocols import Host
+from aiopslab.services.queue import QueueClient
 
 Run = Callable[[Exchange], Awaitable[None]]
 
@@ -54,6 +57,7 @@ class Equipment:
     clients: dict[str, ServiceClient]
     database: Database | None
     cache: CacheClient | None
+    queue: QueueClient | None
 
 
 class Compiler:
@@ -85,6 +89,8 @@ class Compiler:
                 return self._sql(step)
             case CacheStep(cache=access):
                 return self._cache(access)
+            case PublishStep(publish=message):
+                return self._publish(message)
             case CpuStep(cpu=amount):
                 return self._burn(amount)
             case LogStep():
@@ -157,6 +163,22 @@ class Compiler:
             await cache.delete(key(x.params), x)
 
         return delete
+
+    def _publish(self, message: Publication) -> Run:
+        queue, journal = self._use.queue, self._use.journal
+        assert queue is not None, "checked when the app was loaded"
+        outlet = queue.outlet(message)
+
+        async def publish(x: Exchange) -> None:
+            try:
+                await queue.publish(outlet, x)
+            except RequestFailed as failed:
+                if not message.optional:
+                    raise
+                fields = {"subject": message.subject, "error": failed.problem.message}
+                journal.write("WARN", "continuing without publishing", fields, x)
+
+        return publish
 
     def _burn(self, amount: Cpu) -> Run:
         draw = self._lognormal(amount)

@@ -5,12 +5,15 @@ How a store is told what it needs, here and in its image alike:
 * each user has the Secret ``<store>-<user>`` (``username``, ``password``);
 * PostgreSQL reads ``/etc/postgresql/postgresql.conf`` (ConfigMap ``<store>-config``) and, when the
   volume is empty, creates ``POSTGRES_DB`` and one role per variable ``ROLE_<USER>_PASSWORD``;
-* Valkey reads its command line; the password comes from ``VALKEY_PASSWORD``.
+* Valkey reads its command line; the password comes from ``VALKEY_PASSWORD``;
+* NATS reads ``/etc/nats/nats.conf`` and, when the volume is empty, creates the streams of
+  ``/etc/nats/streams.json`` (both ConfigMap ``<store>-config``).
 """
 
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -20,8 +23,10 @@ from aiopslab.services.config import as_text, prefix
 
 Object = dict[str, Any]
 
-_DATA = {"postgres": "/var/lib/postgresql/data", "valkey": "/data"}
-_KIND = {"postgres": "database", "valkey": "cache"}
+_DATA = {"postgres": "/var/lib/postgresql/data", "valkey": "/data", "nats": "/data"}
+_KIND = {"postgres": "database", "valkey": "cache", "nats": "queue"}
+_CONFIG = {"postgres": "/etc/postgresql", "nats": "/etc/nats"}
+"""Where the ConfigMap is mounted, of those that have one."""
 
 
 def store_objects(app: App, name: str, password: Callable[[str], str]) -> list[Object]:
@@ -35,7 +40,7 @@ def store_objects(app: App, name: str, password: Callable[[str], str]) -> list[O
     meta = {"name": name, "namespace": app.namespace, "labels": labels}
     owned = meta | {"annotations": {"owner": store.owner, "description": store.summary}}
     objects = [_secret(meta, name, user, password(user)) for user in sorted(store.users)]
-    if store.kind == "postgres":
+    if store.kind in _CONFIG:
         objects.append(_configuration(meta, store))
     selector = {"app.kubernetes.io/name": name}
     port = {"name": store.kind, "port": store.port, "targetPort": store.port}
@@ -76,19 +81,36 @@ def _configuration(meta: Object, store: Store) -> Object:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": meta | {"name": f"{meta['name']}-config"},
-        "data": {"postgresql.conf": _postgresql_conf(store)},
+        "data": _nats_files(store) if store.kind == "nats" else _postgresql_files(store),
     }
 
 
-def _postgresql_conf(store: Store) -> str:
+def _postgresql_files(store: Store) -> dict[str, str]:
     lines = [f"{key} = {as_text(value)}" for key, value in store.config.items()]
-    return "\n".join(["listen_addresses = '*'", f"port = {store.port}", *lines]) + "\n"
+    text = "\n".join(["listen_addresses = '*'", f"port = {store.port}", *lines]) + "\n"
+    return {"postgresql.conf": text}
+
+
+def _nats_files(store: Store) -> dict[str, str]:
+    inner = ("max_file_store", "max_memory_store")
+    jetstream = [f"  {k}: {as_text(v)}" for k, v in store.config.items() if k in inner]
+    outer = [f"{k}: {as_text(v)}" for k, v in store.config.items() if k not in inner]
+    secret = ["authorization {", "  password: $NATS_PASSWORD", "}"] if store.users else []
+    lines = [
+        f"port: {store.port}", "http_port: 8222", *outer, *secret,
+        "jetstream {", f'  store_dir: "{_DATA["nats"]}"', *jetstream, "}",
+    ]  # fmt: skip
+    streams = {name: stream.model_dump(mode="json") for name, stream in store.streams.items()}
+    return {
+        "nats.conf": "\n".join(lines) + "\n",
+        "streams.json": json.dumps(streams, indent=2) + "\n",
+    }
 
 
 def _stateful_set(name: str, store: Store, labels: dict[str, str]) -> Object:
     container = _container(name, store)
     spec: Object = {"terminationGracePeriodSeconds": 30, "containers": [container]}
-    if store.kind == "postgres":
+    if store.kind in _CONFIG:
         spec["volumes"] = [{"name": "config", "configMap": {"name": f"{name}-config"}}]
     return {
         "replicas": store.replicas,
@@ -142,12 +164,16 @@ def _container(name: str, store: Store) -> Object:
             {"name": "POSTGRES_DB", "value": store.database},
             *(_password(variable, name, user) for variable, user in roles),
         ]
-        mounts.append({"name": "config", "mountPath": "/etc/postgresql"})
+    elif store.kind == "nats":
+        container["args"] = ["--config", f"{_CONFIG['nats']}/nats.conf"]
+        container["env"] = [_password("NATS_PASSWORD", name, user) for user in sorted(store.users)]
     else:
         container["args"] = _valkey_args(store)
         container["env"] = [
             _password("VALKEY_PASSWORD", name, user) for user in sorted(store.users)
         ]
+    if store.kind in _CONFIG:
+        mounts.append({"name": "config", "mountPath": _CONFIG[store.kind]})
     return container
 
 

@@ -144,13 +144,14 @@ class SpanTable:
         return [self._row(int(i)) for i in rows[order]]
 
     def service_graph(self, start: float, end: float) -> list[Edge]:
-        """Return who called whom, from client spans that started in the window, sorted.
+        """Return who called whom, from client and producer spans of the window, sorted.
 
         The callee is what the client span says: ``peer.service``, else the first label of
         ``server.address``. So calls that nobody answered are counted too.
         """
         c = self.columns()
-        hit = (c["start"] >= start) & (c["start"] <= end) & (c["kind"] == self._code("client"))
+        kinds = (self._code("client"), self._code("producer"))
+        hit = (c["start"] >= start) & (c["start"] <= end) & np.isin(c["kind"], kinds)
         rows = np.flatnonzero(hit)
         callees: Dictionary[str] = Dictionary()
         peer = np.array([callees[_callee(a)] for a in self.attributes.decoded()] or [0], int)

@@ -48,7 +48,7 @@ async def services(context: ToolContext, args: ServicesArgs) -> Result:
 
 
 async def _components(context: ToolContext) -> list[dict[str, Any]]:
-    """Describe services and stores; rates and latencies over the last two minutes."""
+    """Describe services, stores and jobs; rates and latencies over the last two minutes."""
     app = context.env.app
     rate, failed, p95 = [await _by_service(context, query) for query in (_RATE, _FAILED, _P95)]
     state = await _workloads(context)
@@ -56,7 +56,7 @@ async def _components(context: ToolContext) -> list[dict[str, Any]]:
     for name in app.components():
         kind, ready, wanted, restarts = state.get(name, ("missing", 0, 0, 0))
         requests = rate.get(name)
-        about = app.services.get(name) or app.stores[name]
+        about = app.services.get(name) or app.stores.get(name) or app.jobs[name]
         found.append(
             {
                 "component": name, "kind": kind, "ready": ready, "wanted": wanted,
@@ -159,6 +159,10 @@ async def _workloads(context: ToolContext) -> dict[str, tuple[str, int, int, int
             ready = obj.get("status", {}).get("readyReplicas", 0)
             wanted = obj["spec"].get("replicas", 1)
             found[name] = (kind, ready, wanted, restarts.get(name, 0))
+    for obj in await kube.list("CronJob", ns):
+        running = len(obj.get("status", {}).get("active", []))
+        name = obj["metadata"]["name"]
+        found[name] = ("CronJob", running, running, restarts.get(name, 0))
     return found
 
 

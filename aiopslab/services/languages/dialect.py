@@ -69,6 +69,10 @@ class Dialect(ABC):
         """Say why a cache command failed."""
 
     @abstractmethod
+    def queue_problem(self, error: Exception) -> Problem:
+        """Say why the queue did not take or give a message."""
+
+    @abstractmethod
     def config_problem(self, error: ConfigError) -> Problem:
         """Say which configuration key is wrong."""
 

@@ -11,7 +11,7 @@ from aiopslab.services.languages.dialect import Dialect, Fields, Frame, Level, P
 
 
 class Go(Dialect):
-    """net/http, pgx v5, go-redis."""
+    """net/http, pgx v5, go-redis, nats.go."""
 
     def line(
         self, time: float, level: Level, message: str, fields: Fields, trace: str, span: str
@@ -87,6 +87,15 @@ class Go(Dialect):
         if isinstance(error, p.NetError):
             return Problem(_type(error), _dial(error))
         return Problem("redis.Error", str(error))
+
+    def queue_problem(self, error: Exception) -> Problem:
+        if isinstance(error, p.RequestTimeout):
+            return Problem("nats.ErrTimeout", "nats: timeout")
+        if isinstance(error, p.ConnectionReset):
+            return Problem("nats.ErrConnectionClosed", "nats: connection closed")
+        if isinstance(error, p.NetError):
+            return Problem(_type(error), _dial(error))
+        return Problem("*nats.APIError", f"nats: {error}")
 
     def config_problem(self, error: ConfigError) -> Problem:
         if error.value is None:

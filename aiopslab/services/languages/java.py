@@ -113,6 +113,17 @@ class Java(Dialect):
             return Problem(f"{lettuce}ConnectionException", text)
         return Problem(f"{lettuce}CommandExecutionException", str(error))
 
+    def queue_problem(self, error: Exception) -> Problem:
+        if isinstance(error, p.RequestTimeout):
+            text = "Timeout or no response waiting for NATS JetStream server"
+            return Problem("java.io.IOException", text)
+        if isinstance(error, p.ConnectionReset):
+            return Problem("java.lang.IllegalStateException", "Connection is Closed")
+        if isinstance(error, p.NetError):
+            text = f"Unable to connect to NATS servers: [nats://{error.host}:{error.port}]"
+            return Problem("java.io.IOException", text)
+        return Problem("io.nats.client.JetStreamApiException", str(error))
+
     def config_problem(self, error: ConfigError) -> Problem:
         if error.value is None:
             text = f"Could not resolve placeholder '{error.key}' in value \"${{{error.key}}}\""

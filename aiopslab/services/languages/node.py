@@ -78,6 +78,15 @@ class Node(Dialect):
             return _net(error)
         return Problem("ReplyError", str(error))
 
+    def queue_problem(self, error: Exception) -> Problem:
+        if isinstance(error, p.RequestTimeout):
+            return Problem("TimeoutError", "timeout")
+        if isinstance(error, p.ConnectionReset):
+            return Problem("ClosedConnectionError", "closed connection")
+        if isinstance(error, p.NetError):
+            return _net(error)
+        return Problem("JetStreamApiError", str(error))
+
     def config_problem(self, error: ConfigError) -> Problem:
         if error.value is None:
             return Problem("Error", f"env must have required property '{error.key}'")

@@ -123,6 +123,18 @@ class Python(Dialect):
             case _:
                 return _reply(str(error))
 
+    def queue_problem(self, error: Exception) -> Problem:
+        match error:
+            case p.RequestTimeout():
+                return Problem("nats.errors.TimeoutError", "nats: timeout")
+            case p.ConnectionReset():
+                return Problem("nats.errors.ConnectionClosedError", "nats: connection closed")
+            case p.NetError():
+                text = "nats: no servers available for connection"
+                return Problem("nats.errors.NoServersError", text)
+            case _:
+                return Problem("nats.js.errors.APIError", f"nats: {error}")
+
     def config_problem(self, error: ConfigError) -> Problem:
         if error.value is None:
             return Problem("KeyError", repr(error.key))

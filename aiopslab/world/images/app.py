@@ -2,7 +2,8 @@
 
 ``AppProgram`` is what the registry makes for ``<image>:<version>``. Here the protocols of
 ``services.protocols`` meet the world: HTTP with keep-alive over the world's network, SQL and cache
-clients over the stores' messages, telemetry into the store. Not here: any behaviour of a service.
+clients over the stores' messages, telemetry into the store. Not here: any behaviour of a service,
+queues (``app_queue``).
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from aiopslab.models.app import App
 from aiopslab.models.store import Statement
 from aiopslab.services import protocols as p
 from aiopslab.services.database import statements_of
+from aiopslab.services.messaging import Queue
 from aiopslab.services.pool import Pool, PoolExhausted
 from aiopslab.services.process import Process
 from aiopslab.world.connection import Connection, Peer
+from aiopslab.world.images.app_queue import WorldQueue
 from aiopslab.world.images.messages import (
     CacheAuth,
     CacheDelete,
@@ -54,7 +57,11 @@ class AppProgram:
     async def run(self, box: Container) -> int:
         """Serve until the container is told to end; return the exit code."""
         host = WorldHost(box, self._app, self._service, self._version)
-        return await Process(self._app, self._service, self._version, host).run()
+        job = box.args[1] if box.args[:1] == ["job"] and len(box.args) > 1 else ""
+        if job and job not in self._app.jobs:
+            box.log(f"unknown job {job!r}", severity="FATAL")
+            return 2
+        return await Process(self._app, self._service, self._version, host, job=job).run()
 
     async def exec(self, box: Container, argv: Sequence[str], stdin: str) -> ExecResult | None:
         """Leave every command to the shell of the image."""
@@ -92,6 +99,9 @@ class WorldHost:
         self, host: str, port: int, *, password: str, pool: int, pool_timeout_s: float
     ) -> p.Cache:
         return _Cache(self._box, (host, port), password, pool, pool_timeout_s)
+
+    def queue(self, host: str, port: int, *, password: str) -> Queue:
+        return WorldQueue(self._box, (host, port), self._service, password)
 
     async def listen(self, port: int, handler: p.Handler) -> p.Listening:
         async def serve(message: object, peer: Peer) -> p.Response | None:

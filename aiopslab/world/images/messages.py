@@ -6,15 +6,21 @@ PostgreSQL: the first message of a connection is ``Startup``; the answer is ``Re
 
 Valkey: each ``Cache*`` message or ``CacheCommand`` is answered by ``CacheReply`` or ``CacheErr``.
 
-Not here: what the servers do (``postgres``, ``valkey``), HTTP (``services.protocols``).
+NATS: ``NatsConnect`` opens a connection. Then ``NatsPublish``, ``NatsBind`` and ``NatsAnswer`` are
+answered by ``NatsOk``, ``NatsPull`` by ``NatsBatch``, ``NatsApi`` by ``NatsInfo``; each of them by
+``NatsErr`` if it fails.
+
+Not here: what the servers do (``postgres``, ``valkey``, ``nats``), HTTP (``services.protocols``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from aiopslab.models.store import Statement
+from aiopslab.world.images.nats_consumer import ConsumerConfig, Delivered
 
 # -- PostgreSQL -----------------------------------------------------------------------------------
 
@@ -128,3 +134,98 @@ class CacheErr:
     """An error reply, its text without the leading dash."""
 
     text: str
+
+
+# -- NATS -----------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class NatsConnect:
+    """CONNECT, after the server's INFO."""
+
+    name: str
+    """Of the client, as ``/connz`` lists it."""
+    password: str = ""
+
+
+@dataclass(slots=True)
+class NatsPublish:
+    """PUB to a subject that a stream keeps, with a reply subject for the acknowledgement."""
+
+    subject: str
+    params: Mapping[str, str]
+    size: int
+    id: str = ""
+    """``Nats-Msg-Id``."""
+    trace_id: int = 0
+    span_id: int = 0
+
+
+@dataclass(slots=True)
+class NatsBind:
+    """Create a durable consumer, or update the one of that name."""
+
+    stream: str
+    config: ConsumerConfig
+
+
+@dataclass(slots=True)
+class NatsPull:
+    """Ask for messages; answered when there is one, or empty after ``expires_s``."""
+
+    stream: str
+    durable: str
+    batch: int
+    expires_s: float
+
+
+@dataclass(slots=True)
+class NatsAnswer:
+    """Acknowledge a message, refuse it, or give it up."""
+
+    stream: str
+    durable: str
+    sequence: int
+    verb: Literal["ack", "nak", "term"]
+    delay_s: float = 0.0
+    """Of a nak: pause before the next delivery."""
+
+
+@dataclass(slots=True)
+class NatsApi:
+    """A request to ``$JS.API.<verb>``: what the ``nats`` tool sends."""
+
+    verb: str
+    body: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class NatsOk:
+    """Success: of a publication, the sequence in the stream."""
+
+    stream: str = ""
+    sequence: int = 0
+    duplicate: bool = False
+
+
+@dataclass(slots=True)
+class NatsBatch:
+    """Messages given out."""
+
+    messages: Sequence[Delivered] = ()
+
+
+@dataclass(slots=True)
+class NatsInfo:
+    """Reply of the API."""
+
+    body: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class NatsErr:
+    """An error, or that nobody listens (503)."""
+
+    text: str
+    """As clients show it behind ``nats: ``."""
+    code: int = 0

@@ -17,6 +17,8 @@ from aiopslab.models.store import Store
 from aiopslab.world.container import Container, Program
 from aiopslab.world.images.app import AppProgram
 from aiopslab.world.images.busybox import Busybox
+from aiopslab.world.images.nats import Nats
+from aiopslab.world.images.nats_account import ApiError
 from aiopslab.world.images.postgres import Postgres
 from aiopslab.world.images.postgres_expressions import SqlFailure
 from aiopslab.world.images.valkey import Valkey
@@ -24,6 +26,11 @@ from aiopslab.world.images.valkey_server import CommandError
 
 Factory = Callable[[], Program]
 BUSYBOX = "busybox:1.36"
+_ENGINES: dict[str, Callable[[Store], Engine]] = {
+    "postgres": Postgres,
+    "valkey": Valkey,
+    "nats": Nats,
+}
 
 
 class Engine(Protocol):
@@ -82,7 +89,7 @@ class Registry:
         return self._engines.get(store)
 
     async def admin(self, store: str, command: str) -> str:
-        """Run SQL or a Valkey command as the operator of a store; return its output.
+        """Run SQL, a Valkey command or a JetStream request as the operator; return its output.
 
         Raises:
             InfraError: The store does not run or refused the command.
@@ -92,7 +99,7 @@ class Registry:
             raise InfraError("store", f"{store!r} has not been started")
         try:
             return await engine.admin(command)
-        except (SqlFailure, CommandError) as error:
+        except (SqlFailure, CommandError, ApiError) as error:
             raise InfraError("store", f"{store}: {command!r}: {error}") from error
 
     def rows(self) -> dict[str, int]:
@@ -103,12 +110,21 @@ class Registry:
             for table, count in sorted(engine.rows().items())
         }
 
+    def given_up(self) -> dict[str, int]:
+        """Return what queues lost before it was worked on, as ``messages:store/stream``, sorted."""
+        return {
+            f"messages:{store}/{stream}": count
+            for store, engine in sorted(self._engines.items())
+            if isinstance(engine, Nats)
+            for stream, count in engine.given_up().items()
+        }
+
     def _store(self, app: App, default: Store) -> Factory:
         return lambda: StoreImage(self, app, default)
 
 
 class StoreImage:
-    """A database or cache image, which several stores may share.
+    """A database, cache or queue image, which several stores may share.
 
     Args:
         registry: Told which engine runs.
@@ -126,7 +142,7 @@ class StoreImage:
         """Be the server."""
         name = box.pod.component
         store = self._app.stores.get(name, self._default)
-        engine: Engine = Postgres(store) if store.kind == "postgres" else Valkey(store)
+        engine: Engine = _ENGINES[store.kind](store)
         self._engine = engine
         if name in self._app.stores:
             self._registry.attach(name, engine)
