@@ -1,9 +1,10 @@
 """Carry out jobs on worlds: one warm world for many incidents, one incident for many tasks.
 
 A job is one incident, drawn once, with the tasks it is asked as. Where the platform forks, the
-world is booted once and copied at the warm point for the incident, at its start for the twin, at
-hand-over for each task; each copy writes its own record. Elsewhere, and for an agent that is an
-object of this process, every trial runs from cold, with the same result.
+world is booted once and copied where the incident's first event is due, at its start for the twin,
+at hand-over for each task; each copy writes its own record. Jobs that come in the order of their
+first events share the baseline up to there. Elsewhere, and for an agent that is an object of this
+process, every trial runs from cold, with the same result.
 Not here: who hands out jobs (``host`` and ``pool``), what a trial is (``trial``).
 """
 
@@ -14,6 +15,7 @@ import gc
 import os
 import traceback
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import Field
@@ -29,6 +31,7 @@ from aiopslab.orchestrator.lab import Lab
 from aiopslab.orchestrator.records import RunDirectory
 from aiopslab.orchestrator.trial import AgentSource, Assignment, conduct, failed_trial, left_trial
 from aiopslab.orchestrator.wallclock import Stopwatch, cpu_seconds
+from aiopslab.problems import stage
 from aiopslab.problems.draw import DrawnIncident
 
 T = TypeVar("T")
@@ -48,6 +51,15 @@ class Job(Model):
     incident: str
     attempt: int
     trials: list[PlannedTrial] = Field(min_length=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Warm:
+    """A booted world under load, some seconds after its warm point."""
+
+    key: Hashable
+    env: Environment
+    passed_s: float = 0.0
 
 
 class Bench:
@@ -75,7 +87,7 @@ class Bench:
         self.run = run
         self.source = source
         self.trace = trace
-        self._warm: tuple[Hashable, Environment] | None = None
+        self._warm: _Warm | None = None
 
     # -- forked -----------------------------------------------------------------------------------
 
@@ -90,13 +102,13 @@ class Bench:
             self.run.trial(plan).open()
         try:
             drawn = self._draw(job)
-            env = self._booted(drawn)
+            warm = self._booted(drawn)
         except InfraError as failure:
             self._fail(job.trials, failure, channel.send, watch)
             return
 
         def incident(channel: fork.Channel) -> None:
-            self._incident(env, drawn, job.trials, channel, lifeline)
+            self._incident(warm, drawn, job.trials, channel, lifeline)
 
         watch, before = Stopwatch(), cpu_seconds()
         self._in_child(job.trials, incident, channel, lifeline)
@@ -106,7 +118,7 @@ class Bench:
 
     def _incident(
         self,
-        env: Environment,
+        warm: _Warm,
         drawn: DrawnIncident,
         trials: Sequence[PlannedTrial],
         channel: fork.Channel,
@@ -115,7 +127,8 @@ class Bench:
         """In a copy of the warm world: up to the incident's start, then a copy for each side."""
         watch = Stopwatch()
         try:
-            led = _stage("baseline", lambda: self.lab.drive(env, staging.lead(env, drawn)))
+            lead = staging.lead(warm.env, drawn, passed_s=warm.passed_s)
+            led = _stage("baseline", lambda: self.lab.drive(warm.env, lead))
         except InfraError as failure:
             self._fail(trials, failure, channel.send, watch)
             return
@@ -239,13 +252,19 @@ class Bench:
         seed = self.config.trial_seed(job.attempt)
         return _stage("draw", lambda: self.lab.draw(job.incident, seed))
 
-    def _booted(self, drawn: DrawnIncident) -> Environment:
-        """Return the warm world of a drawn incident; kept for the next job that shares it."""
-        key = self.lab.world(drawn)
-        if self._warm is None or self._warm[0] != key:
-            self._warm = None
-            self._warm = (key, _stage("deploy", lambda: self.lab.boot(drawn)))
-        return self._warm[1]
+    def _booted(self, drawn: DrawnIncident) -> _Warm:
+        """Return a world as it is where the incident's first event is due.
+
+        It is kept, and goes on for the next job of this world if that begins no earlier.
+        """
+        key, quiet_s = self.lab.world(drawn), stage.quiet_s(drawn)
+        warm, self._warm = self._warm, None
+        if warm is None or warm.key != key or warm.passed_s > quiet_s:
+            warm = _Warm(key, _stage("deploy", lambda: self.lab.boot(drawn)))
+        left_s = quiet_s - warm.passed_s
+        _stage("warm-up", lambda: self.lab.drive(warm.env, warm.env.advance(left_s)))
+        self._warm = _Warm(key, warm.env, quiet_s)
+        return self._warm
 
     def _struck(self, led: staging.Led, twin: bool) -> staging.Staged:
         return _stage("symptom", lambda: self.lab.drive(led.env, staging.strike(led, twin=twin)))

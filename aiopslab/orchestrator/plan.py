@@ -10,6 +10,7 @@ from aiopslab.errors import UsageError
 from aiopslab.models.run import PlannedTrial, RunConfig
 from aiopslab.orchestrator.bench import Job
 from aiopslab.orchestrator.lab import Lab
+from aiopslab.problems import stage
 
 
 def plan_trials(lab: Lab, config: RunConfig) -> tuple[str, list[PlannedTrial]]:
@@ -34,17 +35,20 @@ def plan_trials(lab: Lab, config: RunConfig) -> tuple[str, list[PlannedTrial]]:
 def plan_jobs(
     lab: Lab, config: RunConfig, trials: Iterable[PlannedTrial]
 ) -> list[tuple[Hashable, Job]]:
-    """Group trials by incident and attempt, each with the key of the world it needs."""
+    """Group trials by incident and attempt, each with the key of the world it needs.
+
+    Jobs come in the order in which their first events are due, so that those of one world can
+    share its baseline up to there.
+    """
     groups: dict[tuple[str, int], list[PlannedTrial]] = {}
     for trial in trials:
         groups.setdefault((trial.incident, trial.attempt), []).append(trial)
-    return [
-        (
-            lab.world(lab.draw(incident, config.trial_seed(attempt))),
-            Job(incident=incident, attempt=attempt, trials=group),
-        )
-        for (incident, attempt), group in groups.items()
-    ]
+    jobs = []
+    for (incident, attempt), group in groups.items():
+        drawn = lab.draw(incident, config.trial_seed(attempt))
+        job = Job(incident=incident, attempt=attempt, trials=group)
+        jobs.append((stage.quiet_s(drawn), lab.world(drawn), job))
+    return [(world, job) for _, world, job in sorted(jobs, key=lambda entry: entry[0])]
 
 
 def spread(jobs: Sequence[tuple[Hashable, Job]], hosts: int) -> list[tuple[Hashable, Job]]:

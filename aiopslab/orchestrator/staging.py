@@ -51,14 +51,19 @@ class Staged:
         return replace(self, task=task)
 
 
-async def lead(env: Environment, drawn: DrawnIncident) -> Led:
+async def lead(env: Environment, drawn: DrawnIncident, *, passed_s: float = 0.0) -> Led:
     """Let the baseline end and the distractors happen.
+
+    Args:
+        env: A warm world.
+        drawn: The incident.
+        passed_s: Seconds since the warm point, in which nothing of the incident was due.
 
     Raises:
         InfraError: The world is not healthy.
     """
-    begun = env.now()
-    await stage.lead_in(env, drawn)
+    begun = env.now() - passed_s
+    await stage.lead_in(env, drawn, passed_s=passed_s)
     return Led(env, drawn, await intent.snapshot(env), {"lead_in": _since(env, begun)})
 
 

@@ -1,6 +1,6 @@
 """Which spans a run has: stages, trials, the agent and its tool calls, in the GenAI conventions.
 
-    run > deploy | baseline | symptom
+    run > deploy | warm-up | baseline | symptom
     run > trial > invoke_agent NAME > execute_tool NAME
                 > evidence | telemetry
 

@@ -17,9 +17,31 @@ POLL_S = 10.0
 """Between two looks at the symptom gate."""
 
 
-async def lead_in(env: Environment, drawn: DrawnIncident) -> None:
-    """From the warm point to the incident's start: the rest of the baseline, distractors."""
-    start = env.now() + max(0.0, drawn.spec.baseline - WARM_S)
+def quiet_s(drawn: DrawnIncident) -> float:
+    """Return seconds from the warm point in which nothing of the incident happens.
+
+    A world is the same for all incidents that share it for as long as this.
+    """
+    lead = _lead_s(drawn)
+    return max(0.0, min([lead, *(lead + due.at for due in drawn.distractors)]))
+
+
+def _lead_s(drawn: DrawnIncident) -> float:
+    return max(0.0, drawn.spec.baseline - WARM_S)
+
+
+async def lead_in(env: Environment, drawn: DrawnIncident, *, passed_s: float = 0.0) -> None:
+    """From the warm point to the incident's start: the rest of the baseline, distractors.
+
+    Args:
+        env: A warm world.
+        drawn: The incident.
+        passed_s: Seconds since the warm point, at most ``quiet_s``.
+
+    Raises:
+        InfraError: The world is not healthy at the incident's start.
+    """
+    start = env.now() - passed_s + _lead_s(drawn)
     for due in sorted(drawn.distractors, key=lambda d: d.at):
         await env.advance(max(0.0, start + due.at - env.now()))
         await _act(env, due)

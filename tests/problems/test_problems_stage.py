@@ -49,6 +49,28 @@ def test_distractors_happen_before_the_start_at_their_time(env: Any) -> None:
     ]
 
 
+def test_a_world_that_went_on_until_the_first_event_leads_to_the_same_start(env: Any) -> None:
+    incident = drawn(
+        baseline="10m",
+        distractors=[{"kind": "change/innocent-config", "target": "web", "before": "2m"}],
+    )
+    quiet = stage.quiet_s(incident)
+    assert quiet == 600 - WARM_S - 120
+    run(env.advance(quiet))
+    run(stage.lead_in(env, incident, passed_s=quiet))
+    assert env.now() == EPOCH + 600 - WARM_S
+    assert {at for at, _, _ in env.kube.patched} == {env.now() - 120}
+
+
+@pytest.mark.parametrize(("before", "quiet"), [("9m", 0.0), (None, 300.0)])
+def test_nothing_is_shared_of_a_baseline_that_is_disturbed_at_once(
+    before: str | None, quiet: float
+) -> None:
+    early = {"kind": "change/innocent-config", "target": "web", "before": before}
+    incident = drawn(baseline="10m", distractors=[early] if before else [])
+    assert stage.quiet_s(incident) == quiet
+
+
 def test_a_spike_of_load_is_a_distractor_too(env: Any) -> None:
     spike = {"kind": "load/spike", "target": "web", "params": {"factor": 1.4}}
     run(stage.lead_in(env, drawn(distractors=[spike])))
