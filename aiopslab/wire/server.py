@@ -1,7 +1,7 @@
 """An HTTP server on loopback for the time of a ``with`` block: random port, no trace afterwards.
 
 Runs on the caller's event loop, installs no signal handlers and starts no thread. Not here: what is
-served (``site``), who may ask (``guard``).
+served (``site``), who may ask (``guard``), how many are let in (``accepting``).
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from aiopslab.wire.accepting import Acceptor, Connections
 from aiopslab.wire.websockets import WebSocketProtocol
 
 if TYPE_CHECKING:
@@ -28,16 +30,43 @@ GOODBYE_S = 1
 """Seconds that open connections have to end when the server stops."""
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers: the program decides what Ctrl-C means."""
+SWEEP_TICKS = 100
+"""Tenths of a second between two looks for connections that ask nothing."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+
+class _Server(uvicorn.Server):
+    """uvicorn that accepts as many connections as there is room for, without signal handlers.
+
+    The program decides what Ctrl-C means.
+    """
+
+    def __init__(self, config: uvicorn.Config, listener: socket.socket) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
+        self._listener = listener
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        connections = Connections()
+        self.server_state.connections = connections
+        self._acceptor = Acceptor(self._listener, connections, self._protocol, self.config.ssl)
+        self._accepting = asyncio.create_task(self._acceptor.run())
+        self.servers = []
+        self.started = True
         self.ready.set()
+
+    def _protocol(self) -> asyncio.Protocol:
+        return H11Protocol(self.config, self.server_state, self.lifespan.state)
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % SWEEP_TICKS == 0:
+            self._acceptor.sweep()
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._accepting.cancel()
+        await asyncio.wait([self._accepting])
+        self._listener.close()
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -65,8 +94,9 @@ async def listening(
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, 0))
         bound.listen(BACKLOG)
-        server = _Server(_config(app, tls))
-        serving = asyncio.create_task(server.serve([bound]))
+        bound.setblocking(False)
+        server = _Server(_config(app, tls), bound)
+        serving = asyncio.create_task(server.serve())
         try:
             await server.ready.wait()
             yield bound.getsockname()[1]
@@ -91,11 +121,12 @@ def _config(app: ASGIApp, tls: tuple[Path, Path] | None) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         lifespan="off",
+        # Limits are those of this implementation, whatever else is installed.
+        http="h11",
         access_log=False,
         log_config=None,
         # Its warnings are about clients' mistakes, which the clients are told.
         log_level="error",
-        backlog=BACKLOG,
         timeout_graceful_shutdown=GOODBYE_S,
         server_header=False,
         # Answers are dated by the cluster's clock (``assembly``), or not at all.

@@ -344,7 +344,7 @@ def test_the_token_of_another_trial_opens_nothing(tmp_path: Path) -> None:
         async with (
             served(one, tmp_path) as mine,
             served(other, tmp_path) as doors,
-            httpx2.AsyncClient() as client,
+            httpx2.AsyncClient(timeout=60) as client,
         ):
             headers = {"Authorization": f"Bearer {mine.token}"}
             for url in (f"{doors.api}/brief", f"{doors.api}/tools/alerts", f"{doors.mcp}"):
@@ -362,7 +362,7 @@ def test_a_forged_token_opens_nothing(tmp_path: Path, token: str) -> None:
     trial = Trial()
 
     async def main() -> None:
-        async with served(trial, tmp_path) as doors, httpx2.AsyncClient() as client:
+        async with served(trial, tmp_path) as doors, httpx2.AsyncClient(timeout=60) as client:
             headers = {"Authorization": f"Bearer {token}"}
             for path in (f"{doors.api}/brief", f"{doors.mcp}", f"{doors.api}/tools/alerts"):
                 for kind in (headers, {}):

@@ -42,7 +42,7 @@ def posted(
     trial = trial or Trial()
 
     async def main() -> None:
-        async with served(trial, tmp_path) as doors, httpx2.AsyncClient() as client:
+        async with served(trial, tmp_path) as doors, httpx2.AsyncClient(timeout=60) as client:
             assert doors.mcp is not None
             url = doors.with_token(doors.mcp)
 
@@ -206,7 +206,7 @@ def test_what_is_malformed_is_refused_in_json_rpc(tmp_path: Path) -> None:
     trial = Trial()
 
     async def main() -> None:
-        async with served(trial, tmp_path) as doors, httpx2.AsyncClient() as client:
+        async with served(trial, tmp_path) as doors, httpx2.AsyncClient(timeout=60) as client:
             url = doors.with_token(doors.mcp or "")
             kind = {"content-type": "application/json"}
             batch = json.dumps([{"jsonrpc": "2.0", "id": 1, "method": "tools/list"}])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
-import socket
 import subprocess
 import urllib.error
 import urllib.parse
@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 _CONFIG = "global: {evaluation_interval: 30s}\n"
+_LISTENING = re.compile(r'msg="Listening on" address=(\S+)')
 _READY = "Server is ready to receive web requests"
 
 
@@ -33,7 +34,7 @@ class Oracle:
         body = urllib.parse.urlencode(form).encode()
         request = urllib.request.Request(f"{self.url}/api/v1/{path}", body)
         try:
-            with urllib.request.urlopen(request, timeout=30) as reply:
+            with urllib.request.urlopen(request, timeout=100) as reply:
                 return json.load(reply)["data"]
         except urllib.error.HTTPError as error:
             raise OracleError(json.load(error)["error"]) from error
@@ -50,27 +51,27 @@ def prometheus(folder: Path, body: bytes) -> Iterator[Oracle]:
     if binary is None:
         pytest.skip("no prometheus on PATH; Debian's package 'prometheus' has it")
     (folder / "prometheus.yml").write_text(_CONFIG, encoding="utf-8")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
     process = subprocess.Popen(
         [binary, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
-         f"--web.listen-address={address}", "--web.enable-remote-write-receiver"],
+         "--web.listen-address=127.0.0.1:0", "--web.enable-remote-write-receiver"],
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     log: list[str] = []
     try:
         assert process.stderr is not None
+        address = ""
         for line in process.stderr:
             log.append(line)
-            if _READY in line:
+            if found := _LISTENING.search(line):
+                address = found[1]
+            if _READY in line and address:
                 break
         else:
             pytest.fail(f"prometheus ended:\n{''.join(log)}")
         headers = {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf",
                    "X-Prometheus-Remote-Write-Version": "0.1.0"}  # fmt: skip
         write = urllib.request.Request(f"http://{address}/api/v1/write", body, headers)
-        with urllib.request.urlopen(write, timeout=30):
+        with urllib.request.urlopen(write, timeout=100):
             pass
         with urllib.request.urlopen(f"http://{address}/api/v1/status/buildinfo") as reply:
             version = json.load(reply)["data"]["version"]
@@ -79,4 +80,4 @@ def prometheus(folder: Path, body: bytes) -> Iterator[Oracle]:
         pytest.fail(f"{error}: {error.read()!r}\n{''.join(log)}")
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=100)

@@ -27,7 +27,7 @@ class Assistant:
     """A client that was given URLs, some with a token inside, some with a header."""
 
     def __init__(self, base: str, token: str) -> None:
-        self._http = httpx2.Client(timeout=20.0)
+        self._http = httpx2.Client(timeout=60.0)
         self._headers = {"Authorization": f"Bearer {token}"}
         self.prometheus = f"{base}/e/{token}/prometheus"
         self.loki, self.tempo = f"{base}/loki", f"{base}/tempo"

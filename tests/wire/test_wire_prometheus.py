@@ -432,6 +432,6 @@ def test_promtool_reads_the_answers(
     times = {"START": f"{hotel.now() - 60:.0f}", "END": f"{hotel.now():.0f}",
              "URL": f"{served}/e/{wire.token}/prometheus"}  # fmt: skip
     words = [times.get(word, word) for word in arguments]
-    ran = subprocess.run(["promtool", *words], capture_output=True, text=True, timeout=30)
+    ran = subprocess.run(["promtool", *words], capture_output=True, text=True, timeout=100)
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.strip()

@@ -105,8 +105,8 @@ def on_socket(site: ASGIApp) -> Iterator[str]:
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()
     try:
-        yield f"http://127.0.0.1:{port.result(timeout=10)}"
+        yield f"http://127.0.0.1:{port.result(timeout=60)}"
     finally:
-        loop, ended = stop.result(timeout=10)
+        loop, ended = stop.result(timeout=60)
         loop.call_soon_threadsafe(ended.set)
-        thread.join(timeout=10)
+        thread.join(timeout=60)

@@ -12,6 +12,8 @@ from typing import Any, Literal
 Who = Literal["", "oncall", "viewer"]
 """Whose token is used; empty is the lab's owner."""
 
+GONE = r"deleted( from hotel namespace)?$"
+"""How kubectl says that something was deleted; from 1.34 on it names the namespace, too."""
 AGE = r"\d+[smhdy](\d+[smhdy])?"
 
 
@@ -199,7 +201,7 @@ LOOKING = [
         "describe deployment geo", r"^Replicas:\s+2 desired \| 2 updated", r"^NewReplicaSet:\s+geo-"
     ),
     ok(
-        "describe pods -l app.kubernetes.io/name=geo",
+        "describe pods -l app.kubernetes.io/name=geo --show-events",
         r"^Status:\s+Running$",
         r"^Controlled By:\s+ReplicaSet/geo-",
         r"Normal\s+Scheduled\s+",
@@ -322,7 +324,7 @@ MAKING = [
     ok("autoscale deploy/cache --min=2 --max=4 --cpu-percent=80", r"autoscaled$"),
     ok("get horizontalpodautoscalers.v1.autoscaling cache -o json",
        json={"apiVersion": "autoscaling/v1", "spec.targetCPUUtilizationPercentage": 80}),
-    ok("delete hpa cache", r'^horizontalpodautoscaler\.autoscaling "cache" deleted$'),
+    ok("delete hpa cache", rf'^horizontalpodautoscaler\.autoscaling "cache" {GONE}'),
 ]  # fmt: skip
 
 CHANGING = [
@@ -389,7 +391,7 @@ APPLYING = [
         r'conflict with "kubectl" with subresource "scale" using apps/v1: \.spec\.replicas$',
         stdin=CACHE,
     ),
-    ok("delete cm shared --dry-run=server", r"deleted \(server dry run\)$"),
+    ok("delete cm shared --dry-run=server", r"deleted( from hotel namespace)? \(server dry run\)$"),
     ok("get cm shared -o name", r"^configmap/shared$"),
 ]  # fmt: skip
 
@@ -406,7 +408,7 @@ NODES = [
         "drain node-b --pod-selector=app=cache --timeout=2s",
         r"(Cannot evict pod as it would violate the pod's disruption budget|global timeout)",
     ),
-    ok("delete pdb cache", r"deleted$"),
+    ok("delete pdb cache", GONE),
     ok(
         "drain node-b --pod-selector=app=cache --timeout=60s --force",
         r"^node/node-b (drained|evicted)",
@@ -415,17 +417,17 @@ NODES = [
 ]  # fmt: skip
 
 REMOVING = [
-    ok("delete pod box --grace-period=0 --force", r'^pod "box" force deleted$'),
+    ok("delete pod box --grace-period=0 --force", rf'^pod "box" force {GONE}'),
     bad("delete pod box", r'\(NotFound\): pods "box" not found'),
     ok("delete pod box --ignore-not-found", lines=0),
-    ok("delete job once --cascade=foreground", r'^job\.batch "once" deleted$'),
-    ok("delete cronjob tick", r"deleted$"),
-    ok("delete cm,secret plain word --ignore-not-found", r'^configmap "plain" deleted$'),
-    ok("delete svc cache bare", r'^service "bare" deleted$'),
-    ok("delete deploy spare --cascade=orphan", r'^deployment\.apps "spare" deleted$'),
-    ok("delete -f -", r'^deployment\.apps "cache" deleted$', stdin=CACHE),
+    ok("delete job once --cascade=foreground", rf'^job\.batch "once" {GONE}'),
+    ok("delete cronjob tick", GONE),
+    ok("delete cm,secret plain word --ignore-not-found", rf'^configmap "plain" {GONE}'),
+    ok("delete svc cache bare", rf'^service "bare" {GONE}'),
+    ok("delete deploy spare --cascade=orphan", rf'^deployment\.apps "spare" {GONE}'),
+    ok("delete -f -", rf'^deployment\.apps "cache" {GONE}', stdin=CACHE),
     ok("wait --for=delete pod -l app=cache --timeout=60s"),
-    ok("delete role,rolebinding,quota --all", r'^resourcequota "room" deleted$'),
+    ok("delete role,rolebinding,quota --all", rf'^resourcequota "room" {GONE}'),
     ok("create -f -", r"^namespace/quiet created$", r"^configmap/inside created$", stdin=QUIET),
     ok("delete ns quiet --timeout=30s", r'^namespace "quiet" deleted$'),
     bad("get cm inside -n quiet", r"\(NotFound\)"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shlex
 from pathlib import Path
 
@@ -85,8 +86,10 @@ CHANGES = [
 
 
 def normal(text: str) -> list[str]:
-    """Return the lines, spaces at their ends left out."""
-    return [line.rstrip() for line in text.strip().splitlines()]
+    """Return the lines, spaces at their ends left out, in the words of kubectl before 1.34."""
+    text = re.sub(r"( deleted) from \S+ namespace$", r"\1", text.strip(), flags=re.MULTILINE)
+    text = re.sub(r"^error: (unknown flag: )", r"Error: \1", text)
+    return [line.rstrip() for line in text.splitlines()]
 
 
 def same_lines(ran: Ran, seen: Observation, *, any_order: bool = False) -> None:
