@@ -21,12 +21,15 @@ from rich.console import Console
 from aiopslab.agents import loading
 from aiopslab.cli.tree import build
 from aiopslab.faults.registry import KINDS
+from aiopslab.grading.baselines import scores
 from aiopslab.models import app as models
 from aiopslab.models.base import Model
+from aiopslab.models.baseline import Baselines
 from aiopslab.models.incident import Difficulty, IncidentSpec, SliCondition
 from aiopslab.models.observation import Brief, Budget, Observation
 from aiopslab.models.task import TASKS
 from aiopslab.problems import catalogue, distractors
+from aiopslab.report.terminal import baseline_rows
 from aiopslab.services import catalogue as services
 from aiopslab.tools import TOOLS, answer_schema, describe_tools
 from aiopslab.tools.schema import usage
@@ -190,6 +193,32 @@ def frequencies() -> str:
     return "\n".join([*lines, f"quiet: {sum(not s.faults for s in specs)}", ""])
 
 
+def baselines() -> str:
+    """Return what trivial agents scored on each suite, from the rows that were measured."""
+    measured = Baselines.model_validate_json((ROOT / "docs" / "baselines.json").read_text("utf-8"))
+    names = {trial.incident for trial in measured.trials}
+    parts = []
+    for ref, suite in catalogue.suites().items():
+        chosen = set(catalogue.suite_incidents(suite))
+        if not chosen <= names:
+            missing = ", ".join(sorted(chosen - names))
+            parts.append(f"### {ref}\n\nNot measured as a whole: {missing}.\n")
+            continue
+        rows = [trial for trial in measured.trials if trial.incident in chosen]
+        parts.append(f"### {ref}\n\n{_table(*baseline_rows(scores(rows)))}\n")
+    return "\n".join(parts)
+
+
+def solved_by_trivial() -> str:
+    """Return the incidents that say that a trivial agent repairs them, and why they are kept."""
+    rows = [
+        [f"`{spec.name}`", agent, _cell(why)]
+        for spec in catalogue.incidents().values()
+        for agent, why in sorted(spec.solved_by.items())
+    ]
+    return _table(["Incident", "Repaired by", "Kept because"], rows) if rows else "None.\n"
+
+
 def command_line() -> str:
     """Return the help text of every command."""
     app = build()
@@ -257,6 +286,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "agents": agents,
     "answers": answers,
     "apps": apps,
+    "baselines": baselines,
     "brief": _fields(Brief),
     "command-line": command_line,
     "difficulty": _fields(Difficulty),
@@ -266,6 +296,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "incidents": incidents,
     "observation": _fields(Observation),
     "sli-condition": _fields(SliCondition),
+    "solved-by-trivial": solved_by_trivial,
     "tools-reference": tools_reference,
     "tools-table": tools_table,
 }

@@ -18,6 +18,7 @@ _COMMANDS = {
     "play": "Be the agent: a terminal session on one incident.",
     "up": "Keep an application or an incident running, with every API open.",
     "check": "Prove incidents sound: twin healthy, fault hurts, fix works, cheats fail.",
+    "baselines": "Measure what trivial agents score on incidents.",
     "generate": "Write a held-out set of incidents, each proven sound.",
     "submit": "Submit the answer of a running trial, from a program outside.",
     "mcp": "Offer the tools of a running trial over MCP on standard input and output.",
@@ -61,6 +62,10 @@ _EXAMPLES = {
     "check": [
         ("aiopslab check", "every incident"),
         ("aiopslab check my-incident.yaml --seed 7", "your own, another draw"),
+    ],
+    "baselines": [
+        ("aiopslab baselines core", "seven trivial agents and noop"),
+        ("aiopslab baselines my-incident.yaml -a restart-everything", "one agent, one incident"),
     ],
     "generate": [
         ("aiopslab generate --suite core --seed 4711 --count 20 -o held-out", "twenty new ones"),

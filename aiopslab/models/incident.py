@@ -101,6 +101,10 @@ class IncidentSpec(Model):
     """Length of each of the two windows in which the SLOs must hold after ``submit``."""
     restart_is_fix: bool = False
     """True where restarting pods is a legitimate repair; the cheat check then skips it."""
+    solved_by: dict[Literal["restart-everything", "rollback-latest-change"], str] = Field(
+        default_factory=dict
+    )
+    """Trivial agents that repair it, each with the reason why the incident is kept all the same."""
     tasks: list[Task] = Field(default_factory=all_tasks)
     difficulty: Difficulty
     signals: dict[Literal["real", "modelled"], list[str]] = Field(default_factory=dict)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from aiopslab.models.base import Model
 from aiopslab.models.run import RunConfig
-from aiopslab.orchestrator import proofs
+from aiopslab.orchestrator import baselines, proofs
 from aiopslab.orchestrator.bench import Bench, Job
 from aiopslab.orchestrator.fork import Channel, can_fork
 from aiopslab.orchestrator.lab import find_lab
@@ -63,7 +63,8 @@ def main() -> int:
 
 
 def _source(config: RunConfig) -> AgentSource:
-    return proofs.player if config.agent == proofs.AGENT else agent_source(config)
+    ours = {proofs.AGENT: proofs.player, baselines.AGENT: baselines.player}
+    return ours.get(config.agent) or agent_source(config)
 
 
 def _lines(fd: int) -> Iterator[bytes]:

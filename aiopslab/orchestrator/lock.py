@@ -10,6 +10,7 @@ from pathlib import Path
 from aiopslab import content
 from aiopslab._version import __version__
 from aiopslab.grading import SCORING_VERSION
+from aiopslab.models.incident import IncidentSpec
 from aiopslab.models.lock import Lock
 from aiopslab.models.run import PlannedTrial, RunConfig
 from aiopslab.orchestrator import documents
@@ -39,6 +40,11 @@ def take(lab: Lab, config: RunConfig, trials: Sequence[PlannedTrial]) -> Lock:
         agent=_agent_digest(config.agent),
         rules=_digest_files(_room("telemetry", "**/*.yaml")),
     )
+
+
+def of_incidents(specs: Iterable[IncidentSpec]) -> str:
+    """Digest incident files, whatever their order."""
+    return _digest_text(documents.encode(sorted(documents.encode(spec) for spec in specs)))
 
 
 def _agent_digest(agent: str) -> str:

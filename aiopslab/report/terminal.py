@@ -5,10 +5,12 @@ Pure text from ``Results``; the command line prints it. Not here: live progress 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from aiopslab.models.baseline import Score
 from aiopslab.models.run import Estimate, PlannedTrial, Results, RunRecord, TaskResults
+from aiopslab.models.task import TASKS, Task
 from aiopslab.models.trial import Trial
 
 
@@ -35,6 +37,21 @@ def score_rows(results: Results) -> tuple[list[str], list[list[str]]]:
         if results.attempts > 1:
             row.append(number(task.pass_hat_k.get(k)))
         rows.append([*row, number(task.brier.value), f"{task.n_infra}/{task.n_planned}"])
+    return columns, rows
+
+
+def baseline_rows(
+    scores: Mapping[str, Mapping[Task, Score]],
+) -> tuple[list[str], list[list[str]]]:
+    """Return columns and rows of what trivial agents score: shares passed; detection balanced."""
+    columns = ["agent", "detection (balanced)", *(t for t in TASKS if t != "detection"), "trials"]
+    rows = []
+    for agent, tasks in scores.items():
+        shown = {t: number(s.passed / s.n) for t, s in tasks.items() if s.n}
+        if "detection" in tasks:
+            shown["detection"] += f" ({number(tasks['detection'].balanced)})"
+        cells = [shown.get(task, "-") for task in TASKS]
+        rows.append([agent, *cells, str(sum(s.n for s in tasks.values()))])
     return columns, rows
 
 
