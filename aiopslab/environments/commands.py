@@ -1,8 +1,8 @@
 """Whether a command or a statement only looks.
 
-Asked by whoever passes text on to a shell, a database or a cache for an agent (tools, ``kubectl
-exec`` over the wire), because only mitigation may change anything. Whatever is not known to only
-look counts as a write. Not here: running it.
+Asked by whoever passes text on to a shell, a database, a cache or a queue for an agent (tools,
+``kubectl exec`` over the wire), because only mitigation may change anything. Whatever is not known
+to only look counts as a write. Not here: running it.
 """
 
 from __future__ import annotations
@@ -58,6 +58,12 @@ _CACHE_SUBREADS = {
     "CONFIG": {"GET"}, "CLIENT": {"LIST", "INFO", "ID"}, "MEMORY": {"USAGE", "STATS"},
     "SLOWLOG": {"GET", "LEN"}, "ACL": {"WHOAMI", "LIST", "USERS"}, "COMMAND": {"COUNT"},
 }  # fmt: skip
+_QUEUE_LISTS = {"ls", "list", "report", "info", "state"}
+_QUEUE_READS = {
+    **dict.fromkeys(("stream", "str", "s"), _QUEUE_LISTS | {"subjects", "get", "view"}),
+    **dict.fromkeys(("consumer", "con", "c"), _QUEUE_LISTS),
+    "account": {"info"},
+}
 
 
 def command_effect(argv: Sequence[str], stdin: str = "") -> Effect:
@@ -125,6 +131,16 @@ def cache_effect(command: str) -> Effect:
     return "read" if len(words) > 1 and words[1] in _CACHE_SUBREADS.get(words[0], ()) else "write"
 
 
+def queue_effect(command: str) -> Effect:
+    """Say whether a command of ``nats`` (its words without the name) only looks.
+
+    Subject and verb must come first: an option before them could take one of them for its value.
+    """
+    words = command.split()
+    looks = not words or (len(words) > 1 and words[1] in _QUEUE_READS.get(words[0], ()))
+    return "read" if looks else "write"
+
+
 def _words(part: str) -> list[str]:
     """Split a part of a pipe; one whose quotation went with the split is taken as it is."""
     try:
@@ -144,6 +160,8 @@ def _looks(words: list[str]) -> bool:
             return _psql_effect(words) == "read"
         case "valkey-cli" | "redis-cli":
             return cache_effect(" ".join(_after_options(words))) == "read"
+        case "nats":
+            return queue_effect(shlex.join(words[1:])) == "read"
         case "env":
             # With a word that sets nothing it runs a program.
             return all(word.startswith("-") or "=" in word for word in words[1:])

@@ -1,8 +1,8 @@
 """One run of a job: rounds of steps, so many at once, then an exit code.
 
 The pod of a CronJob runs the image of a service with the arguments ``job NAME``; it reads the same
-configuration, serves nobody and ends. Each run is one trace. Not here: when it runs
-(``models.job``), what the steps do (``steps``).
+configuration, serves nobody and ends, so it is not scraped; each run is one trace. Not here: when
+it runs (``models.job``), what the steps do (``steps``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import asyncio
 from aiopslab.models.job import Job
 from aiopslab.services.config import Config
 from aiopslab.services.exchange import Exchange, RequestFailed
-from aiopslab.services.instruments import Durations, Instruments
 from aiopslab.services.journal import Journal
 from aiopslab.services.languages import Dialect, Frame
 from aiopslab.services.protocols import Host
@@ -43,7 +42,6 @@ class Batch:
         self._frames: list[Frame] = [dialect.frame("jobs", name)]
         self._next = 0
         self._failed = 0
-        self._durations: Durations = Instruments(host.telemetry).rounds(name)
 
     async def run(self) -> int:
         """Do every round; return the exit code."""
@@ -92,4 +90,3 @@ class Batch:
                 x.trace_id, x.span_id, whole.span_id, "round", "internal", start, now(), message,
                 None,
             )  # fmt: skip
-            self._durations.observe("failed" if message else "", now() - start)

@@ -128,10 +128,6 @@ class Instruments:
             messaging_consumer_group_name=group,
         )
 
-    def rounds(self, job: str) -> Durations:
-        """Durations of the rounds of a job by outcome."""
-        return Durations(self._telemetry, "job_round_duration_seconds", job_name=job)
-
     def lookups(self, store: str) -> tuple[Counter, Counter]:
         """Counters of cache hits and misses."""
         count = self._telemetry.counter

@@ -81,8 +81,13 @@ def _configuration(meta: Object, store: Store) -> Object:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": meta | {"name": f"{meta['name']}-config"},
-        "data": _nats_files(store) if store.kind == "nats" else _postgresql_files(store),
+        "data": store_files(store),
     }
+
+
+def store_files(store: Store) -> dict[str, str]:
+    """Return the configuration files of a database or a queue, by name."""
+    return _nats_files(store) if store.kind == "nats" else _postgresql_files(store)
 
 
 def _postgresql_files(store: Store) -> dict[str, str]:

@@ -1,6 +1,6 @@
-"""``sql_query`` and ``cache_command``: asking the data stores, as their operator.
+"""``sql_query``, ``cache_command``, ``queue_command``: asking the data stores, as their operator.
 
-Both run the store's own client in the store's container, so they see what an operator with a
+All run the store's own client in the store's container, so they see what an operator with a
 shell there would see, and fail as he would. Not here: the stores (their images).
 """
 
@@ -10,7 +10,7 @@ import base64
 import shlex
 
 from aiopslab.content import near
-from aiopslab.environments.commands import cache_effect, sql_effect
+from aiopslab.environments.commands import cache_effect, queue_effect, sql_effect
 from aiopslab.models.kube import ExecResult
 from aiopslab.models.observation import Effect
 from aiopslab.tools.context import Paged, Result, ToolContext, ToolRefused, tool
@@ -86,6 +86,41 @@ async def cache_command(context: ToolContext, args: CacheArgs) -> Result:
     return Result(text or "(empty)", {"stdout": done.stdout, "stderr": done.stderr})
 
 
+class QueueArgs(Paged):
+    """Arguments of ``queue_command``."""
+
+    store: str
+    """Name of a NATS store, as services lists it."""
+    command: str
+    """For instance stream ls, stream info NAME, stream view NAME 5, stream get NAME SEQ,
+    consumer ls STREAM, consumer info STREAM NAME, stream edit NAME --max-msgs 5000 -f,
+    stream rmm NAME SEQ -f."""
+
+
+def _queue_effect(args: QueueArgs) -> Effect:
+    return queue_effect(args.command.strip().removeprefix("nats "))
+
+
+@tool(QueueArgs, cost=3.0, effect_of=_queue_effect)
+async def queue_command(context: ToolContext, args: QueueArgs) -> Result:
+    """Look at streams, consumers and messages of a NATS JetStream store through its nats tool.
+
+    Commands that change anything count as writes; they need -f, because nobody is asked.
+    """
+    _require(context, args.store, "nats")
+    try:
+        words = shlex.split(args.command.strip().removeprefix("nats "))
+    except ValueError as error:
+        raise ToolRefused(f"the command cannot be split: {error}") from error
+    if not words:
+        raise ToolRefused("the command is empty; for instance: stream ls")
+    done = await _run(context, args.store, ["nats", *words])
+    text = "\n".join(filter(None, [done.stdout.rstrip("\n"), done.stderr.rstrip("\n")]))
+    if done.code != 0:
+        raise ToolRefused(text or f"nats: exit code {done.code}")
+    return Result(text or "(no output)", {"stdout": done.stdout, "stderr": done.stderr})
+
+
 def _require(context: ToolContext, store: str, kind: str) -> None:
     """Refuse names that are no store of the kind."""
     stores = {n: s.kind for n, s in context.env.app.stores.items()}
@@ -113,4 +148,4 @@ async def _password(context: ToolContext, store: str) -> str:
     raise ToolRefused("NOAUTH Authentication required; no Secret of the store holds a password")
 
 
-TOOLS = (sql_query, cache_command)
+TOOLS = (sql_query, cache_command, queue_command)

@@ -192,7 +192,7 @@ _autoscaler = _workload(
         "status_desired_replicas": ("status", "desiredReplicas"),
     },
 )
-_job = _workload(
+_job_figures = _workload(
     "kube_job",
     "job_name",
     {
@@ -202,6 +202,33 @@ _job = _workload(
         "status_failed": ("status", "failed"),
     },
 )
+
+
+def _job(job: Object) -> Iterator[Sample]:
+    yield from _job_figures(job)
+    labels = {"namespace": namespace_of(job), "job_name": name_of(job)}
+    owner = controller_of(job) or {}
+    names = {"owner_kind": owner.get("kind", ""), "owner_name": owner.get("name", "")}
+    yield "kube_job_owner", labels | names, 1.0
+    if started := dig(job, "status", "startTime"):
+        yield "kube_job_status_start_time", labels, unix(started)
+    for item in dig(job, "status", "conditions") or ():
+        metric = {"Complete": "kube_job_complete", "Failed": "kube_job_failed"}.get(item["type"])
+        if metric and item["status"] == "True":
+            yield metric, labels | {"condition": "true"}, 1.0
+
+
+def _cron_job(obj: Object) -> Iterator[Sample]:
+    labels = {"namespace": namespace_of(obj), "cronjob": name_of(obj)}
+    yield "kube_cronjob_spec_suspend", labels, _number(dig(obj, "spec", "suspend"))
+    active = dig(obj, "status", "active") or ()
+    yield "kube_cronjob_status_active", labels, float(len(active))
+    for metric, field in (
+        ("last_schedule_time", "lastScheduleTime"),
+        ("last_successful_time", "lastSuccessfulTime"),
+    ):
+        if moment := dig(obj, "status", field):
+            yield f"kube_cronjob_status_{metric}", labels, unix(moment)
 
 
 def _endpoints(obj: Object) -> Iterator[Sample]:
@@ -241,6 +268,7 @@ def _quota(quota: Object) -> Iterator[Sample]:
 
 
 _KINDS: dict[str, Callable[[Object], Iterator[Sample]]] = {
+    "CronJob": _cron_job,
     "Deployment": _deployment,
     "Endpoints": _endpoints,
     "HorizontalPodAutoscaler": _autoscaler,

@@ -134,7 +134,7 @@ def test_a_worker_that_is_told_to_end_gives_back_what_it_did_not_begin(content: 
         ("sli: order-confirmed", "sli: order-confirmd", "promise for sli", "order-confirmed"),
         ('PARCELS: {subjects: ["parcels.>"]', 'PARCELS: {subjects: ["*.>"]', "overlaps", ""),
         ("uses: {queue: parcel-nats, cache: parcel-valkey}\n    endpoints",
-         "uses: {queue: parcel-valkey, cache: parcel-valkey}\n    endpoints", "no nats store", ""),
+         "uses: {queue: parcel-valkey, cache: parcel-valkey}\n    endpoints", "is not a nats", ""),
     ],
 )  # fmt: skip
 def test_a_mistake_in_asynchronous_work_names_its_place(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tools_fakes import START, toolbox
 
-from aiopslab.environments.commands import cache_effect, shell_effect, sql_effect
+from aiopslab.environments.commands import cache_effect, queue_effect, shell_effect, sql_effect
 from aiopslab.environments.protocol import SpanRow
 from aiopslab.models.observation import Observation
 from aiopslab.telemetry.traces import Tree
@@ -114,6 +114,18 @@ def test_cache_commands_are_told_apart() -> None:
     assert {cache_effect(c) for c in ("INFO", "get x", "CONFIG GET *", "CLIENT LIST")} == {"read"}
     writes = ("FLUSHALL", "SET x 1", "CONFIG SET maxmemory 1", "CONFIG", "CLIENT KILL x")
     assert {cache_effect(c) for c in writes} == {"write"}
+
+
+def test_queue_commands_are_told_apart() -> None:
+    reads = ("stream ls", "stream info ORDERS", "str view ORDERS 3", "consumer info ORDERS a",
+             "c ls ORDERS", "account info", "stream get ORDERS 7")  # fmt: skip
+    assert {queue_effect(c) for c in reads} == {"read"}
+    writes = ("stream purge ORDERS -f", "stream --x ls purge ORDERS -f", "consumer rm ORDERS a -f",
+              "pub orders.placed {}", "stream edit ORDERS --max-msgs 1 -f", "-s ls stream ls",
+              "stream rmm ORDERS 7 -f", "account")  # fmt: skip
+    assert {queue_effect(c) for c in writes} == {"write"}
+    assert shell_effect("nats stream info ORDERS | grep Messages") == "read"
+    assert shell_effect("nats stream purge ORDERS -f") == "write"
 
 
 def test_answers_about_a_window_begin_with_the_range_that_was_evaluated() -> None:
