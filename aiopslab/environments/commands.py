@@ -162,6 +162,8 @@ def _looks(words: list[str]) -> bool:
             return cache_effect(" ".join(_after_options(words))) == "read"
         case "nats":
             return queue_effect(shlex.join(words[1:])) == "read"
+        case "llmctl":
+            return words[1:2] in ([], ["status"], ["get"])
         case "env":
             # With a word that sets nothing it runs a program.
             return all(word.startswith("-") or "=" in word for word in words[1:])

@@ -110,6 +110,8 @@ class Sim:
             share = window.succeeded / window.offered if window.offered else 0.0
             p95 = f"{window.p95_ms:.0f} ms" if window.p95_ms is not None else "unknown"
             detail = f"success {share:.4f} of {window.offered}, p95 {p95}"
+            if window.ttft_p95_ms is not None:
+                detail += f", first part p95 {window.ttft_p95_ms:.0f} ms"
             checks.append(CheckResult(id=f"slo:{window.journey}", met=window.met, detail=detail))
         return checks
 

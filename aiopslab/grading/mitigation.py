@@ -65,11 +65,17 @@ def _settled(evidence: Evidence, i: int) -> Check:
 def _why(window: SliWindow) -> str:
     if window.offered == 0:
         return f"{window.journey}: no request was offered"
-    p95 = "unknown" if window.p95_ms is None else f"{window.p95_ms:.0f} ms"
-    return (
-        f"{window.journey}: success {window.succeeded / window.offered:.4f}"
-        f" (promised {window.slo_success:g}), p95 {p95} (promised {window.slo_p95_ms:g} ms)"
-    )
+    figures = [("p95", window.p95_ms, window.slo_p95_ms)]
+    if window.slo_ttft_p95_ms is not None:
+        figures.append(("first part p95", window.ttft_p95_ms, window.slo_ttft_p95_ms))
+    if window.slo_tbt_p99_ms is not None:
+        figures.append(("pause p99", window.tbt_p99_ms, window.slo_tbt_p99_ms))
+    text = f"{window.journey}: success {window.succeeded / window.offered:.4f}"
+    text += f" (promised {window.slo_success:g})"
+    for name, value, promise in figures:
+        seen = "unknown" if value is None else f"{value:.0f} ms"
+        text += f", {name} {seen} (promised {promise:g} ms)"
+    return text
 
 
 def _conditions(prefix: str, field: str, results: Sequence[CheckResult]) -> list[Check]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from aiopslab.errors import UsageError
@@ -23,16 +24,25 @@ _NOT_YET = (404, 409, 425, 429)
 """Statuses by which a status page says that the work is still to come, or to ask more slowly."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back."""
+
+    status: int
+    """HTTP status; 0 if no answer came: refused, reset, unresolved, or not in time."""
+    first_at: float | None = None
+    """Unix seconds at which the first part of a streamed answer was there."""
+    pauses: tuple[tuple[float, int], ...] = ()
+    """Of a streamed answer: pauses between its parts as (seconds, how often)."""
+
+
 class Client(Protocol):
     """The way from a user to the app's entry."""
 
     async def request(
         self, service: str, method: str, path: str, params: Mapping[str, str], *, timeout_s: float
-    ) -> int:
-        """Send one request; return the HTTP status.
-
-        Returns 0 if no answer came: refused, reset, unresolved, or not within ``timeout_s``.
-        """
+    ) -> Reply:
+        """Send one request and wait for the whole answer, ``timeout_s`` at most."""
         ...
 
 
@@ -146,24 +156,27 @@ class Generator:
                 await asyncio.sleep(visit.think_s)
             start = self._loop.time()
             look = self._await if visit.poll else self._visit
-            ok = await look(script.journey, source, visit)
+            reply = await look(script.journey, source, visit)
+            ok = reply is not None
             self._slis.record(visit.sli, start, self._loop.time() - start, ok=ok)
-            if not ok:
+            if reply is None:
                 return
+            if reply.first_at is not None:
+                self._slis.streamed(reply.first_at - start, reply.pauses)
 
-    async def _visit(self, journey: Journey, source: _Source, visit: Visit) -> bool:
-        """Send a request until it succeeds or the user's patience ends."""
+    async def _visit(self, journey: Journey, source: _Source, visit: Visit) -> Reply | None:
+        """Send a request until it succeeds or the user's patience ends; None: it never did."""
         for attempt in range(max(1, journey.retry.attempts)):
             if attempt:
                 await asyncio.sleep(source.backoff(attempt))
-            status = await self._ask(journey, source, visit)
-            if 200 <= status < 400:
-                return True
-            if 400 <= status < 500 and status != 429:
-                return False  # the app understood and refused: asking again changes nothing
-        return False
+            reply = await self._ask(journey, source, visit)
+            if 200 <= reply.status < 400:
+                return reply
+            if 400 <= reply.status < 500 and reply.status != 429:
+                return None  # the app understood and refused: asking again changes nothing
+        return None
 
-    async def _await(self, journey: Journey, source: _Source, visit: Visit) -> bool:
+    async def _await(self, journey: Journey, source: _Source, visit: Visit) -> Reply | None:
         """Look again until asynchronous work is done, or the time promised for it is over.
 
         An answer that is neither yes nor not yet is a failure that may pass: the next look decides.
@@ -171,16 +184,16 @@ class Generator:
         assert visit.poll is not None
         deadline = self._loop.time() + visit.poll.within
         while True:
-            status = await self._ask(journey, source, visit)
-            if 200 <= status < 400:
-                return self._loop.time() <= deadline
-            if 400 <= status < 500 and status not in _NOT_YET:
-                return False
+            reply = await self._ask(journey, source, visit)
+            if 200 <= reply.status < 400:
+                return reply if self._loop.time() <= deadline else None
+            if 400 <= reply.status < 500 and reply.status not in _NOT_YET:
+                return None
             if self._loop.time() + visit.poll.every > deadline:
-                return False
+                return None
             await asyncio.sleep(visit.poll.every)
 
-    async def _ask(self, journey: Journey, source: _Source, visit: Visit) -> int:
+    async def _ask(self, journey: Journey, source: _Source, visit: Visit) -> Reply:
         return await source.client.request(
             journey.entry, visit.method, visit.path, visit.params, timeout_s=journey.timeout_s
         )
@@ -198,9 +211,14 @@ class _Source:
         self._loop = generator._loop
         self._script = script
         self._scale = load.scale
-        self._arrivals = Arrivals(
-            script.journey.rate, load, streams("load", script.name, "arrivals")
-        )
+        self._cluster = script.journey.cluster
+        rate, shape = script.journey.rate, load
+        if self._cluster is not None:
+            rate /= self._cluster.size
+            if self._cluster.fixed:
+                shape = Load(shape="constant", scale=load.scale)
+            self._sizes = streams("load", script.name, "cluster")
+        self._arrivals = Arrivals(rate, shape, streams("load", script.name, "arrivals"))
         self._retry = streams("load", script.name, "retry")
         self._timer: asyncio.TimerHandle | None = None
 
@@ -224,5 +242,22 @@ class _Source:
 
     def _fire(self) -> None:
         self._timer = None
-        self._generator.arrive(self._script, self)
+        size = self._size()
+        self._arrive()
+        for index in range(1, size):
+            assert self._cluster is not None
+            self._loop.call_later(index * self._cluster.within_s / size, self._arrive)
         self.schedule()
+
+    def _size(self) -> int:
+        """Draw how many sessions come now: geometric, so that the mean is the cluster's size."""
+        cluster = self._cluster
+        if cluster is None:
+            return 1
+        if cluster.fixed or cluster.size == 1:
+            return cluster.size
+        return 1 + int(math.log(1.0 - self._sizes.random()) / math.log(1.0 - 1.0 / cluster.size))
+
+    def _arrive(self) -> None:
+        if self._generator._running:
+            self._generator.arrive(self._script, self)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -99,10 +100,12 @@ class Script:
 
 
 def compile_draw(spec: object) -> Draw:
-    """Compile a parameter: a literal, ``{zipf: {n, s}}``, ``{choice: [..]}`` or ``{int: [a, b]}``.
+    """Compile a parameter: a literal, or a draw.
 
-    ``zipf`` draws a rank 1..n with probability proportional to ``rank ** -s``; ``int`` includes
-    both ends.
+    ``{zipf: {n, s}}`` draws a rank 1..n with probability proportional to ``rank ** -s``;
+    ``{choice: [..]}`` one of a list; ``{int: [a, b]}`` includes both ends; ``{quantiles: [[q, v],
+    ..]}`` a whole number from a distribution of which quantiles are known, from q = 0 to q = 1,
+    geometric in between.
 
     Raises:
         UsageError: Anything else.
@@ -119,11 +122,35 @@ def compile_draw(spec: object) -> Draw:
         case {"int": [int(low), int(high)]} if low <= high:
             width = high - low + 1
             return lambda stream: str(low + int(stream.random() * width))
+        case {"quantiles": [*points]} if (curve := _curve(points)) is not None:
+            return _quantiles(*curve)
     raise UsageError(
         f"{spec!r} is not a draw",
-        hint="write a literal, {zipf: {n: 500, s: 1.1}}, {choice: [a, b]}, {int: [1, 9]}"
-        " or {session: order-}",
+        hint=(
+            "write a literal, {zipf: {n: 500, s: 1.1}}, {choice: [a, b]}, {int: [1, 9]},"
+            " {session: order-} or {quantiles: [[0, 1], [0.5, 20], [1, 300]]}"
+        ),
     )
+
+
+def _curve(points: list[Any]) -> tuple[list[float], list[float]] | None:
+    """Return shares and logarithms of values, both ascending; None if they are not."""
+    pairs = [p for p in points if isinstance(p, list) and len(p) == 2]
+    shares, values = [float(q) for q, _ in pairs], [float(v) for _, v in pairs]
+    whole = len(pairs) == len(points) >= 2 and (shares[0], shares[-1]) == (0.0, 1.0)
+    if not whole or shares != sorted(set(shares)) or values != sorted(values) or values[0] <= 0:
+        return None
+    return shares, [math.log(value) for value in values]
+
+
+def _quantiles(shares: list[float], logs: list[float]) -> Draw:
+    def draw(stream: random.Random) -> str:
+        q = stream.random()
+        after = min(bisect.bisect_right(shares, q), len(shares) - 1)
+        q0, q1, v0, v1 = shares[after - 1], shares[after], logs[after - 1], logs[after]
+        return str(round(math.exp(v0 + (v1 - v0) * (q - q0) / (q1 - q0))))
+
+    return draw
 
 
 def _zipf(n: int, s: float) -> Draw:

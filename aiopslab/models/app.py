@@ -50,6 +50,10 @@ class NodeSpec(Model):
     memory: Bytes = 8 * 2**30
     disk: Bytes = 40 * 2**30
     zone: str = "zone-a"
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Labels of the Node object beside the well-known ones."""
+    hardware: dict[str, float] = Field(default_factory=dict)
+    """Conditions of the machine: what its sensors would tell, by name."""
 
 
 class App(Model):
@@ -128,6 +132,18 @@ class App(Model):
                 workers = self.workers_of(service.uses["queue"], subject)
                 frontier += [(worker, "consumers", consumer) for worker, consumer in workers]
                 found.add(service.uses["queue"])
+            found |= self._behind(service)
+        return found
+
+    def _behind(self, service: Service) -> set[str]:
+        """Return what a named program calls, directly and through others."""
+        found: set[str] = set()
+        frontier = list(service.calls)
+        while frontier:
+            name = frontier.pop()
+            if name not in found:
+                found.add(name)
+                frontier += self.services[name].calls if name in self.services else []
         return found
 
     def workers_of(self, store: str, subject: str) -> list[tuple[str, str]]:

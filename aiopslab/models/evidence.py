@@ -28,6 +28,12 @@ class SliWindow(Model):
     slo_success: float
     slo_p95_ms: float
     met: bool
+    ttft_p95_ms: float | None = None
+    """Streamed answers: p95 of the time to the first part; None where nothing was streamed."""
+    tbt_p99_ms: float | None = None
+    """Streamed answers: p99 of the pauses between parts, over all parts."""
+    slo_ttft_p95_ms: float | None = None
+    slo_tbt_p99_ms: float | None = None
 
 
 class CheckResult(Model):

@@ -44,6 +44,10 @@ class SliCondition(Model):
     journey: str
     success_below: float | None = None
     p95_ms_above: float | None = None
+    ttft_p95_ms_above: float | None = None
+    """Streamed answers: time to the first part."""
+    tbt_p99_ms_above: float | None = None
+    """Streamed answers: pause between parts."""
     over: Seconds = 60.0
     """Length of the trailing window."""
 

@@ -42,6 +42,17 @@ class Retry(Model):
     backoff_s: float = 1.0
 
 
+class Cluster(Model):
+    """Sessions that come together: a batch job, people who start work at the same minute."""
+
+    size: int = Field(ge=1)
+    """Sessions of one cluster; drawn geometrically around it unless ``fixed``."""
+    within_s: float = 1.0
+    """They are spread evenly over so many seconds."""
+    fixed: bool = False
+    """True: clusters come at even intervals and have exactly ``size`` sessions."""
+
+
 class Journey(Model):
     """What a kind of user does, how often, and when he gives up."""
 
@@ -57,6 +68,8 @@ class Journey(Model):
     timeout_s: float = 3.0
     """The client gives up after this long."""
     retry: Retry = Field(default_factory=Retry)
+    cluster: Cluster | None = None
+    """None: sessions come one by one, as the load's shape has it."""
 
 
 class Slo(Model):
@@ -64,6 +77,10 @@ class Slo(Model):
 
     success: float
     p95_ms: float
+    ttft_p95_ms: float | None = None
+    """Streamed answers: time from the intended start to the first part."""
+    tbt_p99_ms: float | None = None
+    """Streamed answers: pause between two parts."""
 
 
 class Load(Model):

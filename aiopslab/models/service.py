@@ -102,12 +102,19 @@ class Service(Model):
     """Work on messages of the queue, by name."""
     background: list[Background] = Field(default_factory=list)
     """Periodic work beside requests."""
+    program: str | None = None
+    """Name in ``services.programs`` of what the image runs; None: the program that interprets
+    ``endpoints``. A named program serves the endpoints itself; they are listed without steps."""
+    calls: list[str] = Field(default_factory=list)
+    """Services that a named program calls."""
+    node: str | None = None
+    """The node its pods must run on, for a service tied to hardware."""
     releases: dict[str, Release] = Field(default_factory=dict)
     """Further versions that the registry holds."""
 
     def depends_on(self) -> list[str]:
         """Name the services and stores this service calls, sorted."""
-        found: set[str] = set(self.uses.values())
+        found: set[str] = {*self.uses.values(), *self.calls}
         for steps in self.work():
             found |= {call.split(" ", 1)[0] for call in reach(steps).calls}
         return sorted(found)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from aiopslab.environments.protocol import Environment
 from aiopslab.errors import InfraError
 from aiopslab.faults.base import Fault
+from aiopslab.models.evidence import SliWindow
 from aiopslab.models.incident import SliCondition, SymptomClause
 from aiopslab.problems.draw import WARM_S, DrawnIncident, Due
 
@@ -117,9 +118,13 @@ async def _sli_holds(env: Environment, want: SliCondition) -> str:
         success = window.succeeded / window.offered
         if want.success_below is not None and success < want.success_below:
             return f"{want.journey} success {success:.3f} < {want.success_below}"
-        p95 = window.p95_ms
-        if want.p95_ms_above is not None and p95 is not None and p95 > want.p95_ms_above:
-            return f"{want.journey} p95 {p95:.0f} ms > {want.p95_ms_above:.0f} ms"
+        for name, seen, bound in (
+            ("p95", window.p95_ms, want.p95_ms_above),
+            ("first part p95", window.ttft_p95_ms, want.ttft_p95_ms_above),
+            ("pause p99", window.tbt_p99_ms, want.tbt_p99_ms_above),
+        ):
+            if bound is not None and seen is not None and seen > bound:
+                return f"{want.journey} {name} {seen:.0f} ms > {bound:.0f} ms"
     return ""
 
 
@@ -141,6 +146,19 @@ async def page(env: Environment) -> str | None:
             return (
                 f"SLO of journey {window.journey!r} is broken: success {success:.2%}"
                 f" (promise {window.slo_success:.2%}), p95 {p95}"
-                f" (promise {window.slo_p95_ms:.0f} ms)"
+                f" (promise {window.slo_p95_ms:.0f} ms){_streaming(window)}"
             )
     return None
+
+
+def _streaming(window: SliWindow) -> str:
+    """Say how answers were streamed, where something is promised about it."""
+    text = ""
+    for name, seen, promise in (
+        ("time to first token p95", window.ttft_p95_ms, window.slo_ttft_p95_ms),
+        ("time between tokens p99", window.tbt_p99_ms, window.slo_tbt_p99_ms),
+    ):
+        if promise is not None:
+            figure = "unknown" if seen is None else f"{seen:.0f} ms"
+            text += f", {name} {figure} (promise {promise:.0f} ms)"
+    return text

@@ -7,7 +7,7 @@ path of it. Not here: the connection pool and one attempt's wire (``protocols.Ht
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from aiopslab.services.breaker import Breaker
@@ -27,6 +27,7 @@ from aiopslab.services.protocols import (
     PoolTimeout,
     Request,
     RequestTimeout,
+    Response,
 )
 
 _UNAVAILABLE = 503
@@ -116,8 +117,14 @@ class ServiceClient:
         port = "" if self.policy.port == usual else f":{self.policy.port}"
         return f"{scheme}://{self.policy.host}{port}{path}"
 
-    async def call(self, operation: Operation, x: Exchange, params: Mapping[str, str]) -> None:
-        """Send a request, again where the policy says so.
+    async def call(
+        self,
+        operation: Operation,
+        x: Exchange,
+        params: Mapping[str, str],
+        on_part: Callable[[], None] | None = None,
+    ) -> Response:
+        """Send a request, again where the policy says so; ``on_part``: a streamed answer begins.
 
         Raises:
             RequestFailed: No attempt succeeded.
@@ -125,7 +132,7 @@ class ServiceClient:
         attempt = 0
         while True:
             try:
-                return await self._attempt(operation, x, params, attempt)
+                return await self._attempt(operation, x, params, attempt, on_part)
             except _Failure as failure:
                 if not failure.again or attempt >= self.policy.retries:
                     raise failure.failed from None
@@ -138,15 +145,22 @@ class ServiceClient:
             await self._clock.sleep(self._random.uniform(0.0, ceiling))
 
     async def _attempt(
-        self, operation: Operation, x: Exchange, params: Mapping[str, str], attempt: int
-    ) -> None:
+        self,
+        operation: Operation,
+        x: Exchange,
+        params: Mapping[str, str],
+        attempt: int,
+        on_part: Callable[[], None] | None,
+    ) -> Response:
         start = self._now()
         if not self._breaker.allows(start):
             raise self._rejected(operation)
         span_id = self._telemetry.new_span_id()
         request = Request(operation.method, operation.path, params, x.trace_id, span_id, self._name)
         try:
-            response = await self._http.send(request, timeout_s=self.policy.timeout_s)
+            response = await self._http.send(
+                request, timeout_s=self.policy.timeout_s, on_part=on_part
+            )
         except NetError as error:
             problem = self._dialect.http_problem(error, operation.method, operation.url)
             self._record(operation, x, span_id, start, problem, 0, attempt)
@@ -160,7 +174,7 @@ class ServiceClient:
         if status < 400:
             self._breaker.succeeded()
             self._record(operation, x, span_id, start, None, status, attempt)
-            return
+            return response
         problem = Problem(str(status), f"{operation.method} {operation.url}: status {status}")
         self._record(operation, x, span_id, start, problem, status, attempt)
         if status < 500 and not self.peer.outside:
@@ -217,10 +231,11 @@ class ServiceClient:
             attributes = attributes | {"error.type": problem.type}
         if attempt:
             attributes = attributes | {"http.request.resend_count": attempt}
-        self._telemetry.span(
-            x.trace_id, span_id, x.span_id, f"{operation.method} {operation.path}", "client",
-            start, end, problem.message if problem else "", attributes,
-        )  # fmt: skip
+        if x.trace_id:  # polls belong to no trace
+            self._telemetry.span(
+                x.trace_id, span_id, x.span_id, f"{operation.method} {operation.path}", "client",
+                start, end, problem.message if problem else "", attributes,
+            )  # fmt: skip
         operation.durations.observe(status or (problem.type if problem else ""), end - start)
 
 

@@ -49,14 +49,18 @@ key                     default   meaning
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from aiopslab.models.app import App
 from aiopslab.models.step import reach
 
 UNLIMITED_S = 86_400.0
 """What a deadline of 0 means: longer than anything waits here."""
+T = TypeVar("T", bound=str)
+CONFIG_DIR = "/etc/config"
+"""Where a named program (``services.programs``) finds its ConfigMap as files."""
 
 
 class ConfigError(Exception):
@@ -137,6 +141,14 @@ class Config:
         if value not in ("true", "false"):
             raise ConfigError(key, value, "true or false")
         return value == "true"
+
+    def choice(self, key: str, default: T, allowed: Sequence[T]) -> T:
+        """Return one of the words that are allowed."""
+        value = self.text(key, default)
+        for word in allowed:
+            if word == value:
+                return word
+        raise ConfigError(key, value, f"one of {', '.join(allowed)}")
 
     def address(self, key: str) -> tuple[str, int]:
         """Return a required ``host:port``."""
@@ -219,7 +231,7 @@ def targets(app: App, name: str) -> list[str]:
     """Name the services and outside parties that a service calls, its jobs included; sorted."""
     lists = [*app.services[name].work(), *(j.steps for j in app.jobs.values() if j.service == name)]
     calls = {call for steps in lists for call in reach(steps).calls}
-    return sorted({call.split(" ", 1)[0] for call in calls})
+    return sorted({*(call.split(" ", 1)[0] for call in calls), *app.services[name].calls})
 
 
 def settings(app: App, name: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ from aiopslab.models.app import App
 from aiopslab.models.service import Service
 from aiopslab.models.workload import Probe, Resources, Value
 from aiopslab.services.catalogue import app_dir
-from aiopslab.services.config import as_text, settings
+from aiopslab.services.config import CONFIG_DIR, as_text, settings
 from aiopslab.services.flags import DIRECTORY, map_name
 from aiopslab.services.store_manifests import store_objects
 from aiopslab.services.validation import DEFAULT_USER
@@ -130,12 +130,6 @@ def _disruption_budget(meta: Object) -> Object:
 
 def _deployment(app: App, name: str, service: Service, labels: dict[str, str]) -> Object:
     template_labels = labels | {"app.kubernetes.io/version": service.image.version}
-    spec: Object = {
-        "terminationGracePeriodSeconds": 30,
-        "containers": [_container(app, name, service)],
-    }
-    if app.flags_of(name):
-        spec["volumes"] = [{"name": "flags", "configMap": {"name": map_name(app.name)}}]
     return {
         "replicas": service.replicas,
         "revisionHistoryLimit": 10,
@@ -146,9 +140,35 @@ def _deployment(app: App, name: str, service: Service, labels: dict[str, str]) -
         },
         "template": {
             "metadata": {"labels": template_labels, "annotations": {"owner": service.owner}},
-            "spec": spec,
+            "spec": _pod_spec(app, name, service),
         },
     }
+
+
+def _pod_spec(app: App, name: str, service: Service) -> Object:
+    spec: Object = {
+        "terminationGracePeriodSeconds": 30,
+        "containers": [_container(app, name, service)],
+    }
+    if service.node:
+        spec["nodeSelector"] = {"kubernetes.io/hostname": service.node}
+    volumes = _config_volumes(app, name, service)
+    if volumes:
+        spec["volumes"] = [{"name": v, "configMap": {"name": m}} for v, m, _ in volumes]
+        spec["containers"][0]["volumeMounts"] = [
+            {"name": v, "mountPath": path, "readOnly": True} for v, _, path in volumes
+        ]
+    return spec
+
+
+def _config_volumes(app: App, name: str, service: Service) -> list[tuple[str, str, str]]:
+    """List (volume, ConfigMap, path) of what is mounted, because programs read it again."""
+    found = []
+    if app.flags_of(name):
+        found.append(("flags", map_name(app.name), DIRECTORY))
+    if service.program:
+        found.append(("config", f"{name}-config", CONFIG_DIR))
+    return found
 
 
 def _container(app: App, name: str, service: Service) -> Object:
@@ -163,8 +183,6 @@ def _container(app: App, name: str, service: Service) -> Object:
     }
     if not container["env"]:
         del container["env"]
-    if app.flags_of(name):
-        container["volumeMounts"] = [{"name": "flags", "mountPath": DIRECTORY, "readOnly": True}]
     if service.readiness:
         container["readinessProbe"] = _probe(service.readiness, service.port)
     if service.liveness:

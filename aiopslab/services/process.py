@@ -8,7 +8,10 @@ same code in the simulated world and in a container; the ``Host`` makes the diff
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aiopslab.models.app import App
+from aiopslab.models.kube import ExecResult
 from aiopslab.models.service import Background
 from aiopslab.services import languages
 from aiopslab.services.batch import Batch
@@ -93,6 +96,10 @@ class Process:
             await worker.drained()
         self._journal.write("INFO", "shutdown complete")
         return 0
+
+    def command(self, argv: Sequence[str]) -> ExecResult | None:
+        """Leave every command to the shell of the image."""
+        return None
 
     async def _warm_up(self) -> None:
         start_s = self._service.startup_s

@@ -121,6 +121,8 @@ class Request:
     """W3C span id of the caller (64 bit)."""
     client: str = ""
     """Address of the peer."""
+    emit: Callable[[], None] | None = None
+    """For the handler: send the first part of a streamed answer to the client."""
 
 
 @dataclass(slots=True)
@@ -131,6 +133,8 @@ class Response:
     body: str = ""
     close: bool = False
     """The server is ending: the client must not reuse the connection (``Connection: close``)."""
+    pauses: tuple[tuple[float, int], ...] = ()
+    """Of a streamed answer: pauses between its parts as (at most so many seconds, how often)."""
 
 
 @dataclass(slots=True)
@@ -166,6 +170,22 @@ class Clock(Protocol):
         """Wait."""
         ...
 
+    def alarm(self) -> Alarm:
+        """Make a sleep that can be ended early."""
+        ...
+
+
+class Alarm(Protocol):
+    """A sleep that somebody else can end."""
+
+    async def wait(self, seconds: float | None) -> bool:
+        """Sleep, None for ever; return whether it was rung. A ring while awake is kept."""
+        ...
+
+    def ring(self) -> None:
+        """End the sleep."""
+        ...
+
 
 class CpuTime(Protocol):
     """The processor share of this process."""
@@ -190,8 +210,19 @@ class Memory(Protocol):
 class Http(Protocol):
     """A client for one target service, without policy: one attempt, one deadline."""
 
-    async def send(self, request: Request, *, timeout_s: float) -> Response:
+    async def send(
+        self,
+        request: Request,
+        *,
+        timeout_s: float,
+        on_part: Callable[[], None] | None = None,
+    ) -> Response:
         """Send a request over a pooled connection.
+
+        Args:
+            request: What to send.
+            timeout_s: Seconds until the whole answer must be there.
+            on_part: Called when the first part of a streamed answer arrives.
 
         Raises:
             NetError: No answer; which subclass says why.
@@ -294,8 +325,8 @@ class Telemetry(Protocol):
 class Histogram(Protocol):
     """A cumulative histogram."""
 
-    def observe(self, value: float) -> None:
-        """Count one value."""
+    def observe(self, value: float, count: int = 1) -> None:
+        """Count a value, ``count`` times."""
         ...
 
 
@@ -323,7 +354,9 @@ class Host(Protocol):
     env: Mapping[str, str]
     """Effective environment, ConfigMaps and Secrets included."""
     files: Mapping[str, str]
-    """Mounted files, path to text; they change while the process runs."""
+    """Mounted files, path to text; the content changes in place."""
+    hardware: Mapping[str, float]
+    """Conditions of the machine below, as its sensors would tell; empty where none are known."""
     clock: Clock
     cpu: CpuTime
     memory: Memory

@@ -24,8 +24,8 @@ from aiopslab.models.step import (
     Step,
     WhenStep,
 )
-from aiopslab.services import templates
-from aiopslab.services.config import settings
+from aiopslab.services import programs, templates
+from aiopslab.services.config import Config, ConfigError, as_text, settings
 from aiopslab.services.edge_validation import check_edges
 from aiopslab.services.validation_async import (
     check_consumer,
@@ -103,6 +103,12 @@ class _Checker:
                 self.wrong(f"{where}.uses.{role}", f"{store!r} is not a {kind} store")
             user = name if role == "db" else DEFAULT_USER
             self.known(f"stores.{store}.users", user, spec.users, "user")
+        for target in service.calls:
+            self.known(f"{where}.calls", target, self._app.services, "service")
+        if service.node:
+            nodes = [node.name for node in self._app.nodes]
+            self.known(f"{where}.node", service.node, nodes, "node")
+        self._program(where, name, service)
         if service.image.version in service.releases:
             self.wrong(f"{where}.releases", "holds the deployed version itself")
         lists = {f"endpoints.{key}": steps for key, steps in service.endpoints.items()}
@@ -117,6 +123,17 @@ class _Checker:
                 missing = self.needs(steps)
                 if missing:
                     self.wrong(f"{where}.{place}", f"no request gives {{{min(missing)}}}")
+
+    def _program(self, where: str, name: str, service: Service) -> None:
+        """Check a named program's own keys the way the process will read them."""
+        if service.program is None:
+            return
+        self.known(f"{where}.program", service.program, programs.CHECKS, "program")
+        env = {**settings(self._app, name), **{k: as_text(v) for k, v in service.env.items()}}
+        try:
+            programs.CHECKS[service.program](Config(env))
+        except ConfigError as error:
+            self.wrong(f"{where}.config", str(error))
 
     def _references(self, where: str, name: str, step: Step) -> None:
         service = self._app.services[name]

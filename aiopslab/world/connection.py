@@ -66,6 +66,11 @@ class Peer:
         """Have ``hook`` called once when the connection is over at this side."""
         self._hooks.append(hook)
 
+    def emit(self) -> None:
+        """Send the first part of the answer being prepared; the client must keep one in flight."""
+        if not self.closed:
+            self._connection._back.send(self._connection._part)
+
     def close(self) -> None:
         """Accept no further request and hang up once those being served are answered."""
         if not self._closing:
@@ -108,8 +113,8 @@ class Connection:
     """
 
     __slots__ = (
-        "_back", "_client_book", "_handler", "_hooks", "_loop", "_out", "_pending", "_process",
-        "_server_book", "closed", "peer", "route",
+        "_back", "_client_book", "_handler", "_hooks", "_loop", "_on_part", "_out", "_pending",
+        "_process", "_server_book", "closed", "peer", "route",
     )  # fmt: skip
 
     peer: Peer
@@ -134,6 +139,7 @@ class Connection:
         self._client_book[self] = self._server_book[self] = None
         self._pending: dict[asyncio.Future[Any], None] = {}
         self._hooks: list[Callable[[], None]] = []
+        self._on_part: Callable[[], None] | None = None
 
     @property
     def address(self) -> str:
@@ -150,12 +156,15 @@ class Connection:
         """Whether a request waits for its reply."""
         return bool(self._pending)
 
-    async def call(self, message: Any, *, timeout_s: float) -> Any:
+    async def call(
+        self, message: Any, *, timeout_s: float, on_part: Callable[[], None] | None = None
+    ) -> Any:
         """Send a request and wait for the reply.
 
         Args:
             message: Given to the server's handler as it is; nobody changes it afterwards.
             timeout_s: Seconds until the client gives up; the server is not told.
+            on_part: Called when the first part of a streamed reply arrives.
 
         Returns:
             What the handler returned.
@@ -169,6 +178,7 @@ class Connection:
         loop = self._loop
         reply: asyncio.Future[Any] = loop.create_future()
         self._pending[reply] = None
+        self._on_part = on_part
         deadline = loop.call_at(loop._now + timeout_s, self._expire, reply)
         self._out.send(self._arrive, message, reply)
         try:
@@ -204,6 +214,12 @@ class Connection:
                 self._back.send(_deliver, reply, answer)
         finally:
             peer._finished()
+
+    def _part(self) -> None:
+        """The first part of the reply is here, unless its client has given up."""
+        on_part, self._on_part = self._on_part, None
+        if on_part is not None and self._pending:
+            on_part()
 
     def _expire(self, reply: asyncio.Future[Any]) -> None:
         if not reply.done():

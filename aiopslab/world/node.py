@@ -39,6 +39,7 @@ class Node:
     def __init__(self, loop: VirtualLoop, spec: NodeSpec, ip: str) -> None:
         self.name = spec.name
         self.zone = spec.zone
+        self._extra_labels = dict(spec.labels)
         self.ip = ip
         self.cores = spec.cpu
         self.cpu = NodeCpu(loop, spec.cpu)
@@ -46,6 +47,8 @@ class Node:
         self.disk = Volume(spec.disk)
         self.booted_at = loop.time()
         """Unix seconds; for ``uptime``."""
+        self.hardware: dict[str, float] = dict(spec.hardware)
+        """Conditions of the machine by name; programs on it feel them and read them."""
         self._neighbours: dict[str, Neighbour] = {}
 
     @property
@@ -56,6 +59,7 @@ class Node:
             "kubernetes.io/os": "linux",
             "kubernetes.io/arch": "amd64",
             "topology.kubernetes.io/zone": self.zone,
+            **self._extra_labels,
         }
 
     @property

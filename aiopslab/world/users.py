@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from aiopslab.load.generator import Reply
 from aiopslab.models.app import App
 from aiopslab.services.pool import Pool, PoolExhausted
 from aiopslab.services.protocols import NetError, Request, Response
@@ -38,25 +39,31 @@ class Users:
 
     async def request(
         self, service: str, method: str, path: str, params: Mapping[str, str], *, timeout_s: float
-    ) -> int:
-        """Send one request; return the HTTP status, 0 if no answer came in time."""
+    ) -> Reply:
+        """Send one request; status 0 if no answer came in time."""
         pool = self._pool(service)
         deadline = self._now() + timeout_s
         try:
             connection = await pool.take(timeout_s)
         except (NetError, PoolExhausted):
-            return 0
+            return Reply(0)
         broken = True
+        first_at: float | None = None
+
+        def first() -> None:
+            nonlocal first_at
+            first_at = self._now()
+
         try:
             request = Request(method, path, params, client=self._address)
             left = max(deadline - self._now(), 0.0)
-            response: Response = await connection.call(request, timeout_s=left)
+            response: Response = await connection.call(request, timeout_s=left, on_part=first)
             broken = response.close
         except NetError:
-            return 0
+            return Reply(0)
         finally:
             pool.give(connection, broken=broken)
-        return response.status
+        return Reply(response.status, first_at, response.pauses)
 
     def _pool(self, service: str) -> Pool[Connection]:
         pool = self._pools.get(service)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Mapping
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiopslab.errors import UsageError
-from aiopslab.load.generator import Generator
+from aiopslab.load.generator import Generator, Reply
 from aiopslab.load.slis import Slis
 from aiopslab.models.journey import Journey, Load, Slo
 from aiopslab.seeds import Streams
@@ -28,12 +29,12 @@ class App:
 
     async def request(
         self, service: str, method: str, path: str, params: Mapping[str, str], *, timeout_s: float
-    ) -> int:
+    ) -> Reply:
         self.seen.append((self._loop.time(), f"{service} {method} {path}", params))
         await asyncio.sleep(min(self._latency_s, timeout_s))
         if self._latency_s >= timeout_s:
-            return 0
-        return self._statuses[min(len(self.seen), len(self._statuses)) - 1]
+            return Reply(0)
+        return Reply(self._statuses[min(len(self.seen), len(self._statuses)) - 1])
 
 
 def drive(
@@ -197,3 +198,17 @@ def test_a_visitor_counts_for_no_promise_and_keeps_his_own_pace() -> None:
     loop.run_until(40.0)
     assert len(crawler.seen) == seen
     assert sum(w.offered for w in slis.window(0.0, 40.0)) <= 1
+
+
+def test_fixed_clusters_come_at_even_intervals_and_are_spread() -> None:
+    app, _, _ = drive(rate=1.0, seconds=24.0, cluster={"size": 5, "within_s": 2.0, "fixed": True})
+    times = [round(at, 3) for at, _, _ in app.seen]
+    assert times[:5] == [5.0, 5.4, 5.8, 6.2, 6.6]
+    assert len(times) == 20
+
+
+def test_clusters_keep_the_rate_and_make_it_bursty() -> None:
+    app, _, _ = drive(rate=5.0, seconds=400.0, cluster={"size": 8, "within_s": 0.5})
+    assert 0.75 < len(app.seen) / (5.0 * 400.0) < 1.25
+    gaps = sorted(b[0] - a[0] for a, b in itertools.pairwise(app.seen))
+    assert gaps[len(gaps) // 2] < 0.1

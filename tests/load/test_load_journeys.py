@@ -65,3 +65,20 @@ def test_two_scripts_of_one_seed_draw_the_same_sessions() -> None:
     steps = [{"request": "GET /a", "params": {"n": {"zipf": {"n": 50, "s": 1.1}}}}]
     one, two = (Script("j", journey(steps=steps), Streams(4)) for _ in range(2))
     assert [one.session() for _ in range(20)] == [two.session() for _ in range(20)]
+
+
+def test_quantiles_are_met_by_what_is_drawn() -> None:
+    draw = compile_draw({"quantiles": [[0, 10], [0.5, 100], [0.95, 900], [1, 1000]]})
+    stream = random.Random(5)
+    drawn = sorted(int(draw(stream)) for _ in range(4000))
+    assert 10 <= drawn[0] <= drawn[-1] <= 1000
+    assert abs(drawn[2000] - 100) < 8
+    assert abs(drawn[3800] - 900) < 40
+
+
+@pytest.mark.parametrize(
+    "points", [[[0, 1]], [[0, 5], [1, 2]], [[0.1, 1], [1, 2]], [[0, 0], [1, 2]], [[0, 1], [2]]]
+)
+def test_quantiles_that_are_no_distribution_are_refused(points: list[list[float]]) -> None:
+    with pytest.raises(UsageError):
+        compile_draw({"quantiles": points})

@@ -64,3 +64,26 @@ def test_percentiles_agree_with_order_statistics(values: list[float]) -> None:
 
 
 rows = st.lists(st.tuples(st.floats(0, 99.9), st.floats(0, 0.3), st.booleans()), max_size=60)
+
+
+def test_first_parts_and_pauses_of_streamed_answers_are_promised_too() -> None:
+    slo = Slo(success=0.9, p95_ms=9000.0, ttft_p95_ms=500.0, tbt_p99_ms=100.0)
+    slis = Slis({"chat": slo})
+    for i in range(100):
+        slis.record("chat", float(i), 4.0, ok=True)
+        slis.streamed(0.2 if i % 10 else 0.4, [(0.03, 98), (0.08, 2)])
+    (window,) = slis.window(0.0, 100.0)
+    assert (window.ttft_p95_ms, window.tbt_p99_ms) == (400.0, 80.0)
+    assert window.met
+    slis.record("chat", 100.0, 4.0, ok=True)
+    slis.streamed(0.2, [(0.5, 5000)])
+    (window,) = slis.window(50.0, 101.0)
+    assert window.tbt_p99_ms == 500.0
+    assert not window.met
+
+
+def test_a_stream_without_a_recorded_journey_is_ignored() -> None:
+    slis = Slis({})
+    slis.record("chat", 0.0, 1.0, ok=True)
+    slis.streamed(0.1, [(0.03, 5)])
+    assert len(slis) == 0

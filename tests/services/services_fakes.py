@@ -33,6 +33,26 @@ class FakeClock:
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
+    def alarm(self) -> FakeAlarm:
+        return FakeAlarm()
+
+
+class FakeAlarm:
+    def __init__(self) -> None:
+        self._rung = asyncio.Event()
+
+    async def wait(self, seconds: float | None) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._rung.wait()
+        except TimeoutError:
+            return False
+        self._rung.clear()
+        return True
+
+    def ring(self) -> None:
+        self._rung.set()
+
 
 class FakeCpu:
     """Cores without end: work takes as long as it is."""
@@ -111,7 +131,13 @@ class FakeHttp:
         self._delay_s = delay_s
         self.requests: list[tuple[float, p.Request]] = []
 
-    async def send(self, request: p.Request, *, timeout_s: float) -> p.Response:
+    async def send(
+        self,
+        request: p.Request,
+        *,
+        timeout_s: float,
+        on_part: Callable[[], None] | None = None,
+    ) -> p.Response:
         self.requests.append((asyncio.get_running_loop().time(), request))
         if self._delay_s > timeout_s:
             await asyncio.sleep(timeout_s)
@@ -193,6 +219,7 @@ class FakeHost:
         self.name = "pod-1"
         self.env = env
         self.files: dict[str, str] = {}
+        self.hardware: dict[str, float] = {}
         self.clock = FakeClock(loop)
         self.cpu = FakeCpu()
         self.memory = FakeMemory()

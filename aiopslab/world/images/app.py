@@ -14,12 +14,13 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from aiopslab.models.app import App
+from aiopslab.models.kube import ExecResult
 from aiopslab.models.store import Statement
+from aiopslab.services import programs
 from aiopslab.services import protocols as p
 from aiopslab.services.database import statements_of
 from aiopslab.services.messaging import Queue
 from aiopslab.services.pool import Pool, PoolExhausted
-from aiopslab.services.process import Process
 from aiopslab.world.connection import Connection, Peer
 from aiopslab.world.images.app_queue import WorldQueue
 from aiopslab.world.images.messages import (
@@ -37,7 +38,7 @@ from aiopslab.world.images.messages import (
 from aiopslab.world.tls import PUBLIC_AUTHORITY, ClientTls
 
 if TYPE_CHECKING:
-    from aiopslab.models.kube import ExecResult
+    from aiopslab.world.clock import VirtualLoop
     from aiopslab.world.container import Container
 
 _KEEP_ALIVE_S = 30.0
@@ -47,25 +48,44 @@ _SESSION_S = 1800.0
 
 
 class AppProgram:
-    """One service of an app, at one version."""
+    """One service of an app, at one version.
+
+    Args:
+        app: The app.
+        service: The service, where the pod does not name another one of the same image.
+        version: The image's version.
+    """
 
     def __init__(self, app: App, service: str, version: str) -> None:
         self._app = app
         self._service = service
         self._version = version
+        self._process: programs.Program | None = None
 
     async def run(self, box: Container) -> int:
         """Serve until the container is told to end; return the exit code."""
-        host = WorldHost(box, self._app, self._service, self._version)
+        service = self._role(box.pod.component)
+        host = WorldHost(box, self._app, service, self._version)
         job = box.args[1] if box.args[:1] == ["job"] and len(box.args) > 1 else ""
         if job and job not in self._app.jobs:
             box.log(f"unknown job {job!r}", severity="FATAL")
             return 2
-        return await Process(self._app, self._service, self._version, host, job=job).run()
+        self._process = programs.make(self._app, service, self._version, host, job)
+        return await self._process.run()
+
+    def _role(self, component: str) -> str:
+        """Return the service that the pod is: several may share one image."""
+        services = self._app.services
+        image = services[self._service].image.name
+        shares = component in services and services[component].image.name == image
+        return component if shares else self._service
 
     async def exec(self, box: Container, argv: Sequence[str], stdin: str) -> ExecResult | None:
-        """Leave every command to the shell of the image."""
-        return None
+        """Run a command of the program's own; the shell of the image has the others."""
+        if self._process is None:
+            return None
+        answer = self._process.command(argv)
+        return None if answer is None else ExecResult(answer.stdout, answer.stderr, answer.code)
 
 
 class WorldHost:
@@ -78,6 +98,7 @@ class WorldHost:
         self.name = box.pod.name
         self.env: Mapping[str, str] = box.env
         self.files: Mapping[str, str] = box.files
+        self.hardware: Mapping[str, float] = box.node.hardware
         self.clock: p.Clock = _Clock(box)
         self.cpu: p.CpuTime = box.cpu
         self.memory: p.Memory = _Memory(box)
@@ -109,6 +130,7 @@ class WorldHost:
                 # A client of a database, or whoever else mistook the port.
                 peer.abort()
                 return None
+            message.emit = peer.emit
             return await handler(message)
 
         return self._box.netns.listen(port, serve)
@@ -132,6 +154,34 @@ class _Clock:
             await wake
         finally:
             timer.cancel()
+
+    def alarm(self) -> p.Alarm:
+        return _Alarm(self._loop)
+
+
+class _Alarm:
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+        self._rung = False
+        self._wake: asyncio.Future[None] | None = None
+
+    async def wait(self, seconds: float | None) -> bool:
+        if not self._rung:
+            self._wake = wake = self._loop.create_future()
+            timer = None if seconds is None else self._loop.call_later(seconds, _wake, wake)
+            try:
+                await wake
+            finally:
+                self._wake = None
+                if timer is not None:
+                    timer.cancel()
+        rung, self._rung = self._rung, False
+        return rung
+
+    def ring(self) -> None:
+        self._rung = True
+        if self._wake is not None:
+            _wake(self._wake)
 
 
 class _Memory:
@@ -224,13 +274,19 @@ class _Http(_Pooled):
     ) -> None:
         super().__init__(box, (host, port), size, _KEEP_ALIVE_S, tls)
 
-    async def send(self, request: p.Request, *, timeout_s: float) -> p.Response:
+    async def send(
+        self,
+        request: p.Request,
+        *,
+        timeout_s: float,
+        on_part: Callable[[], None] | None = None,
+    ) -> p.Response:
         deadline = self._now() + timeout_s
         connection = await self._take(timeout_s)
         broken = True
         try:
             left = max(deadline - self._now(), 0.0)
-            response: p.Response = await connection.call(request, timeout_s=left)
+            response: p.Response = await connection.call(request, timeout_s=left, on_part=on_part)
             broken = response.close
             return response
         finally:
