@@ -82,6 +82,7 @@ class ServiceClient:
         self.peer = peer
         self.target = target = peer.name
         self.policy = policy
+        self._timeout_s = policy.timeout_s
         self._http = host.http(policy.host, policy.port, pool=policy.pool, tls=peer.tls)
         self._clock = host.clock
         self._now = host.clock.now
@@ -158,9 +159,7 @@ class ServiceClient:
         span_id = self._telemetry.new_span_id()
         request = Request(operation.method, operation.path, params, x.trace_id, span_id, self._name)
         try:
-            response = await self._http.send(
-                request, timeout_s=self.policy.timeout_s, on_part=on_part
-            )
+            response = await self._http.send(request, timeout_s=self._timeout_s, on_part=on_part)
         except NetError as error:
             problem = self._dialect.http_problem(error, operation.method, operation.url)
             self._record(operation, x, span_id, start, problem, 0, attempt)
