@@ -55,6 +55,7 @@ class FairSched(LlmProcess):
 
     def prepare(self, config: Config) -> None:
         self.shares = Shares()
+        [self._router] = self.callees("llm-router")
         self._throttled: dict[tuple[str, str], Counter] = {}
         self._known: set[str] = set()
         self.route("POST", "/v1/admit", self._admit)
@@ -78,7 +79,7 @@ class FairSched(LlmProcess):
         """Hear from the router how full the regions are."""
         while True:
             await self.host.clock.sleep(_POLL_S)
-            found = await self.ask("global-router", "/v1/stats")
+            found = await self.ask(self._router, "/v1/stats")
             usage = found.get("usage") if found else None
             if isinstance(usage, dict):
                 self.shares.kv_usage = max(map(float, usage.values()), default=0.0)

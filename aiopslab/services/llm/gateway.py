@@ -78,6 +78,9 @@ class Gateway(LlmProcess):
 
     def prepare(self, config: Config) -> None:
         self._buckets: dict[str, Bucket] = {}
+        [self._scheduler] = self.callees("llm-fair-sched")
+        [self._router] = self.callees("llm-router")
+        [self._encoder] = self.callees("llm-encoder")
         self._counters: dict[tuple[str, str, int], Counter] = {}
         self._ttft: dict[str, Histogram] = {}
         self._e2e: dict[str, Histogram] = {}
@@ -115,7 +118,7 @@ class Gateway(LlmProcess):
             return Response(429, "tenant limit reached")
         start = self.now()
         forwarded = {k: v for k in _FORWARDED if (v := call.params.get(k))}
-        admission = await self.call("fair-sched", "/v1/admit", call.x, forwarded)
+        admission = await self.call(self._scheduler, "/v1/admit", call.x, forwarded)
         self.span(call.x, "admission", start, self.now())
         if admission.body.startswith(_REFUSED):
             return Response(429, admission.body)
@@ -133,12 +136,12 @@ class Gateway(LlmProcess):
             )
             call.emit()
 
-        return await self.call("global-router", "/v1/route", call.x, forwarded, first)
+        return await self.call(self._router, "/v1/route", call.x, forwarded, first)
 
     async def _encode(self, call: Call, images: int) -> None:
         start = self.now()
         x = Exchange(call.x.trace_id, call.x.span_id, {})
-        await self.call("mm-encoder", "/v1/encode", x, {"images": str(images)})
+        await self.call(self._encoder, "/v1/encode", x, {"images": str(images)})
         self.span(call.x, "encode", start, self.now(), {"llmserve.images": images})
 
     def _count(self, tenant: str, app: str, status: int) -> None:

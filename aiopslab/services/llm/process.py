@@ -146,6 +146,11 @@ class LlmProcess(ABC):
             operation = self._operations[target, path] = client.operation("POST", path)
         return await client.call(operation, x, params, on_part)
 
+    def callees(self, program: str) -> list[str]:
+        """Name the services this one calls that run a program, sorted."""
+        services = self.app.services
+        return sorted(n for n in self.service.calls if services[n].program == program)
+
     async def ask(self, target: str, path: str) -> dict[str, object] | None:
         """Poll another program's figures; None where it does not answer soon."""
         try:

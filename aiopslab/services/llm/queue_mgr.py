@@ -52,7 +52,7 @@ class QueueManager(LlmProcess):
     """Serves ``POST /v1/enqueue``."""
 
     def prepare(self, config: Config) -> None:
-        self._engines = sorted(t for t in self.service.calls if t.startswith("engine-"))
+        self._engines = self.callees("llm-engine")
         self._stats: dict[str, dict[str, object]] = {}
         self.queues = Queues(self._engines, self.now)
         self.route("POST", "/v1/enqueue", self._enqueue)

@@ -54,11 +54,10 @@ class Router(LlmProcess):
     """Serves ``POST /v1/route``."""
 
     def prepare(self, config: Config) -> None:
-        self._regions = sorted(
-            t.removeprefix("queue-mgr-") for t in self.service.calls if t.startswith("queue-mgr-")
-        )
-        engines = sorted(n for n, s in self.app.services.items() if s.program == "llm-engine")
-        self._views = {e: EngineView(e, e.split("-")[1]) for e in engines}
+        self._queues = {region_of(q): q for q in self.callees("llm-queue")}
+        [self._predictor] = self.callees("llm-len-predictor")
+        engines = [e for q in self._queues.values() for e in self.app.services[q].calls]
+        self._views = {e: EngineView(e, region_of(e)) for e in sorted(engines)}
         self._chooser = Chooser(list(self._views.values()))
         self._redirects: dict[tuple[str, str], Counter] = {}
         self.route("POST", "/v1/route", self._route)
@@ -92,8 +91,8 @@ class Router(LlmProcess):
             await self.host.clock.sleep(_POLL_S)
 
     async def _poll(self) -> None:
-        for region in self._regions:
-            found = await self.ask(f"queue-mgr-{region}", "/v1/stats")
+        for region, queue in self._queues.items():
+            found = await self.ask(queue, "/v1/stats")
             engines = found.get("engines") if found else None
             for view in self._chooser.engines:
                 if view.region == region:
@@ -124,7 +123,7 @@ class Router(LlmProcess):
     async def _predict(self, call: Call) -> int:
         try:
             tokens = {"reply_tokens": call.params.get("reply_tokens", "1")}
-            answer = await self.call("len-predictor", "/v1/predict", call.x, tokens)
+            answer = await self.call(self._predictor, "/v1/predict", call.x, tokens)
         except RequestFailed:
             return _DEFAULT_PREDICTION
         return int(json.loads(answer.body)["tokens"])
@@ -164,8 +163,9 @@ class Router(LlmProcess):
         engine.requests += 1
         engine.work_ms += work
         try:
-            target = f"queue-mgr-{engine.region}"
-            return await self.call(target, "/v1/enqueue", call.x, params, call.emit)
+            return await self.call(
+                self._queues[engine.region], "/v1/enqueue", call.x, params, call.emit
+            )
         finally:
             engine.requests -= 1
             engine.work_ms = max(0.0, engine.work_ms - work)
@@ -179,6 +179,16 @@ class Router(LlmProcess):
         if self.host.random.random() < self.settings.log_ratio:
             fields: dict[str, str | int] = {"from": region, "hops": hops}
             self.journal.write("INFO", "region is full, redirected", fields, call.x)
+
+
+def region_of(component: str) -> str:
+    """Return the region in the name of a queue manager or an engine.
+
+    >>> region_of("queue-mgr-east"), region_of("engine-east-0")
+    ('east', 'east')
+    """
+    head, _, last = component.rpartition("-")
+    return head.rpartition("-")[2] if last.isdigit() else last
 
 
 def _update(view: EngineView, found: object) -> None:
