@@ -185,6 +185,10 @@ class Substrate(Protocol):
         """Let a party outside behave like this; a neutral ``Disturbance`` ends it."""
         ...
 
+    async def disturbance(self, partner: str) -> Disturbance:
+        """Return how a party outside behaves; neutral on a good day."""
+        ...
+
     async def announce(self, partner: str, *, begins_at: float, lasts_s: float) -> None:
         """Have a party outside publish a maintenance beforehand (unix seconds)."""
         ...

@@ -38,6 +38,9 @@ class SimSubstrate:
     async def partner(self, name: str, disturbance: Disturbance) -> None:
         self._world.parties[name].disturb(disturbance)
 
+    async def disturbance(self, partner: str) -> Disturbance:
+        return self._world.parties[partner].disturbance
+
     async def announce(self, partner: str, *, begins_at: float, lasts_s: float) -> None:
         self._world.parties[partner].announce(begins_at, lasts_s)
 

@@ -12,8 +12,10 @@ from aiopslab.faults import (
     cache,
     config,
     database,
+    flag,
     network,
     node,
+    partner,
     release,
     resources,
     service,
@@ -21,7 +23,9 @@ from aiopslab.faults import (
 )
 from aiopslab.faults.base import Fault, Site
 
-_FAMILIES = (cache, config, database, network, node, release, resources, service, workload)
+_FAMILIES = (
+    cache, config, database, flag, network, node, partner, release, resources, service, workload
+)  # fmt: skip
 KINDS: dict[str, type[Fault]] = {k.kind: k for f in _FAMILIES for k in f.KINDS}
 
 

@@ -32,7 +32,7 @@ class RateLimit(Model):
     """Requests at once."""
 
 
-Trouble = Literal["latency", "errors", "outage", "rate_limit", "maintenance", "address"]
+Trouble = Literal["latency", "errors", "outage", "rate_limit", "address"]
 """Kinds of disturbance of a partner."""
 
 
@@ -47,8 +47,6 @@ class Disturbance(Model):
     """A lower rate limit."""
     silent: bool = False
     """Connections are accepted, requests never answered."""
-    maintenance: bool = False
-    """Every request is answered with 503, as was announced."""
     moved: bool = False
     """The name leads to another address; nobody is at the old one any more."""
 
@@ -59,7 +57,6 @@ class Disturbance(Model):
             ("errors", self.error_rate > 0.0),
             ("outage", self.silent),
             ("rate_limit", self.per_s is not None),
-            ("maintenance", self.maintenance),
             ("address", self.moved),
         ]
         return [trouble for trouble, is_so in found if is_so]
@@ -100,5 +97,7 @@ class External(Model):
     """``METHOD /path`` to behaviour."""
     rate_limit: RateLimit | None = None
     status_page: StatusPage | None = None
+    without: str = ""
+    """Flag that, when it is off, does without this party; empty if there is none."""
     replaces: str | None = None
     """Name of the party whose requests this one can take over: a secondary provider."""

@@ -49,9 +49,7 @@ class StatusPost(Model):
     """Component name of the external party."""
     provider: str
     """Name of the company."""
-    state: Literal[
-        "scheduled", "in_progress", "completed", "investigating", "identified", "resolved"
-    ]
+    state: Literal["scheduled", "investigating", "identified", "resolved"]
     text: str
 
 

@@ -12,6 +12,7 @@ from aiopslab.environments.protocol import Environment
 from aiopslab.errors import UsageError
 from aiopslab.faults.base import edit, restart
 from aiopslab.models.app import App
+from aiopslab.models.external import Disturbance
 
 
 class Happening(ABC):
@@ -79,10 +80,41 @@ class LoadSpike(Happening):
         await env.traffic.scale(float(self.params.get("factor", 1.3)))
 
 
+class PartnerAnnouncement(Happening):
+    """A partner announces a maintenance for a later hour."""
+
+    @classmethod
+    def fits(cls, app: App, component: str) -> bool:
+        return component in app.externals and app.externals[component].status_page is not None
+
+    async def happen(self, env: Environment) -> None:
+        begins_at = env.now() + float(self.params.get("in_hours", 5)) * 3600.0
+        await env.substrate.announce(self.target, begins_at=begins_at, lasts_s=1800.0)
+
+
+class PartnerDegraded(Happening):
+    """A partner that users can do without answers some of the requests with errors."""
+
+    @classmethod
+    def fits(cls, app: App, component: str) -> bool:
+        called = any(component in s.depends_on() for s in app.services.values())
+        return component in app.externals and called and not _needed(app, component)
+
+    async def happen(self, env: Environment) -> None:
+        share = float(self.params.get("share", 0.03))
+        await env.substrate.partner(self.target, Disturbance(error_rate=share))
+
+
+def _needed(app: App, component: str) -> bool:
+    return any(component in app.needs(journey) for journey in app.journeys)
+
+
 KINDS: dict[str, type[Happening]] = {
     "change/innocent-rollout": InnocentRollout,
     "change/innocent-config": InnocentConfig,
     "load/spike": LoadSpike,
+    "partner/announcement": PartnerAnnouncement,
+    "partner/degraded": PartnerDegraded,
 }
 
 

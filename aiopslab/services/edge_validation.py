@@ -70,6 +70,8 @@ def _external(where: str, app: App, external: External, known: Known, wrong: Wro
     for endpoint in external.endpoints:
         if len(endpoint.split(" ")) != 2:
             wrong(f"{where}.endpoints", f"{endpoint!r} is not 'METHOD /path'")
+    if external.without:
+        known(f"{where}.without", external.without, app.flags, "flag")
     if external.replaces is not None:
         known(f"{where}.replaces", external.replaces, app.externals, "external")
         for endpoint in app.externals[external.replaces].endpoints:

@@ -50,7 +50,8 @@ class Party:
         self._network = network
         self._loop: VirtualLoop = network.loop
         self._draw = streams("external", name)
-        self._disturbance = Disturbance()
+        self.disturbance = Disturbance()
+        """How it behaves; neutral on a good day."""
         self._feed = Feed(name, spec, network.loop, streams("status-page", name), post)
         self._tokens = float(spec.rate_limit.burst) if spec.rate_limit else 0.0
         self._refilled = network.loop.time()
@@ -58,8 +59,8 @@ class Party:
 
     def disturb(self, disturbance: Disturbance) -> None:
         """Behave like this from now on; neutral values end a disturbance."""
-        moved = disturbance.moved != self._disturbance.moved
-        self._disturbance = disturbance
+        moved = disturbance.moved != self.disturbance.moved
+        self.disturbance = disturbance
         if moved:
             self._netns.close()
             spec = self._spec
@@ -84,7 +85,7 @@ class Party:
         if not isinstance(message, Request):
             peer.abort()
             return None
-        now = self._disturbance
+        now = self.disturbance
         endpoint = self._spec.endpoints.get(f"{message.method} {message.path}")
         if endpoint is None:
             return Response(404, "not found")
@@ -92,8 +93,6 @@ class Party:
             await asyncio.Event().wait()
         if not self._admitted():
             return Response(429, "rate limit exceeded")
-        if now.maintenance:
-            return Response(503, "scheduled maintenance")
         mean_s = endpoint.ms * now.latency_factor / 1000.0
         await asyncio.sleep(lognormal(self._draw, mean_s, endpoint.cv))
         if now.error_rate and self._draw.random() < now.error_rate:
@@ -104,7 +103,7 @@ class Party:
 
     def _admitted(self) -> bool:
         """Take a token of the account's bucket, if there is one."""
-        limit, lowered = self._spec.rate_limit, self._disturbance.per_s
+        limit, lowered = self._spec.rate_limit, self.disturbance.per_s
         if limit is None and lowered is None:
             return True
         per_s = lowered if lowered is not None else (limit.per_s if limit else 0.0)

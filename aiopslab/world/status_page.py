@@ -15,7 +15,7 @@ from aiopslab.models.signal import StatusPost
 from aiopslab.models.timestamps import rfc3339
 from aiopslab.world.clock import Handle, VirtualLoop
 
-State = Literal["scheduled", "in_progress", "completed", "investigating", "identified", "resolved"]
+State = Literal["scheduled", "investigating", "identified", "resolved"]
 
 _SPREAD = (0.85, 1.25)
 """Range of the actual lag, relative to the usual one."""
@@ -24,7 +24,6 @@ _WORDS: dict[Trouble, str] = {
     "errors": "elevated error rates",
     "outage": "requests that are not answered",
     "rate_limit": "stricter request limits",
-    "maintenance": "an ongoing maintenance",
     "address": "a change of our network addresses",
 }
 
@@ -67,9 +66,7 @@ class Feed:
         self._pending = []
         told = [t for t in disturbance.troubles() if t not in page.omits]
         lag_s = page.lag_s * self._draw.uniform(*_SPREAD)
-        if "maintenance" in told:
-            self._publish("in_progress", "The scheduled maintenance has begun.")
-        elif told:
+        if told:
             self._later(lag_s, "investigating", self._words(told, "We are investigating"))
             text = "The cause was identified. We are working on a remedy."
             self._later(3.0 * lag_s, "identified", text)
@@ -94,7 +91,8 @@ class Feed:
         self._pending.append(self._loop.call_later(seconds, self._publish, state, text))
 
     def _publish(self, state: State, text: str) -> None:
-        self._open = state not in ("resolved", "completed", "scheduled")
+        if state != "scheduled":
+            self._open = state != "resolved"
         self._post(
             StatusPost(
                 time=self._loop.time(),
