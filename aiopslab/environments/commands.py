@@ -18,8 +18,9 @@ _SHELLS = ("sh", "bash", "ash")
 _LOOKERS = frozenset(
     {
         "cat", "date", "df", "dig", "du", "echo", "env", "free", "getent", "grep", "head", "host",
-        "hostname", "id", "ls", "nc", "nslookup", "pg_isready", "printenv", "ps", "pwd", "sleep",
-        "sort", "stat", "tail", "test", "top", "true", "uname", "uptime", "wc", "which", "whoami",
+        "hostname", "id", "ls", "nc", "nslookup", "openssl", "pg_isready", "printenv", "ps", "pwd",
+        "sleep", "sort", "stat", "tail", "test", "top", "true", "uname", "uptime", "wc", "which",
+        "whoami",
     }
 )  # fmt: skip
 _SEPARATORS = re.compile(r"\|\||&&|[|;\n]|(?<!>)&(?!>)")

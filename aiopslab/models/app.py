@@ -21,6 +21,7 @@ from aiopslab.models.queue import overlap
 from aiopslab.models.service import Service
 from aiopslab.models.step import reach
 from aiopslab.models.store import Store
+from aiopslab.models.tls import Tls
 
 
 class Owner(Model):
@@ -72,6 +73,8 @@ class App(Model):
     stores: dict[str, Store]
     externals: dict[str, External] = Field(default_factory=dict)
     """Parties outside the cluster; services call them by these names."""
+    tls: Tls | None = None
+    """How services that serve TLS come by certificates; None where none does."""
     flags: dict[str, Flag] = Field(default_factory=dict)
     """Feature flags: ConfigMap ``<app>-flags``."""
     jobs: dict[str, Job] = Field(default_factory=dict)

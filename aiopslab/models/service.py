@@ -81,6 +81,8 @@ class Service(Model):
     liveness: Probe | None = Field(
         default_factory=lambda: Probe(path="/healthz", initial_delay_s=20)
     )
+    tls: bool = False
+    """Serves mutual TLS on its port; needs ``tls`` of the app."""
     startup_s: float = 2.0
     """Virtual seconds from process start to listening."""
     memory_base: Bytes = 48 * 2**20

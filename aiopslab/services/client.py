@@ -28,6 +28,7 @@ from aiopslab.services.protocols import (
     Request,
     RequestTimeout,
     Response,
+    TlsFiles,
 )
 
 _UNAVAILABLE = 503
@@ -59,7 +60,7 @@ class Peer:
     """Who is called: the component's name, and how it is spoken to."""
 
     name: str
-    tls: bool = False
+    tls: TlsFiles | None = None
     outside: bool = False
     """A party outside the cluster: spans name its host, and the component as ``peer.service``."""
 
@@ -83,7 +84,9 @@ class ServiceClient:
         self.target = target = peer.name
         self.policy = policy
         self._timeout_s = policy.timeout_s
-        self._http = host.http(policy.host, policy.port, pool=policy.pool, tls=peer.tls)
+        self._http = host.http(
+            policy.host, policy.port, pool=policy.pool, tls=peer.tls, max_age_s=policy.max_age_s
+        )
         self._clock = host.clock
         self._now = host.clock.now
         self._random: random.Random = host.random

@@ -14,6 +14,7 @@ key                     default   meaning
 ``GEO_RETRIES``         1         further attempts after a failure that may pass
 ``GEO_BACKOFF_MS``      50        first pause; doubles, full jitter
 ``GEO_POOL_SIZE``       32        connections at most
+``GEO_MAX_AGE_S``       30        connections older than this are replaced
 ``GEO_BREAKER_ERRORS``  0         failures in a row that open the breaker; 0: no breaker
 ``GEO_BREAKER_OPEN_MS`` 5000      pause before one request may try again
 ``DB_HOST`` ``DB_PORT`` required  address of the database
@@ -42,6 +43,7 @@ key                     default   meaning
 ``LOG_LEVEL``           info      ``debug info warn error``
 ``ACCESS_LOG_RATIO``    0.05      share of served requests with a line in the access log
 ``FLAGS_REFRESH_MS``    5000      pause between two looks at the feature flags
+``TLS_RELOAD_MS``       10000     pause between two looks at the certificate; 0: only at start
 ``SHUTDOWN_DELAY_MS``   3000      serve on after SIGTERM, until callers have noticed
 ``HEALTH_ON_WORKERS``   false     answer ``/healthz`` from the worker pool
 ======================  ========  ==================================================================
@@ -169,6 +171,7 @@ class ClientPolicy:
     retries: int
     backoff_s: float
     pool: int
+    max_age_s: float
     breaker_errors: int
     breaker_open_s: float
 
@@ -184,6 +187,7 @@ class ClientPolicy:
             retries=config.integer(f"{key}_RETRIES", 1),
             backoff_s=config.seconds(f"{key}_BACKOFF_MS", 50),
             pool=config.integer(f"{key}_POOL_SIZE", 32, least=1),
+            max_age_s=config.number(f"{key}_MAX_AGE_S", 30),
             breaker_errors=config.integer(f"{key}_BREAKER_ERRORS", 0),
             breaker_open_s=config.seconds(f"{key}_BREAKER_OPEN_MS", 5000),
         )

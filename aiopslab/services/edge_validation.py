@@ -43,6 +43,7 @@ def check_edges(app: App, known: Known, wrong: Wrong) -> None:
     """Check flags, branches on flags, and outside parties of an app."""
     for name, external in app.externals.items():
         _external(f"externals.{name}", app, external, known, wrong)
+    _tls(app, known, wrong)
     branched = {name: _branches(service) for name, service in app.services.items()}
     for service, flags in branched.items():
         for flag in flags:
@@ -58,6 +59,17 @@ def check_edges(app: App, known: Known, wrong: Wrong) -> None:
     for name, service_spec in app.services.items():
         for version, release in service_spec.releases.items():
             _bug(f"services.{name}.releases.{version}.bug", release.bug, wrong)
+
+
+def _tls(app: App, known: Known, wrong: Wrong) -> None:
+    if app.tls is not None:
+        known("tls.owner", app.tls.owner, app.owners, "owner")
+    entries = {journey.entry for journey in app.journeys.values()}
+    for name in sorted(n for n, service in app.services.items() if service.tls):
+        if app.tls is None:
+            wrong(f"services.{name}.tls", "the app has no authority: tls is missing")
+        if name in entries:
+            wrong(f"services.{name}.tls", "users reach it, and the edge speaks plain text")
 
 
 def _external(where: str, app: App, external: External, known: Known, wrong: Wrong) -> None:

@@ -21,22 +21,25 @@ from aiopslab.models.app import App
 from aiopslab.models.service import Service
 from aiopslab.models.workload import Probe, Resources, Value
 from aiopslab.services.catalogue import app_dir
-from aiopslab.services.config import CONFIG_DIR, as_text, settings
-from aiopslab.services.flags import DIRECTORY, map_name
+from aiopslab.services.config import as_text, settings
+from aiopslab.services.flags import map_name
+from aiopslab.services.mounts import mount
 from aiopslab.services.store_manifests import store_objects
+from aiopslab.services.tls_manifests import tls_objects
 from aiopslab.services.validation import DEFAULT_USER
 
 Object = dict[str, Any]
 
 
-def manifests(app: App, seed: int) -> list[Object]:
+def manifests(app: App, seed: int, now: float = 0.0) -> list[Object]:
     """Render every object of an app: namespace, stores, services, jobs, the app's own files.
 
     Args:
         app: The app.
         seed: Passwords are derived from it.
+        now: Unix seconds at which certificates are issued.
     """
-    objects: list[Object] = [_namespace(app), *flag_objects(app)]
+    objects: list[Object] = [_namespace(app), *flag_objects(app), *tls_objects(app, now)]
     for store in sorted(app.stores):
         objects += store_objects(app, store, partial(password, seed, store))
     for service in sorted(app.services):
@@ -152,23 +155,7 @@ def _pod_spec(app: App, name: str, service: Service) -> Object:
     }
     if service.node:
         spec["nodeSelector"] = {"kubernetes.io/hostname": service.node}
-    volumes = _config_volumes(app, name, service)
-    if volumes:
-        spec["volumes"] = [{"name": v, "configMap": {"name": m}} for v, m, _ in volumes]
-        spec["containers"][0]["volumeMounts"] = [
-            {"name": v, "mountPath": path, "readOnly": True} for v, _, path in volumes
-        ]
-    return spec
-
-
-def _config_volumes(app: App, name: str, service: Service) -> list[tuple[str, str, str]]:
-    """List (volume, ConfigMap, path) of what is mounted, because programs read it again."""
-    found = []
-    if app.flags_of(name):
-        found.append(("flags", map_name(app.name), DIRECTORY))
-    if service.program:
-        found.append(("config", f"{name}-config", CONFIG_DIR))
-    return found
+    return mount(app, name, spec)
 
 
 def _container(app: App, name: str, service: Service) -> Object:
@@ -184,9 +171,9 @@ def _container(app: App, name: str, service: Service) -> Object:
     if not container["env"]:
         del container["env"]
     if service.readiness:
-        container["readinessProbe"] = _probe(service.readiness, service.port)
+        container["readinessProbe"] = _probe(service.readiness, service)
     if service.liveness:
-        container["livenessProbe"] = _probe(service.liveness, service.port)
+        container["livenessProbe"] = _probe(service.liveness, service)
     return container
 
 
@@ -208,9 +195,10 @@ def job_object(app: App, name: str) -> Object:
     """Render the CronJob of a job: its pods run the service's image with ``job NAME``."""
     job = app.jobs[name]
     labels = _labels(app, name, "job")
+    work = {"restartPolicy": job.restart, "containers": [_job_container(app, name)]}
     pod = {
         "metadata": {"labels": labels, "annotations": {"owner": job.owner}},
-        "spec": {"restartPolicy": job.restart, "containers": [_job_container(app, name)]},
+        "spec": mount(app, job.service, work),
     }
     run: Object = {"backoffLimit": job.backoff_limit, "template": pod}
     if job.parallelism > 1:
@@ -252,11 +240,12 @@ def _secret(variable: str, secret: str, key: str) -> Object:
     return {"name": variable, "valueFrom": reference}
 
 
-def _probe(probe: Probe, port: int) -> Object:
-    port = probe.port or port
+def _probe(probe: Probe, service: Service) -> Object:
+    port = probe.port or service.port
+    scheme = "HTTPS" if service.tls else "HTTP"
     action: Object = {"tcpSocket": {"port": port}}
     if probe.path is not None:
-        action = {"httpGet": {"path": probe.path, "port": port, "scheme": "HTTP"}}
+        action = {"httpGet": {"path": probe.path, "port": port, "scheme": scheme}}
     return action | {
         "initialDelaySeconds": probe.initial_delay_s,
         "periodSeconds": probe.period_s,

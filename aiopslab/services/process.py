@@ -24,11 +24,13 @@ from aiopslab.services.exchange import Exchange, RequestFailed
 from aiopslab.services.flags import Flags
 from aiopslab.services.instruments import Instruments
 from aiopslab.services.journal import Journal
-from aiopslab.services.protocols import Host
+from aiopslab.services.languages import Problem
+from aiopslab.services.protocols import Host, TlsFiles, TlsFilesError
 from aiopslab.services.queue import QueueClient
 from aiopslab.services.runtime import Heap, Runtime
 from aiopslab.services.server import Server
 from aiopslab.services.steps import Compiler, Equipment, Run
+from aiopslab.services.tls_manifests import AUTHORITIES_FILE, CERTIFICATE_FILE
 from aiopslab.services.worker import Bench, Worker
 
 _STARTUP_CPU_SHARE = 0.1
@@ -67,21 +69,29 @@ class Process:
         self._clients: dict[str, ServiceClient] = {}
         self._pools: list[ServiceClient | Database | CacheClient] = []
         self._workers: list[Worker] = []
+        self._serving: TlsFiles | None = None
 
     async def run(self) -> int:
         """Serve until told to end; return the exit code (1: bad configuration)."""
         started = self._host.clock.now()
         self._heap.start()
         await self._warm_up()
+        frame = self._dialect.frame("main", "main")
         try:
             if self._job:
                 return await self._batch().run()
             delay_s = self._configure(started)
         except ConfigError as error:
-            frames = [self._dialect.frame("config", "load"), self._dialect.frame("main", "main")]
-            self._journal.fatal(self._dialect.config_problem(error), frames[::-1])
+            problem = self._dialect.config_problem(error)
+            self._journal.fatal(problem, [frame, self._dialect.frame("config", "load")])
             return 1
-        listening = await self._host.listen(self._service.port, self._server.handle)
+        try:
+            listening = await self._host.listen(
+                self._service.port, self._server.handle, tls=self._serving
+            )
+        except TlsFilesError as error:
+            self._journal.fatal(Problem("TlsFilesError", str(error)), [frame])
+            return 1
         fields: dict[str, str | int] = {"version": self._version, "port": self._service.port}
         self._journal.write("INFO", f"{self._name} is listening", fields)
         await self._host.terminated()
@@ -112,6 +122,7 @@ class Process:
         config = Config(host.env)
         self._journal.configure(config)
         flags = self._flags(config)
+        self._serving = self._tls(config) if service.tls else None
         equipment = self._equipment(config, flags)
         compiler = Compiler(equipment)
         instruments = Instruments(host.telemetry)
@@ -153,10 +164,7 @@ class Process:
     def _equipment(self, config: Config, flags: Flags) -> Equipment:
         host, dialect, journal = self._host, self._dialect, self._journal
         self._clients = {
-            target: ServiceClient(
-                self._peer(target), ClientPolicy.read(config, target), host, dialect, journal
-            )
-            for target in targets(self._app, self._name)
+            target: self._client(target, config) for target in targets(self._app, self._name)
         }
         database = cache = queue = None
         if db := self._service.uses.get("db"):
@@ -172,9 +180,19 @@ class Process:
             host, config, journal, self._defects, flags, self._clients, database, cache, queue
         )
 
-    def _peer(self, target: str) -> Peer:
+    def _client(self, target: str, config: Config) -> ServiceClient:
+        policy, peer = ClientPolicy.read(config, target), self._peer(target, config)
+        return ServiceClient(peer, policy, self._host, self._dialect, self._journal)
+
+    def _peer(self, target: str, config: Config) -> Peer:
         external = self._app.externals.get(target)
-        return Peer(target, tls=external.tls, outside=True) if external else Peer(target)
+        if external is not None:
+            return Peer(target, tls=TlsFiles() if external.tls else None, outside=True)
+        return Peer(target, tls=self._tls(config) if self._app.services[target].tls else None)
+
+    def _tls(self, config: Config) -> TlsFiles:
+        reload_s = config.seconds("TLS_RELOAD_MS", 10000)
+        return TlsFiles(AUTHORITIES_FILE, CERTIFICATE_FILE, reload_s)
 
     def _pooled(self) -> int:
         """Count the sockets of all pools."""

@@ -85,6 +85,10 @@ class CircuitOpen(NetError):
     reason = "circuit breaker open"
 
 
+class TlsFilesError(Exception):
+    """A certificate or a bundle of authorities is missing or no PEM; the text says which."""
+
+
 class SqlError(Exception):
     """The database answered with an error.
 
@@ -205,6 +209,22 @@ class Memory(Protocol):
     def used(self) -> int:
         """Return the bytes held under all labels."""
         ...
+
+
+HEALTH = ("/healthz", "/readyz")
+"""Paths that a server answers to whoever asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """Where a process finds what it needs for TLS, among its mounted files."""
+
+    authorities: str = ""
+    """Bundle of authorities to trust; empty: those that every machine trusts."""
+    certificate: str = ""
+    """Its own certificate; empty: it shows none."""
+    reload_s: float = 0.0
+    """Pause between two looks at changed files; 0: they are read once, at first use."""
 
 
 class Http(Protocol):
@@ -363,8 +383,10 @@ class Host(Protocol):
     telemetry: Telemetry
     random: random.Random
 
-    def http(self, host: str, port: int, *, pool: int, tls: bool = False) -> Http:
-        """Open a client for a target."""
+    def http(
+        self, host: str, port: int, *, pool: int, tls: TlsFiles | None = None, max_age_s: float
+    ) -> Http:
+        """Open a client for a target; connections older than ``max_age_s`` are replaced."""
         ...
 
     def sql(
@@ -384,8 +406,16 @@ class Host(Protocol):
         """Open a queue client."""
         ...
 
-    async def listen(self, port: int, handler: Handler) -> Listening:
-        """Accept requests on a port from now on, one task a request."""
+    async def listen(
+        self, port: int, handler: Handler, *, tls: TlsFiles | None = None
+    ) -> Listening:
+        """Accept requests on a port from now on, one task a request.
+
+        With ``tls`` clients must show a certificate, except for health checks.
+
+        Raises:
+            TlsFilesError: The certificate or the bundle cannot be read.
+        """
         ...
 
     async def terminated(self) -> None:

@@ -41,7 +41,10 @@ class Route:
 class Peer:
     """The server's end of a connection."""
 
-    __slots__ = ("_closing", "_connection", "_hooks", "_serving", "closed", "ip", "port", "session")
+    __slots__ = (
+        "_closing", "_connection", "_hooks", "_serving", "certified", "closed", "ip", "port",
+        "session",
+    )  # fmt: skip
 
     def __init__(self, connection: Connection, ip: str, port: int) -> None:
         self.ip = ip
@@ -50,6 +53,8 @@ class Peer:
         """Ephemeral port of the client."""
         self.closed = False
         """Whether the connection is over, as far as this side knows."""
+        self.certified = False
+        """Whether the client showed a certificate that was accepted."""
         self.session: Any = None
         """For the server: what belongs to this connection."""
         self._connection = connection

@@ -24,7 +24,7 @@ from aiopslab.world.connection import Book, Connection, Handler, Peer, Route
 from aiopslab.world.dns import ADDRESS as DNS_ADDRESS
 from aiopslab.world.path import RTO_S, Path
 from aiopslab.world.process import Process
-from aiopslab.world.tls import ClientTls, ServerTls, handshake
+from aiopslab.world.tls import ClientTls, Clocks, ServerTls, handshake
 
 if TYPE_CHECKING:
     from aiopslab.world.network import Network
@@ -250,7 +250,8 @@ class Netns:
         if tls is not None:
             await self._cross(out)
             await self._cross(back)
-            problem = handshake(listener.tls, tls, attempt.host, network.loop.time())
+            clocks = Clocks(network.now_at(source.node), network.now_at(target.node))
+            problem = handshake(listener.tls, tls, attempt.host, clocks)
             if problem:
                 raise attempt.error(TlsError, problem)
         if listener.closed or not target.up or (listener.tls and not tls):
@@ -262,6 +263,7 @@ class Netns:
             route, paths, listener.handler, server._process, (self._dialled, server._accepted)
         )
         connection.peer = Peer(connection, source.ip, source.ephemeral_port())
+        connection.peer.certified = tls is not None and tls.certificate is not None
         return connection
 
     async def _target(self, attempt: _Attempt) -> tuple[Stack, int]:

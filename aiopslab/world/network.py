@@ -44,6 +44,8 @@ class Network:
         self.loop = loop
         self.dns = Dns()
         self.policies = PolicySet()
+        self.offsets: dict[str, float] = {}
+        """Seconds by which the clock of a node is ahead, by name; missing: it is right."""
         self._streams = streams.scope("network")
         self._stacks: dict[str, Stack] = {}
         self._services: dict[str, dict[int, list[tuple[str, int]]]] = {}
@@ -145,6 +147,10 @@ class Network:
     def admits_lookup(self, source: Stack) -> bool:
         """Return whether policies let an address ask the DNS server."""
         return not self.policies or self.policies.allows_egress(source, self._dns_server, 53, "UDP")
+
+    def now_at(self, node: str) -> float:
+        """Return what time the clock of a node shows, in unix seconds."""
+        return self.loop.time() + self.offsets.get(node, 0.0)
 
     def paths(self, source: Stack, target: Stack) -> tuple[Path, Path]:
         """Return the way from one address to another, and back."""

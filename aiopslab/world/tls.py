@@ -19,13 +19,15 @@ class Certificate:
     """A server certificate."""
 
     issuer: str
-    """Name of the authority that signed it."""
+    """What identifies the authority that signed it: its name, or the id of its key."""
     dns_names: tuple[str, ...]
     """Subject alternative names; ``*.example`` covers one label."""
     not_before: float
     """Unix seconds."""
     not_after: float
     """Unix seconds."""
+    issuer_name: str = ""
+    """Name of the authority, for people."""
 
     def covers(self, name: str) -> bool:
         """Return whether the certificate is valid for a host name."""
@@ -43,6 +45,8 @@ class ServerTls:
     """What a server presents; assign ``certificate`` to rotate it for new connections."""
 
     certificate: Certificate
+    roots: frozenset[str] = frozenset()
+    """Issuers of clients' certificates; none: clients need not show one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +58,19 @@ class ClientTls:
     server_name: str = ""
     """Name to check instead of the host dialled."""
     verify: bool = True
+    certificate: Certificate | None = None
+    """What it shows to servers that ask for one."""
 
 
-def handshake(server: ServerTls | None, client: ClientTls | None, host: str, now: float) -> str:
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """What time both ends believe it is, in unix seconds."""
+
+    client: float
+    server: float
+
+
+def handshake(server: ServerTls | None, client: ClientTls | None, host: str, clocks: Clocks) -> str:
     """Return why the handshake fails, or an empty string if it succeeds.
 
     Plain on both sides succeeds. A plain client of a TLS server is not detected here: the server
@@ -66,9 +80,23 @@ def handshake(server: ServerTls | None, client: ClientTls | None, host: str, now
         return ""
     if server is None:
         return "tls: first record does not look like a TLS handshake"
-    if not client.verify:
-        return ""
-    return _verify(server.certificate, client, client.server_name or host, now)
+    if client.verify:
+        name = client.server_name or host
+        problem = _verify(server.certificate, client, name, clocks.client)
+        if problem:
+            return problem
+    if server.roots and client.certificate is not None:
+        return _accepts(server.roots, client.certificate, clocks.server)
+    return ""
+
+
+def _accepts(roots: frozenset[str], shown: Certificate, now: float) -> str:
+    """Say, as the alert that reaches the client, why a server refuses its certificate."""
+    if not shown.not_before <= now <= shown.not_after:
+        return "remote error: tls: expired certificate"
+    if shown.issuer not in roots:
+        return "remote error: tls: unknown certificate authority"
+    return ""
 
 
 def _verify(certificate: Certificate, client: ClientTls, name: str, now: float) -> str:

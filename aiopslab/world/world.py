@@ -23,6 +23,7 @@ from aiopslab.world.container import Container
 from aiopslab.world.disk import Volume
 from aiopslab.world.externals import parties
 from aiopslab.world.images.registry import Registry
+from aiopslab.world.images.renewer import Renewer
 from aiopslab.world.images.shell import shell
 from aiopslab.world.kube.api import ApiServer
 from aiopslab.world.kube.bootstrap import bootstrap
@@ -63,6 +64,8 @@ class World:
         self.recorder = EventRecorder(self.api)
         self.store = Store()
         self.registry = Registry.for_app(app)
+        if app.tls is not None:
+            self.registry.add(app.tls.image.ref, lambda: Renewer(self.api, app))
         self.claims: dict[tuple[str, str], Volume] = {}
         self.nodes = {
             spec.name: Node(self.loop, spec, f"198.18.240.{i}")
@@ -120,7 +123,7 @@ class World:
         manager.start()
         for kubelet in self.kubelets.values():
             kubelet.start()
-        for obj in manifests(self.app, self.seed):
+        for obj in manifests(self.app, self.seed, self.loop.time()):
             self.api.create(obj, actor=DEPLOYER)
         # From here on every write is a change; the first deployment was not one.
         self.api.on_audit.append(self.changelog.on_audit)

@@ -237,7 +237,9 @@ class FakeHost:
         self._delay_s = delay_s
         self._jobs: list[asyncio.Task[None]] = []
 
-    def http(self, host: str, port: int, *, pool: int, tls: bool = False) -> FakeHttp:
+    def http(
+        self, host: str, port: int, *, pool: int, tls: p.TlsFiles | None = None, max_age_s: float
+    ) -> FakeHttp:
         self.targets[host] = FakeHttp(self._answer, self._delay_s)
         return self.targets[host]
 
@@ -249,7 +251,9 @@ class FakeHost:
         self.opened["cache"] = {"host": host, "port": port, **settings}
         return self.store
 
-    async def listen(self, port: int, handler: p.Handler) -> FakeListening:
+    async def listen(
+        self, port: int, handler: p.Handler, *, tls: p.TlsFiles | None = None
+    ) -> FakeListening:
         self.handler = handler
         return self.listening
 

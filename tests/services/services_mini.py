@@ -51,7 +51,7 @@ class MiniWorld:
         ]
         self.boxes: dict[str, list[Container]] = {}
         self._registry = Registry.for_app(app)
-        self._objects = manifests(app, seed)
+        self._objects = manifests(app, seed, START)
         self._changes = changes or {}
         self._limits = limits or {}
         self._versions = versions or {}
@@ -101,7 +101,11 @@ class MiniWorld:
             env[entry["name"]] = self._value(entry)
         files = {}
         for volume in pod.get("volumes", []):
-            data = self._find("ConfigMap", volume["configMap"]["name"])["data"]
+            if "secret" in volume:
+                secret = self._find("Secret", volume["secret"]["secretName"])["data"]
+                data = {key: base64.b64decode(value).decode() for key, value in secret.items()}
+            else:
+                data = self._find("ConfigMap", volume["configMap"]["name"])["data"]
             mount = next(m for m in container["volumeMounts"] if m["name"] == volume["name"])
             files |= {f"{mount['mountPath']}/{key}": text for key, text in data.items()}
         image = container["image"]

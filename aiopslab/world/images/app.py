@@ -23,6 +23,7 @@ from aiopslab.services.messaging import Queue
 from aiopslab.services.pool import Pool, PoolExhausted
 from aiopslab.world.connection import Connection, Peer
 from aiopslab.world.images.app_queue import WorldQueue
+from aiopslab.world.images.app_tls import PUBLIC, Identity
 from aiopslab.world.images.messages import (
     CacheAuth,
     CacheDelete,
@@ -35,14 +36,12 @@ from aiopslab.world.images.messages import (
     Rows,
     Startup,
 )
-from aiopslab.world.tls import PUBLIC_AUTHORITY, ClientTls
+from aiopslab.world.tls import ClientTls
 
 if TYPE_CHECKING:
     from aiopslab.world.clock import VirtualLoop
     from aiopslab.world.container import Container
 
-_KEEP_ALIVE_S = 30.0
-"""An HTTP connection older than this is replaced, so that load reaches new pods."""
 _SESSION_S = 1800.0
 """Longest life of a connection to a store; HikariCP's default ``maxLifetime``."""
 
@@ -105,9 +104,13 @@ class WorldHost:
         self.telemetry: p.Telemetry = _Telemetry(box)
         self.random: random.Random = box.streams("program")
 
-    def http(self, host: str, port: int, *, pool: int, tls: bool = False) -> p.Http:
-        trust = ClientTls(frozenset({PUBLIC_AUTHORITY})) if tls else None
-        return _Http(self._box, host, port, pool, trust)
+    def http(
+        self, host: str, port: int, *, pool: int, tls: p.TlsFiles | None = None, max_age_s: float
+    ) -> p.Http:
+        dial = None
+        if tls is not None:
+            dial = Identity(self._box, tls).client if tls.certificate else lambda: PUBLIC
+        return _Http(self._box, (host, port), pool, max_age_s, dial)
 
     def sql(
         self, host: str, port: int, *, user: str, password: str, database: str, pool: int,
@@ -124,16 +127,22 @@ class WorldHost:
     def queue(self, host: str, port: int, *, password: str) -> Queue:
         return WorldQueue(self._box, (host, port), self._service, password)
 
-    async def listen(self, port: int, handler: p.Handler) -> p.Listening:
+    async def listen(
+        self, port: int, handler: p.Handler, *, tls: p.TlsFiles | None = None
+    ) -> p.Listening:
+        serving = Identity(self._box, tls).server() if tls is not None else None
+
         async def serve(message: object, peer: Peer) -> p.Response | None:
             if not isinstance(message, p.Request):
                 # A client of a database, or whoever else mistook the port.
                 peer.abort()
                 return None
+            if serving is not None and not peer.certified and message.path not in p.HEALTH:
+                return p.Response(400, "No required SSL certificate was sent")
             message.emit = peer.emit
             return await handler(message)
 
-        return self._box.netns.listen(port, serve)
+        return self._box.netns.listen(port, serve, tls=serving)
 
     async def terminated(self) -> None:
         await self._box.terminating.wait()
@@ -242,19 +251,21 @@ class _Pooled:
         address: tuple[str, int],
         size: int,
         age_s: float,
-        tls: ClientTls | None = None,
+        dial: Callable[[], ClientTls] | None = None,
     ) -> None:
         self._box = box
-        self._tls = tls
+        self._dial = dial
         self._host, self._port = address
         self._now: Callable[[], float] = box.loop.time
         self._pool: Pool[Connection] = Pool(size, self._open, self._now, max_age_s=age_s)
         self.stats = self._pool.stats
 
     async def _open(self, timeout_s: float) -> Connection:
-        return await self._box.netns.connect(
-            self._host, self._port, timeout_s=timeout_s, tls=self._tls
-        )
+        try:
+            tls = self._dial() if self._dial is not None else None
+        except p.TlsFilesError as error:
+            raise p.TlsError(self._host, self._port, "", str(error)) from None
+        return await self._box.netns.connect(self._host, self._port, timeout_s=timeout_s, tls=tls)
 
     async def _take(self, timeout_s: float) -> Connection:
         try:
@@ -269,11 +280,6 @@ class _Pooled:
 
 
 class _Http(_Pooled):
-    def __init__(
-        self, box: Container, host: str, port: int, size: int, tls: ClientTls | None
-    ) -> None:
-        super().__init__(box, (host, port), size, _KEEP_ALIVE_S, tls)
-
     async def send(
         self,
         request: p.Request,

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aiopslab.models.kube import ExecResult
 from aiopslab.world.container import NOT_FOUND, Container
-from aiopslab.world.images import shell_network, shell_system, shell_text
+from aiopslab.world.images import shell_network, shell_system, shell_text, shell_tls
 from aiopslab.world.images.shell_input import SHELLS
 from aiopslab.world.images.shell_parse import Command, SyntaxProblem, parse
 
@@ -102,5 +102,6 @@ COMMANDS: Mapping[str, Run] = {
     **shell_system.COMMANDS,
     **shell_text.COMMANDS,
     **shell_network.COMMANDS,
+    **shell_tls.COMMANDS,
     "which": _which,
 }

@@ -19,6 +19,7 @@ from aiopslab.services.protocols import (
 )
 from aiopslab.world.connection import Connection
 from aiopslab.world.container import Container
+from aiopslab.world.tls import PUBLIC_AUTHORITY, ClientTls
 
 Run = Callable[[Container, Sequence[str], str], Awaitable[ExecResult]]
 _DNS = "198.18.0.10"
@@ -47,6 +48,7 @@ class _Curl:
     include: bool = False
     head: bool = False
     discard: bool = False
+    insecure: bool = False
     write_out: str = ""
     max_time_s: float = 0.0
     connect_s: float = 0.0
@@ -69,6 +71,7 @@ class _Fetched:
 _SWITCHES = {
     "v": "verbose", "verbose": "verbose", "s": "silent", "silent": "silent",
     "S": "show_error", "show-error": "show_error", "f": "fail", "fail": "fail",
+    "k": "insecure", "insecure": "insecure",
     "i": "include", "include": "include", "I": "head", "head": "head",
 }  # fmt: skip
 _OPTIONS = {
@@ -80,8 +83,6 @@ _OPTIONS = {
 _IGNORED = (
     "L",
     "location",
-    "k",
-    "insecure",
     "g",
     "4",
     "no-progress-meter",
@@ -168,7 +169,9 @@ async def _fetch(box: Container, method: str, options: _Curl) -> _Fetched:
     patience = options.connect_s or min(options.max_time_s or _CONNECT_S, _CONNECT_S)
     fetched = _Fetched(None)
     try:
-        connection = await box.netns.connect(host, port, timeout_s=patience)
+        trust = ClientTls(frozenset({PUBLIC_AUTHORITY}), verify=not options.insecure)
+        tls = trust if url.scheme == "https" else None
+        connection = await box.netns.connect(host, port, timeout_s=patience, tls=tls)
     except NetError as error:
         fetched.seconds = loop.time() - started
         fetched.code, fetched.message = _connect_problem(error, host, port, fetched.seconds)

@@ -25,6 +25,7 @@ from aiopslab.world.container import Container
 from aiopslab.world.kube.objects import Object
 from aiopslab.world.kube.validation.podspec import named_port
 from aiopslab.world.netns import Netns
+from aiopslab.world.tls import ClientTls
 
 ProbeKind = Literal["startup", "liveness", "readiness"]
 
@@ -76,7 +77,9 @@ async def _http(action: Object, target: Target, timeout: float) -> Outcome:
     url = f'Get "{scheme}://{host}:{port}{path}"'
     started = target.box.loop.time()
     try:
-        connection = await target.source.connect(host, port, timeout_s=timeout)
+        # As the kubelet does: a certificate is taken as it is, and none is shown.
+        tls = ClientTls(frozenset(), verify=False) if scheme == "https" else None
+        connection = await target.source.connect(host, port, timeout_s=timeout, tls=tls)
         try:
             left = max(0.001, timeout - (target.box.loop.time() - started))
             request = Request(method="GET", path=path, client=USER_AGENT)
