@@ -14,100 +14,18 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from aiopslab.services.messaging import Queue
-
-# -- errors of clients ----------------------------------------------------------------------------
-
-
-class NetError(Exception):
-    """A client could not get an answer.
-
-    Args:
-        host: Name the client asked for.
-        port: Port the client asked for.
-        address: ``ip:port`` once resolved, else empty.
-    """
-
-    reason = "network error"
-
-    def __init__(self, host: str, port: int, address: str = "", detail: str = "") -> None:
-        super().__init__(detail or f"{self.reason}: {host}:{port}")
-        self.host = host
-        self.port = port
-        self.address = address
-        self.detail = detail
-
-
-class NoSuchHost(NetError):
-    """The name does not resolve."""
-
-    reason = "no such host"
-
-
-class ConnectionRefused(NetError):
-    """Nobody listens there, or a Service has no ready endpoint."""
-
-    reason = "connection refused"
-
-
-class ConnectionReset(NetError):
-    """The peer went away in the middle."""
-
-    reason = "connection reset by peer"
-
-
-class ConnectTimeout(NetError):
-    """The connection was not made in time: packets vanish."""
-
-    reason = "i/o timeout"
-
-
-class RequestTimeout(NetError):
-    """Connected, but no answer within the caller's deadline."""
-
-    reason = "deadline exceeded"
-
-
-class TlsError(NetError):
-    """The handshake failed; ``detail`` says why (expired, unknown authority, ...)."""
-
-    reason = "tls handshake failed"
-
-
-class PoolTimeout(NetError):
-    """No pooled connection became free in time."""
-
-    reason = "connection pool exhausted"
-
-
-class CircuitOpen(NetError):
-    """The client's breaker is open; nothing was sent."""
-
-    reason = "circuit breaker open"
-
-
-class TlsFilesError(Exception):
-    """A certificate or a bundle of authorities is missing or no PEM; the text says which."""
-
-
-class SqlError(Exception):
-    """The database answered with an error.
-
-    Args:
-        sqlstate: Five characters, for instance ``42501``.
-        message: Primary message as PostgreSQL words it.
-        severity: ``ERROR`` or ``FATAL``.
-    """
-
-    def __init__(self, sqlstate: str, message: str, severity: str = "ERROR") -> None:
-        super().__init__(f"{severity}: {message} (SQLSTATE {sqlstate})")
-        self.sqlstate = sqlstate
-        self.message = message
-        self.severity = severity
-
-
-class CacheError(Exception):
-    """The cache answered with an error; the text is Valkey's (``WRONGPASS ...``, ``OOM ...``)."""
-
+from aiopslab.services.net_errors import CacheError as CacheError
+from aiopslab.services.net_errors import CircuitOpen as CircuitOpen
+from aiopslab.services.net_errors import ConnectionRefused as ConnectionRefused
+from aiopslab.services.net_errors import ConnectionReset as ConnectionReset
+from aiopslab.services.net_errors import ConnectTimeout as ConnectTimeout
+from aiopslab.services.net_errors import NetError as NetError
+from aiopslab.services.net_errors import NoSuchHost as NoSuchHost
+from aiopslab.services.net_errors import PoolTimeout as PoolTimeout
+from aiopslab.services.net_errors import RequestTimeout as RequestTimeout
+from aiopslab.services.net_errors import SqlError as SqlError
+from aiopslab.services.net_errors import TlsError as TlsError
+from aiopslab.services.net_errors import TlsFilesError as TlsFilesError
 
 # -- requests -------------------------------------------------------------------------------------
 
