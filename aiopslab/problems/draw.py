@@ -115,7 +115,10 @@ def draw(spec: IncidentSpec, app: App, seed: int) -> DrawnIncident:
     for i, use in enumerate(spec.faults):
         fits = registry.find(use.kind).fits
         target = _target(use.target, values, app, fits, streams("target", str(i)))
-        params = {k: _number(v, streams("param", str(i), k)) for k, v in use.params.items()}
+        params = {
+            k: _number(_resolve(v, values), streams("param", str(i), k))
+            for k, v in use.params.items()
+        }
         values[f"fault{i}"] = {"target": target, **params}
         faults.append(Due(use.after, registry.build(use.kind, Site(app, target), params)))
     others = []

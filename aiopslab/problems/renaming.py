@@ -18,7 +18,7 @@ from aiopslab.services.config import prefix
 
 _WORD = re.compile(r"(?<![\w-])[A-Za-z0-9]+(?:-[A-Za-z0-9]+)*(?![\w])")
 _KEY = re.compile(r"(?<![\w-])[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+(?![\w-])")
-_NAMED_KEYS = frozenset({"services", "stores", "users", "externals", "owners"})
+_NAMED_KEYS = frozenset({"services", "stores", "jobs", "users", "externals", "owners"})
 """Mappings of ``app.yaml`` whose keys are names of components, or of teams named after them."""
 _JOURNEYS = frozenset({"journeys", "slos"})
 """Mappings whose keys are journeys, which may be named after components."""

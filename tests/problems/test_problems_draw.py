@@ -67,6 +67,21 @@ def test_a_further_variable_shifts_no_other_draw(seed: int) -> None:
     assert acts(more) == acts(before)
 
 
+def test_a_parameter_may_be_a_drawn_variable() -> None:
+    spec = make_spec(
+        draw={"size": {"choice": [8, 24]}},
+        faults=[
+            {
+                "kind": "node/noisy-neighbour",
+                "target": {"kind": "node"},
+                "params": {"threads": "$size"},
+            }
+        ],
+    )
+    seen = {draw(spec, APP, seed).draws["fault0"]["threads"] for seed in range(20)}
+    assert seen == {8, 24}
+
+
 @given(SEEDS)
 def test_a_further_distractor_shifts_no_other_draw(seed: int) -> None:
     extra = VARIED.distractors[0]

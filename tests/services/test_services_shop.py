@@ -39,7 +39,7 @@ def test_every_promise_is_kept_with_room_to_spare(
     shop: App, healthy: tuple[MiniWorld, dict[str, SliWindow]]
 ) -> None:
     _, windows = healthy
-    assert set(windows) == set(shop.journeys)
+    assert set(windows) == set(shop.slos)
     for window in windows.values():
         assert window.met
         assert window.succeeded == window.offered
