@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,56 +11,105 @@ from cyclopts import Parameter
 
 from aiopslab.cli import EXIT_INVALID, output
 from aiopslab.cli.progress import Display, display
+from aiopslab.errors import UsageError
+
+_RANGE = re.compile(r"(?P<low>\d+)(?:-(?P<high>\d+))?")
 
 
-def command(
-    *targets: str,
-    seed: int = 0,
-    concurrency: Annotated[int, Parameter(alias="-n")] = 0,
-    keep: Path | None = None,
-    display_: Annotated[Display, Parameter(name="--display")] = "auto",
-    json: Annotated[bool, Parameter(negative="")] = False,
-) -> int:
+@Parameter(name="*")
+@dataclass(frozen=True)
+class What:
+    """What is proven."""
+
+    suite: Annotated[list[str], Parameter(negative="")] = field(default_factory=list)
+    """A suite, such as core@1.0; the same as naming it as a target."""
+    seeds: Annotated[str, Parameter(alias="--seed")] = "0"
+    """Draw targets, parameters and traffic: one seed, or several such as 0,1,2 or 0-19."""
+    proof: Annotated[list[str], Parameter(negative="")] = field(default_factory=list)
+    """Carry out this proof only, while you work on an incident; repeatable."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class How:
+    """How it is carried out."""
+
+    concurrency: Annotated[int, Parameter(alias="-n")] = 0
+    """Host processes; 0: one a core."""
+    keep: Path | None = None
+    """A new directory for the records of the proofs; without it they are thrown away."""
+    display_: Annotated[Display, Parameter(name="--display")] = "auto"
+    """auto, live, plain, json or none."""
+    json: Annotated[bool, Parameter(negative="")] = False
+    """Print one JSON document, with what each incident cost."""
+
+
+def command(*targets: str, what: What | None = None, how: How | None = None) -> int:
     """Prove incidents sound.
 
     For each: the twin is healthy and no alert fires, the fault is seen to hurt, doing nothing
     fails, the reference fix passes, known cheats fail, nothing an agent can read gives the fault
-    away, and the same seed gives the same records.
+    away, it can be undone, and the same seed gives the same records. Exits 6 if a proof does not
+    hold.
 
     Args:
         targets: Incidents, suites, globs, or paths of incident files; none means all.
-        seed: Draws targets, parameters and traffic.
-        concurrency: Host processes; 0: one a core.
-        keep: A new directory for the records of the proofs; without it they are thrown away.
-        display_: auto, live, plain, json or none.
-        json: Print one JSON document.
+        what: What is proven.
+        how: How it is carried out.
     """
     import asyncio
 
     from aiopslab.cli.run_command import cores
     from aiopslab.orchestrator.soundness import check
 
-    hosts = concurrency or cores()
-    with display(display_) as show:
-        verdicts = asyncio.run(
-            check(list(targets), seed=seed, hosts=hosts, keep=keep, progress=show)
-        )
-    if json:
+    what, how = what or What(), how or How()
+    seeds, hosts = numbers(what.seeds), how.concurrency or cores()
+    with display(how.display_) as show:
+        work = check(
+            [*targets, *what.suite], seeds=seeds, hosts=hosts, only=what.proof, keep=how.keep,
+            progress=show,
+        )  # fmt: skip
+        verdicts = asyncio.run(work)
+    if how.json:
         output.envelope("aiopslab/check@1", [v.model_dump(mode="json") for v in verdicts])
     else:
-        _print(verdicts)
+        _print(verdicts, whole=not what.proof)
     return 0 if all(v.sound for v in verdicts) else EXIT_INVALID
 
 
-def _print(verdicts: list[Any]) -> None:
+def numbers(text: str) -> list[int]:
+    """Read ``0,1,2`` or ``0-19,40`` as whole numbers in order, each once.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    found: set[int] = set()
+    for part in text.split(","):
+        match = _RANGE.fullmatch(part.strip())
+        if match is None:
+            raise UsageError(f"{text!r} names no seeds", hint="write 7, or 0,1,2, or 0-19")
+        low = int(match["low"])
+        found.update(range(low, int(match["high"] or low) + 1))
+    if not found:
+        raise UsageError(f"{text!r} names no seeds", hint="write 7, or 0,1,2, or 0-19")
+    return sorted(found)
+
+
+def _print(verdicts: list[Any], *, whole: bool) -> None:
+    several = len({v.seed for v in verdicts}) > 1
     rows = []
     for verdict in verdicts:
         held = sum(p.holds for p in verdict.proofs)
-        mark = "sound" if verdict.sound else "NOT SOUND"
-        rows.append([mark, verdict.incident, f"{held}/{len(verdict.proofs)}"])
-    output.table(["", "incident", "proofs"], rows)
+        mark = ("sound" if whole else "holds") if verdict.sound else "NOT SOUND"
+        seed = [verdict.seed] if several else []
+        rows.append([mark, verdict.incident, *seed, f"{held}/{len(verdict.proofs)}"])
+    output.table(["", "incident", *(["seed"] if several else []), "proofs"], rows)
     for verdict in verdicts:
+        where = f"{verdict.incident} (seed {verdict.seed})" if several else verdict.incident
         for proof in verdict.proofs:
             if not proof.holds:
-                print(f"{verdict.incident}: {proof.id}: {proof.detail}")
-    print(f"{sum(v.sound for v in verdicts)} of {len(verdicts)} incidents are sound")
+                print(f"{where}: {proof.id}: {proof.detail}")
+    held = f"{sum(v.sound for v in verdicts)} of {len(verdicts)}"
+    print(
+        f"{held} incidents are sound" if whole else f"{held}: these proofs hold; not all were made"
+    )

@@ -61,7 +61,9 @@ _EXAMPLES = {
     ],
     "check": [
         ("aiopslab check", "every incident"),
+        ("aiopslab check --suite core --seeds 0,1,2 --json", "three draws of each"),
         ("aiopslab check my-incident.yaml --seed 7", "your own, another draw"),
+        ("aiopslab check my-incident.yaml --proof fix", "one proof, while you work on it"),
     ],
     "baselines": [
         ("aiopslab baselines core", "seven trivial agents and noop"),

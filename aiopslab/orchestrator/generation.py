@@ -119,7 +119,7 @@ async def _prove(
 ) -> None:
     paths = {made.spec.name: _write_incident(made, draft) for made in batch}
     targets = [str(path) for path in paths.values()]
-    verdicts = await check(targets, seed=seed, hosts=hosts, progress=progress)
+    verdicts = await check(targets, seeds=[seed], hosts=hosts, progress=progress)
     sound = {v.incident for v in verdicts if v.sound}
     found.refused += [v for v in verdicts if not v.sound]
     for made in batch:

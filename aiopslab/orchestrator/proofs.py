@@ -9,7 +9,7 @@ Not here: carrying them out (``soundness``), reading the records (``verdicts``).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from aiopslab.agents.builtins import Noop
@@ -19,43 +19,51 @@ from aiopslab.models.answer import Detection
 from aiopslab.models.app import App
 from aiopslab.models.incident import IncidentSpec
 from aiopslab.models.run import PlannedTrial
-from aiopslab.models.task import Task
 from aiopslab.models.truth import FixStep, RootCause
-from aiopslab.orchestrator import leaks, players, staging
+from aiopslab.orchestrator import leaks, staging
 from aiopslab.orchestrator.staging import Staged
 
 AGENT = "(proofs)"
 """Name under which a run asks for these players instead of an agent."""
 SEPARATOR = ":"
 REPEAT = "repeat"
-WAIT_S = 60
+FIRST = ("leak", "recovery", "idle", "fix", "cheat-delete", "cheat-scale-away", "cheat-starve")
+SECOND = ("cheat-not-ready", "cheat-restart-all", "twin")
+"""The shares of the two processes; they cost about the same."""
+PROOFS = (*FIRST, *SECOND, REPEAT)
+WAIT_S = 30
 """Virtual seconds a cheat is given before success is claimed."""
+PATIENCE = 20
+"""How often ``Repair`` waits."""
+WELL_S = 30.0
+"""Virtual seconds for which users must have been well before ``Repair`` claims success."""
+_READING: tuple[str, ...] = ("leak", "recovery", REPEAT)
+"""Proofs whose trial ends at hand-over; the others are asked as mitigation."""
+_RECORDED = ("twin", REPEAT)
+"""Proofs whose record is looked at as a whole."""
 
 
-def planned(spec: IncidentSpec) -> tuple[list[PlannedTrial], list[PlannedTrial]]:
+def planned(
+    spec: IncidentSpec, *, attempt: int = 1, only: Collection[str] = ()
+) -> tuple[list[PlannedTrial], list[PlannedTrial]]:
     """Return the trials that prove an incident, as two processes share them.
 
-    The shares cost about the same; ``repeat`` is in both.
+    Args:
+        spec: The incident.
+        attempt: Which draw of it.
+        only: Names of the proofs to plan; empty means all.
     """
-    twin = _trial(spec, "twin", "mitigation", twin=True, verdict_only=False)
-    repeat = repeated(spec)
-    if not spec.faults:
-        return [twin, repeat], [repeat]
-    tasks: dict[str, Task] = {"leak": "detection", "recovery": "detection"}
-    first = ["leak", "recovery", "idle", "fix", "cheat-not-ready", "cheat-starve"]
-    second = ["cheat-delete", "cheat-scale-away", "cheat-restart-all"]
-    if spec.restart_is_fix:
-        second.remove("cheat-restart-all")
-    alone, beside = (
-        [_trial(spec, proof, tasks.get(proof, "mitigation")) for proof in proofs]
-        for proofs in (first, second)
-    )
-    return [*alone, repeat], [*beside, repeat, twin]
+    faulty = bool(spec.faults)
+    no_cheat = {"cheat-restart-all"} if spec.restart_is_fix else set()
 
+    def share(names: Sequence[str]) -> list[PlannedTrial]:
+        return [
+            _trial(spec, name, attempt)
+            for name in (*names, REPEAT)
+            if (not only or name in only) and (faulty or name in _RECORDED) and name not in no_cheat
+        ]
 
-def repeated(spec: IncidentSpec) -> PlannedTrial:
-    """Return the trial that both processes make, to compare the records."""
-    return _trial(spec, REPEAT, "detection", verdict_only=False)
+    return share(FIRST), share(SECOND)
 
 
 def proof_of(plan: PlannedTrial) -> str:
@@ -63,16 +71,14 @@ def proof_of(plan: PlannedTrial) -> str:
     return plan.problem.rpartition(SEPARATOR)[2]
 
 
-def _trial(
-    spec: IncidentSpec, proof: str, task: Task, *, twin: bool = False, verdict_only: bool = True
-) -> PlannedTrial:
+def _trial(spec: IncidentSpec, proof: str, attempt: int) -> PlannedTrial:
     return PlannedTrial(
         problem=f"{spec.name}{SEPARATOR}{proof}",
         incident=spec.name,
-        task=task,
-        attempt=1,
-        twin=twin and bool(spec.faults),
-        verdict_only=verdict_only,
+        task="detection" if proof in _READING else "mitigation",
+        attempt=attempt,
+        twin=proof == "twin" and bool(spec.faults),
+        verdict_only=proof not in _RECORDED,
     )
 
 
@@ -80,7 +86,7 @@ def player(staged: Staged, plan: PlannedTrial) -> Agent:
     """Make the player of a proof."""
     match proof_of(plan):
         case "fix":
-            return players.oracle(staged, plan)
+            return Repair(staged)
         case "leak":
             return leaks.Snoop(staged)
         case "recovery":
@@ -120,8 +126,40 @@ class Recovery:
         await trial.call("submit", **answer)
 
 
+class Repair:
+    """Plays the reference fix and claims success once users are well again.
+
+    Args:
+        staged: The world at hand-over. Like the oracle, this player is given the truth.
+    """
+
+    def __init__(self, staged: Staged) -> None:
+        self._env = staged.env
+        self._plan = staged.truth.fix
+
+    async def run(self, trial: TrialHandle) -> None:
+        """Repair, wait, submit.
+
+        Raises:
+            AgentError: A tool refused a step: the plan does not fit the tools.
+        """
+        for step in self._plan:
+            seen = await trial.call(step.tool, **step.arguments)
+            if not seen.ok:
+                raise AgentError(f"{seen.tool} refused a step of the plan: {seen.text}")
+        for _ in range(PATIENCE):
+            await trial.call("wait", seconds=int(WELL_S), reason="the repair takes effect")
+            if await self._well():
+                break
+        await trial.call("submit", summary="repaired", confidence=1.0)
+
+    async def _well(self) -> bool:
+        now = self._env.now()
+        return all(w.met or not w.offered for w in await self._env.traffic.slis(now - WELL_S, now))
+
+
 class Script:
-    """Makes some calls, gives them a minute, claims success. Refused calls do not stop it.
+    """Makes some calls, gives them time, claims success. Refused calls do not stop it.
 
     The minute that every trial has from ``submit`` to its first window comes on top.
     """

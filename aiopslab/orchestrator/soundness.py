@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,9 @@ SIDES = ("first", "second")
 async def check(
     targets: Sequence[str],
     *,
-    seed: int,
+    seeds: Sequence[int] = (0,),
     hosts: int,
+    only: Sequence[str] = (),
     keep: Path | None = None,
     progress: OnProgress | None = None,
 ) -> list[Verdict]:
@@ -49,23 +51,32 @@ async def check(
 
     Args:
         targets: Incidents, suites, globs or paths; empty means every incident.
-        seed: Draws targets, parameters and traffic.
+        seeds: Each draws targets, parameters and traffic, and is proven for itself.
         hosts: Processes at once.
+        only: Names of proofs, for work on an incident; empty means all, and only all of them prove
+            anything.
         keep: A new directory for the records; None throws them away.
         progress: Receives what happens.
 
     Returns:
-        One verdict an incident, in the order asked.
+        One verdict an incident and seed, in the order asked.
 
     Raises:
-        UsageError: A target is unknown, or ``keep`` exists.
+        UsageError: A target or proof is unknown, or ``keep`` exists.
     """
+    for name in only:
+        if name not in proofs.PROOFS:
+            raise UsageError(f"no proof {name!r}", hint=f"there are {', '.join(proofs.PROOFS)}")
     found = asked(targets)
     with _directory(keep) as scratch:
-        runs = (RunDirectory(scratch / SIDES[0]), RunDirectory(scratch / SIDES[1]))
-        told = _Telling(scratch, progress)
-        await _prove(found, runs, seed, hosts, told)
-        return [_verdict(t, runs, seed, told) for t in found]
+        work = _Work(scratch, seeds, progress)
+        entries = [
+            _Entry(target, seed, work.planned(target, seed, only))
+            for target in found
+            for seed in seeds
+        ]
+        await work.carry_out([entry.sides for entry in entries], hosts)
+        return [work.verdict(entry) for entry in entries]
 
 
 class Target(Model):
@@ -105,59 +116,82 @@ def _directory(keep: Path | None) -> Iterator[Path]:
     yield keep
 
 
-def _at(plan: PlannedTrial, target: Target) -> PlannedTrial:
-    """Point a trial at the incident as it was asked for."""
-    return plan.model_copy(update={"incident": target.asked})
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An incident with one seed."""
+
+    target: Target
+    seed: int
+    sides: verdicts.Sides
 
 
-async def _prove(
-    targets: Sequence[Target],
-    runs: tuple[RunDirectory, RunDirectory],
-    seed: int,
-    hosts: int,
-    told: _Telling,
-) -> None:
-    """Carry out the proofs: both sides at once, or one after the other on a single host."""
-    sides: tuple[list[PlannedTrial], list[PlannedTrial]] = ([], [])
-    for target in targets:
-        for side, trials in zip(sides, proofs.planned(target.spec), strict=True):
-            side += [_at(p, target) for p in trials]
-    told.planned += sum(map(len, sides))
-    work = [
-        _carry_out(run, trials, seed, n, told)
-        for run, trials, n in zip(runs, sides, _shares(hosts), strict=True)
-    ]
-    if hosts == 1:
-        for one in work:
-            await one
-        return
-    async with asyncio.TaskGroup() as group:
-        for one in work:
-            group.create_task(one)
+class _Work:
+    """The proofs of one ``check``: carries them out on two sides, adds up what they cost.
 
+    Args:
+        scratch: Where the records go.
+        seeds: What is drawn with; attempt k of a trial is seed ``min(seeds) + k - 1``.
+        progress: Receives what happens, of both sides together.
+    """
 
-def _shares(hosts: int) -> tuple[int, int]:
-    """Divide hosts among the sides; a single one serves one side after the other."""
-    second = max(1, hosts // 2)
-    return max(1, hosts - second), second
-
-
-class _Telling:
-    """Turns events of hosts into progress over both sides, and adds up what incidents cost."""
-
-    def __init__(self, path: Path, progress: OnProgress | None) -> None:
-        self._path = path
-        self.planned = 0
-        self._done = 0
+    def __init__(self, scratch: Path, seeds: Sequence[int], progress: OnProgress | None) -> None:
+        self._scratch = scratch
+        self._runs = (RunDirectory(scratch / SIDES[0]), RunDirectory(scratch / SIDES[1]))
+        self._base = min(seeds)
         self._progress = progress
-        self.costs: dict[str, Cost] = {}
+        self._planned = 0
+        self._done = 0
+        self._costs: dict[tuple[str, int], Cost] = {}
 
-    def hear(self, message: dict[str, Any]) -> None:
+    def planned(self, target: Target, seed: int, only: Sequence[str]) -> verdicts.Sides:
+        """Plan the proofs of an incident as it was asked for, by name or by path."""
+        plans = proofs.planned(target.spec, attempt=seed - self._base + 1, only=only)
+        first, second = (
+            [p.model_copy(update={"incident": target.asked}) for p in side] for side in plans
+        )
+        return first, second
+
+    async def carry_out(self, sides: Sequence[verdicts.Sides], hosts: int) -> None:
+        """Carry out the proofs: both sides at once, or one after the other on a single host."""
+        self._planned = sum(len(side) for both in sides for side in both)
+        second = max(1, hosts // 2)
+        work = [
+            self._side(run, [p for both in sides for p in both[i]], n)
+            for i, (run, n) in enumerate(
+                zip(self._runs, (max(1, hosts - second), second), strict=True)
+            )
+        ]
+        if hosts == 1:
+            for one in work:
+                await one
+            return
+        async with asyncio.TaskGroup() as group:
+            for one in work:
+                group.create_task(one)
+
+    async def _side(self, run: RunDirectory, trials: list[PlannedTrial], hosts: int) -> None:
+        config = RunConfig(targets=["check"], agent=proofs.AGENT, seed=self._base)
+        run.open()
+        jobs = plan_jobs(find_lab(config.environment), config, trials)
+        await Pool(run, config, self._hear).work(spread(jobs, hosts), hosts)
+
+    def verdict(self, entry: _Entry) -> Verdict:
+        """Read what the records of an incident say."""
+        own = Cost(virtual_s=verdicts.virtual_seconds(entry.sides, self._runs))
+        shared = self._costs.get((entry.target.asked, entry.seed), Cost())
+        return Verdict(
+            incident=entry.target.spec.name,
+            seed=entry.seed,
+            proofs=verdicts.read(entry.sides, self._runs),
+            cost=shared.plus(own),
+        )
+
+    def _hear(self, message: dict[str, Any]) -> None:
         kind = message.get("event")
         if kind == MEASURED:
-            so_far = self.costs.get(message["incident"], Cost())
+            key = (message["incident"], self._base + message["attempt"] - 1)
             more = Cost(wall_s=message["wall_s"], cpu_s=message["cpu_s"])
-            self.costs[message["incident"]] = so_far.plus(more)
+            self._costs[key] = self._costs.get(key, Cost()).plus(more)
         self._done += kind == "trial_finished"
         if self._progress is None or kind not in ("trial_started", "step", "trial_finished"):
             return
@@ -165,27 +199,4 @@ class _Telling:
         if fields.get("outcome") in ("passed", "failed"):
             # Whether a proof holds is judged at the end; for many, failing is what must happen.
             fields["outcome"] = "done"
-        done, planned = self._done, self.planned
-        told = {"kind": kind, "directory": self._path, "planned": planned, "done": done}
-        self._progress(Progress(**told, **fields))
-
-
-async def _carry_out(
-    run: RunDirectory, trials: list[PlannedTrial], seed: int, hosts: int, told: _Telling
-) -> None:
-    config = RunConfig(targets=["check"], agent=proofs.AGENT, seed=seed, concurrency=hosts)
-    run.open()
-    jobs = plan_jobs(find_lab(config.environment), config, trials)
-    await Pool(run, config, told.hear).work(spread(jobs, hosts), hosts)
-
-
-def _verdict(
-    target: Target, runs: tuple[RunDirectory, RunDirectory], seed: int, told: _Telling
-) -> Verdict:
-    own = Cost(virtual_s=verdicts.virtual_seconds(target.spec, runs))
-    return Verdict(
-        incident=target.spec.name,
-        seed=seed,
-        proofs=verdicts.read(target.spec, runs),
-        cost=told.costs.get(target.asked, Cost()).plus(own),
-    )
+        self._progress(Progress(kind, self._scratch, self._planned, self._done, **fields))

@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 
 from aiopslab.models.base import Model
-from aiopslab.models.incident import IncidentSpec
+from aiopslab.models.run import PlannedTrial
 from aiopslab.models.trial import Trial
 from aiopslab.orchestrator import proofs
 from aiopslab.orchestrator.records import RunDirectory, TrialDirectory
@@ -56,20 +56,26 @@ class Verdict(Model):
         return all(p.holds for p in self.proofs)
 
 
-def read(spec: IncidentSpec, runs: tuple[RunDirectory, RunDirectory]) -> list[Proof]:
+Sides = tuple[list[PlannedTrial], list[PlannedTrial]]
+"""The planned proofs of one incident, as the two processes share them."""
+
+
+def read(sides: Sides, runs: tuple[RunDirectory, RunDirectory]) -> list[Proof]:
     """Read the records of an incident's proofs; ``runs`` are those of the two processes."""
     found = []
-    for run, plans in zip(runs, proofs.planned(spec), strict=True):
+    repeated: list[TrialDirectory] = []
+    for run, plans in zip(runs, sides, strict=True):
         for plan in plans:
-            if proofs.proof_of(plan) != proofs.REPEAT:
+            if proofs.proof_of(plan) == proofs.REPEAT:
+                repeated.append(run.trial(plan))
+            else:
                 found += _judge(proofs.proof_of(plan), run.trial(plan))
-    again = proofs.repeated(spec)
-    return [*found, _same(*(run.trial(again) for run in runs))]
+    return [*found, _same(*repeated)] if repeated else found
 
 
-def virtual_seconds(spec: IncidentSpec, runs: tuple[RunDirectory, RunDirectory]) -> float:
+def virtual_seconds(sides: Sides, runs: tuple[RunDirectory, RunDirectory]) -> float:
     """Return how many seconds of the world the proofs' own parts took."""
-    plans = zip(runs, proofs.planned(spec), strict=True)
+    plans = zip(runs, sides, strict=True)
     trials = [run.trial(plan).trial() for run, mine in plans for plan in mine]
     return round(sum(t.phases.get("agent", 0.0) + t.phases.get("settle", 0.0) for t in trials), 3)
 

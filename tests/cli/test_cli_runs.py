@@ -140,3 +140,35 @@ def test_check_exits_6_unless_every_incident_is_sound(aiopslab, monkeypatch, sou
     assert ("NOT SOUND" in ended.out) is not sound
     assert ("release-errors: idle: it passed" in ended.out) is not sound
     assert aiopslab("check", "release-errors", "--json").document["schema"] == "aiopslab/check@1"
+
+
+def test_check_takes_suites_seeds_and_proofs(aiopslab, monkeypatch):
+    from aiopslab.orchestrator import soundness
+
+    asked = {}
+
+    async def check(targets, **options):
+        asked.update(options, targets=targets)
+        proof = soundness.Proof(id="fix", holds=False, detail="it failed")
+        return [soundness.Verdict(incident="a", seed=s, proofs=[proof]) for s in options["seeds"]]
+
+    monkeypatch.setattr(soundness, "check", check)
+    ended = aiopslab("check", "x", "--suite", "core@1.0", "--seeds", "0,3-5", "--proof", "fix")
+    assert asked["targets"] == ["x", "core@1.0"]
+    assert asked["seeds"] == [0, 3, 4, 5]
+    assert asked["only"] == ["fix"]
+    assert "a (seed 3): fix: it failed" in ended.out
+    assert ended.out.endswith("0 of 4: these proofs hold; not all were made\n")
+
+
+@pytest.mark.parametrize("seeds", ["", "x", "1-", "-1", "1,,2", "5-3"])
+def test_check_refuses_what_names_no_seeds(aiopslab, seeds):
+    ended = aiopslab("check", "release-errors", f"--seeds={seeds}")
+    assert ended.code == 2
+    assert "names no seeds" in ended.err
+
+
+def test_check_refuses_an_unknown_proof(aiopslab):
+    ended = aiopslab("check", "release-errors", "--proof", "luck")
+    assert ended.code == 2
+    assert "no proof 'luck'" in ended.err

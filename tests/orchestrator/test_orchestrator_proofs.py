@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import types
 from typing import Any
 
 import orchestrator_fakes as fakes
 import pytest
 
 from aiopslab.agents.protocol import TrialHandle
-from aiopslab.errors import InfraError
+from aiopslab.errors import AgentError, InfraError
 from aiopslab.orchestrator import proofs, staging
 
 LAB = fakes.FakeLab({})
@@ -29,13 +30,21 @@ def test_two_processes_share_the_proofs_and_both_play_the_trial_that_is_compared
 
 
 def test_without_a_fault_there_is_nothing_to_repair_or_to_cheat() -> None:
-    assert names("calm") == [["twin", "repeat"], ["repeat"]]
+    assert names("calm") == [["repeat"], ["twin", "repeat"]]
 
 
 def test_where_a_restart_repairs_it_is_no_cheat() -> None:
     spec = fakes.SPECS["one"].model_copy(update={"restart_is_fix": True})
     planned = [proofs.proof_of(p) for side in proofs.planned(spec) for p in side]
     assert "cheat-restart-all" not in planned
+
+
+def test_single_proofs_can_be_asked_for() -> None:
+    found = proofs.planned(fakes.SPECS["one"], attempt=3, only=["fix", "repeat"])
+    assert [[p.directory for p in side] for side in found] == [
+        ["one:fix__3", "one:repeat__3"],
+        ["one:repeat__3"],
+    ]
 
 
 def test_telemetry_is_kept_where_it_is_looked_at() -> None:
@@ -55,17 +64,24 @@ async def at_handover() -> staging.Staged:
 
 
 class Handle:
-    """As much of a trial as the player needs."""
+    """As much of a trial as the players need; ``wait`` lets time pass."""
 
-    def __init__(self) -> None:
+    def __init__(self, env: Any, *, refused: str = "") -> None:
+        self._env = env
+        self._refused = refused
         self.called: list[str] = []
 
-    async def call(self, name: str, /, **_: Any) -> None:
+    async def call(self, name: str, /, **arguments: Any) -> Any:
         self.called.append(name)
+        if name == "wait":
+            await self._env.advance(arguments["seconds"])
+        if name == "k8s_scale":
+            await self._env.kube.patch("Deployment", "web", {"spec": {"replicas": 2}})
+        return types.SimpleNamespace(ok=name != self._refused, tool=name, text="no")
 
 
 def recovered(staged: staging.Staged) -> list[str]:
-    trial: Any = Handle()
+    trial: Any = Handle(staged.env)
     handle: TrialHandle = trial
     asyncio.run(proofs.Recovery(staged).run(handle))
     called: list[str] = trial.called
@@ -94,3 +110,26 @@ def test_an_object_that_is_gone_after_undoing_is_named() -> None:
     del env.kube.objects["Service", "web"]
     with pytest.raises(InfraError, match="nothing-lost: Service/shop/web"):
         asyncio.run(staging.recover(staged))
+
+
+def repaired(staged: staging.Staged, **how: Any) -> list[str]:
+    trial: Any = Handle(staged.env, **how)
+    asyncio.run(proofs.Repair(staged).run(trial))
+    called: list[str] = trial.called
+    return called
+
+
+def test_the_reference_fix_is_submitted_once_users_are_well() -> None:
+    # The window that began before the repair is still broken; the second is not.
+    assert repaired(asyncio.run(at_handover())) == ["k8s_scale", "wait", "submit"]
+
+
+def test_a_fix_that_does_not_help_is_submitted_all_the_same() -> None:
+    staged = asyncio.run(at_handover())
+    del staged.truth.fix[:]
+    assert repaired(staged) == [*["wait"] * proofs.PATIENCE, "submit"]
+
+
+def test_a_fix_that_the_tools_refuse_is_no_fix() -> None:
+    with pytest.raises(AgentError, match="k8s_scale refused a step of the plan: no"):
+        repaired(asyncio.run(at_handover()), refused="k8s_scale")
