@@ -218,12 +218,12 @@ class Substrate(Protocol):
         password: str,
         address: str,
         sessions: int,
-        again_s: float = 5.0,
+        again_s: float = 10.0,
     ) -> None:
         """Let a tool outside the app keep sessions on a database; ``sessions`` 0 ends it.
 
-        It dials from ``address`` and does so again, ``again_s`` seconds later, whenever a session
-        is refused or ended.
+        It dials from ``address``, again at once whenever a session is lost and ``again_s`` seconds
+        later where it was refused.
         """
         ...
 

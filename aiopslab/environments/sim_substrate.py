@@ -61,7 +61,7 @@ class SimSubstrate:
         password: str,
         address: str,
         sessions: int,
-        again_s: float = 5.0,
+        again_s: float = 10.0,
     ) -> None:
         await self._bridge.enter(
             self._tool(store, Startup(user, password, "", application), address, sessions, again_s)

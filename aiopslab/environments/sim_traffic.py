@@ -15,6 +15,7 @@ class SimTraffic:
     def __init__(self, world: World, bridge: Bridge) -> None:
         self._world = world
         self._bridge = bridge
+        self._visitors: dict[str, Users] = {}
 
     async def start(self) -> None:
         self._world.users.start()
@@ -33,8 +34,11 @@ class SimTraffic:
         if journey is None:
             self._world.users.leave(address)
         else:
-            client = Users(self._world.network, self._world.app, address=address)
-            self._world.users.join(address, journey, client)
+            if address not in self._visitors:
+                self._visitors[address] = Users(
+                    self._world.network, self._world.app, address=address
+                )
+            self._world.users.join(address, journey, self._visitors[address])
 
     async def slis(self, start: float, end: float) -> list[SliWindow]:
         return self._world.slis.window(start, end)

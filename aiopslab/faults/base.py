@@ -22,6 +22,8 @@ from aiopslab.models.kube import KubeError, Object
 from aiopslab.models.truth import FixStep, RootCause
 from aiopslab.world.kube.revisions import restart_patch
 
+_POLL_S = 5.0
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -151,6 +153,15 @@ async def rolled_out(env: Environment, kind: str, name: str) -> CheckResult:
     met = bool(seen and want > 0 and ready >= want and updated >= want and old <= 0)
     detail = f"{ready} ready, {updated} updated and {old} old of {want} wanted"
     return condition(f"rolled-out:{name}", met, detail)
+
+
+async def until_rolled_out(
+    env: Environment, kind: str, name: str, *, patience_s: float = 120.0
+) -> None:
+    """Let time pass until a rollout is complete, as a pipeline that waits for it does."""
+    deadline = env.now() + patience_s
+    while env.now() < deadline and not (await rolled_out(env, kind, name)).met:
+        await env.advance(_POLL_S)
 
 
 async def restart(env: Environment, kind: str, name: str, *, actor: str) -> None:

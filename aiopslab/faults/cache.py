@@ -1,12 +1,15 @@
-"""Family ``cache``: a cache too small for its keys, so the database behind it takes the load.
+"""Family ``cache``: a cache that holds too little, or nothing, so the database behind it works.
 
 Source: faults.md ``dep-cache-*``; hard pattern 3 (stampede) of incidents.md.
 """
 
 from __future__ import annotations
 
+import base64
+import json
+
 from aiopslab.environments.protocol import Environment
-from aiopslab.faults.base import Fault, ask, condition
+from aiopslab.faults.base import Fault, ask, condition, edit, fetch, restart, rolled_out
 from aiopslab.models.app import App
 from aiopslab.models.base import Model, parse_size
 from aiopslab.models.evidence import CheckResult
@@ -72,4 +75,172 @@ class Undersized(Fault):
         return [condition("maxmemory", met, f"maxmemory is {size} bytes")]
 
 
-KINDS = (Undersized,)
+class NoEviction(Fault):
+    """Memory is full of an import's keys and the policy evicts nothing: every write is refused."""
+
+    kind = "cache/no-eviction"
+    cause = "cache_policy_wrong"
+    system_level = "Application"
+    fault_type = "Misconfiguration"
+
+    class Params(Model):
+        """Parameters."""
+
+        prefix: str = "export"
+        """Keys of the import are called ``<prefix>:<n>``."""
+
+    params: Params
+
+    @classmethod
+    def fits(cls, app: App, component: str) -> bool:
+        policy = (
+            app.stores[component].config.get("maxmemory-policy", "")
+            if fills(app, component)
+            else ""
+        )
+        return str(policy).startswith("allkeys")
+
+    def _memory(self) -> int:
+        return parse_size(str(self.site.app.stores[self.site.target].config["maxmemory"]))
+
+    async def _admin(self, env: Environment, command: str) -> str:
+        return await env.substrate.store_admin(self.site.target, command)
+
+    async def inject(self, env: Environment) -> None:
+        count = self._memory() // 2**20 + 2
+        await self._admin(env, f"DEBUG POPULATE {count} {self.params.prefix} {2**20}")
+        await self._admin(env, "CONFIG SET maxmemory-policy noeviction")
+        await _note(env, self.site.target, "t.lindqvist", "keep exports until they are fetched")
+
+    async def recover(self, env: Environment) -> None:
+        await self._admin(env, self._set())
+        count = self._memory() // 2**20 + 2
+        await self._admin(
+            env, "UNLINK " + " ".join(f"{self.params.prefix}:{i}" for i in range(count))
+        )
+
+    def _set(self) -> str:
+        policy = self.site.app.stores[self.site.target].config["maxmemory-policy"]
+        return f"CONFIG SET maxmemory-policy {policy}"
+
+    def fix(self) -> list[FixStep]:
+        arguments = {"store": self.site.target, "command": self._set()}
+        return [FixStep(tool="cache_command", arguments=arguments)]
+
+    def accepted(self) -> list[tuple[str, str]]:
+        return [(self.site.target, "cache_undersized")]
+
+    async def postconditions(self, env: Environment) -> list[CheckResult]:
+        policy = (await ask(env, self.site.target, "CONFIG GET maxmemory-policy")).split()
+        keys = (await ask(env, self.site.target, f"EXISTS {self.params.prefix}:1")).split()
+        met = bool(policy) and (policy[-1] != "noeviction" or keys[-1:] == ["0"])
+        return [
+            condition("policy", met, f"the policy is {policy[-1:]}, exports there: {keys[-1:]}")
+        ]
+
+
+class RotatedPassword(Fault):
+    """The cache got a new password; its clients were restarted with the old one."""
+
+    kind = "cache/rotated-password"
+    cause = "credentials_mismatch"
+    system_level = "Application"
+    fault_type = "Authentication Issue"
+
+    class Params(Model):
+        """Parameters."""
+
+        password: str = "nW5-vLr2-Qe"
+        """The new password."""
+
+    params: Params
+    _original: str | None = None
+    """The password before; known once injected."""
+
+    @classmethod
+    def fits(cls, app: App, component: str) -> bool:
+        return fills(app, component) and "default" in app.stores[component].users
+
+    @property
+    def _secret(self) -> str:
+        return f"{self.site.target}-default"
+
+    def _clients(self) -> list[str]:
+        return clients_of(self.site.app, self.site.target)
+
+    async def _known(self, env: Environment) -> str | None:
+        secret = await fetch(env, "Secret", self._secret)
+        return base64.b64decode(secret["data"]["password"]).decode() if secret else None
+
+    async def inject(self, env: Environment) -> None:
+        self._original = await self._known(env)
+        await self._require(env, self.params.password)
+        for client in self._clients():
+            await restart(env, "Deployment", client, actor="secrets-operator")
+
+    async def recover(self, env: Environment) -> None:
+        password = self._original or self.params.password
+        await edit(env, "Secret", self._secret, self._data(password), actor="secrets-operator")
+        await self._require(env, password)
+        for client in self._clients():
+            await restart(env, "Deployment", client, actor="secrets-operator")
+
+    async def _require(self, env: Environment, password: str) -> None:
+        command = f"CONFIG SET requirepass {password}"
+        await env.substrate.store_admin(self.site.target, command)
+
+    @staticmethod
+    def _data(password: str) -> dict[str, dict[str, str]]:
+        return {"data": {"password": base64.b64encode(password.encode()).decode()}}
+
+    def fix(self) -> list[FixStep]:
+        secret = {
+            "kind": "Secret",
+            "name": self._secret,
+            "patch": json.dumps(self._data(self.params.password)),
+            "type": "merge",
+        }
+        again = [
+            {"action": "restart", "kind": "Deployment", "name": client}
+            for client in self._clients()
+        ]
+        return [
+            FixStep(tool="k8s_patch", arguments=secret),
+            *(FixStep(tool="k8s_rollout", arguments=step) for step in again),
+        ]
+
+    def accepted(self) -> list[tuple[str, str]]:
+        return [(client, self.cause) for client in self._clients()]
+
+    def aliases(self) -> list[str]:
+        return [self._secret]
+
+    async def postconditions(self, env: Environment) -> list[CheckResult]:
+        answer = (await ask(env, self.site.target, "CONFIG GET requirepass")).split()
+        known = await self._known(env)
+        met = known is not None and answer[-1:] == [known]
+        detail = "the Secret's password is the cache's" if met else "Secret and cache disagree"
+        rolled = [await rolled_out(env, "Deployment", client) for client in self._clients()]
+        return [condition("credentials", met, detail), *rolled]
+
+
+def fills(app: App, component: str) -> bool:
+    """Say whether a component is a cache of a service that users need."""
+    store = app.stores.get(component)
+    needed = {name for journey in app.journeys for name in app.needs(journey)}
+    return store is not None and store.kind == "valkey" and component in needed
+
+
+def clients_of(app: App, store: str) -> list[str]:
+    """Name the services whose cache this is."""
+    return sorted(n for n, s in app.services.items() if s.uses.get("cache") == store)
+
+
+async def _note(env: Environment, store: str, actor: str, summary: str) -> None:
+    change = Change(
+        time=env.now(), actor=actor, kind="config", component=store, summary=f"{store}: {summary}"
+    )
+    await env.substrate.record_change(change)
+
+
+KINDS: tuple[type[Fault], ...] = (NoEviction, RotatedPassword, Undersized)

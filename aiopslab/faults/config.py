@@ -8,6 +8,7 @@ pipelines do it; ``rollout undo`` does not bring the old value back. Source: fau
 from __future__ import annotations
 
 import json
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -15,6 +16,7 @@ from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import Fault, condition, edit, fetch, restart, rolled_out
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
+from aiopslab.models.cause import FaultType
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.truth import FixStep
 from aiopslab.services.config import settings
@@ -22,11 +24,11 @@ from aiopslab.services.config import settings
 PIPELINE = "config-sync"
 
 
-class _Value(Fault):
-    """One key of ``<service>-config`` changed or removed."""
+class Value(Fault):
+    """One key of ``<service>-config`` changed or removed, perhaps with others that go with it."""
 
     system_level = "Application"
-    fault_type = "Misconfiguration"
+    fault_type: ClassVar[FaultType] = "Misconfiguration"
     suffix: str
 
     class Params(Model):
@@ -56,26 +58,31 @@ class _Value(Fault):
     def _map(self) -> str:
         return f"{self.site.target}-config"
 
-    def _right(self) -> str:
-        return settings(self.site.app, self.site.target)[self._key]
-
     def _wrong(self) -> str | None:
         """Return the value that is set; None removes the key."""
         return str(self.params.value)
 
-    async def _set(self, env: Environment, value: str | None) -> None:
-        patch = {"data": {self._key: value}}
-        await edit(env, "ConfigMap", self._map, patch, actor=PIPELINE, type="merge")
+    def _wrong_data(self) -> dict[str, str | None]:
+        """Return everything that is set."""
+        return {self._key: self._wrong()}
+
+    def _right_data(self) -> dict[str, str | None]:
+        """Return what the same keys hold when nothing is wrong; None is not set."""
+        declared = settings(self.site.app, self.site.target)
+        return {key: declared.get(key) for key in self._wrong_data()}
+
+    async def _set(self, env: Environment, data: dict[str, str | None]) -> None:
+        await edit(env, "ConfigMap", self._map, {"data": data}, actor=PIPELINE, type="merge")
         await restart(env, "Deployment", self.site.target, actor=PIPELINE)
 
     async def inject(self, env: Environment) -> None:
-        await self._set(env, self._wrong())
+        await self._set(env, self._wrong_data())
 
     async def recover(self, env: Environment) -> None:
-        await self._set(env, self._right())
+        await self._set(env, self._right_data())
 
     def fix(self) -> list[FixStep]:
-        patch = json.dumps({"data": {self._key: self._right()}})
+        patch = json.dumps({"data": self._right_data()})
         again = {"action": "restart", "kind": "Deployment", "name": self.site.target}
         return [
             FixStep(
@@ -101,7 +108,7 @@ class _Value(Fault):
         return [value, await rolled_out(env, "Deployment", self.site.target)]
 
 
-class PoolTooSmall(_Value):
+class PoolTooSmall(Value):
     """A connection pool was shrunk below the concurrency."""
 
     kind = "config/pool-too-small"
@@ -109,7 +116,7 @@ class PoolTooSmall(_Value):
     suffix = "_POOL_SIZE"
 
 
-class TimeoutTooShort(_Value):
+class TimeoutTooShort(Value):
     """A client timeout is shorter than the callee's usual answer."""
 
     kind = "config/timeout-too-short"
@@ -117,7 +124,7 @@ class TimeoutTooShort(_Value):
     suffix = "_TIMEOUT_MS"
 
 
-class MissingKey(_Value):
+class MissingKey(Value):
     """A required key is gone; new pods do not start.
 
     Required are the addresses of what a service calls; what the app declares beside them has a

@@ -14,19 +14,37 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.signal import Change
-from aiopslab.models.store import Store
+from aiopslab.models.step import SqlStep
+from aiopslab.models.store import Statement, Store
 from aiopslab.models.truth import FixStep
+from aiopslab.services.config import steps_of
+from aiopslab.services.walk import walk
 
 
-def _database(app: App, component: str) -> Store | None:
+def database_of(app: App, component: str) -> Store | None:
     """Return the PostgreSQL store of that name."""
     store = app.stores.get(component)
     return store if store is not None and store.kind == "postgres" else None
 
 
-def _clients(app: App, store: str) -> list[str]:
+def clients_of(app: App, store: str) -> list[str]:
     """Name the services whose database this is."""
     return sorted(n for n, s in app.services.items() if s.uses.get("db") == store)
+
+
+def statements_needed(app: App, store: str) -> list[tuple[str, Statement]]:
+    """List (service, statement) of what services that users need run on a database, in order."""
+    database = database_of(app, store)
+    if database is None:
+        return []
+    needed = {name for journey in app.journeys for name in app.needs(journey)}
+    return [
+        (service, database.statements[step.sql])
+        for service in clients_of(app, store)
+        if service in needed and service in database.users
+        for step in walk(steps_of(app.services[service]))
+        if isinstance(step, SqlStep)
+    ]
 
 
 class RevokedGrant(Fault):
@@ -53,14 +71,14 @@ class RevokedGrant(Fault):
     @classmethod
     def _grants(cls, app: App, component: str) -> list[tuple[str, str, str]]:
         """List (role, table, privilege) that a statement of a needed client uses, sorted."""
-        store = _database(app, component)
+        store = database_of(app, component)
         if store is None:
             return []
         needed = {name for journey in app.journeys for name in app.needs(journey)}
         used = {(s.table, s.kind) for s in store.statements.values()}
         return sorted(
             (role, table, privilege)
-            for role in needed & set(_clients(app, component)) & set(store.users)
+            for role in needed & set(clients_of(app, component)) & set(store.users)
             for table, privileges in store.users[role].grants.items()
             for privilege in privileges
             if (table, privilege) in used
@@ -99,7 +117,7 @@ class RevokedGrant(Fault):
         return [FixStep(tool="sql_query", arguments=arguments)]
 
     def accepted(self) -> list[tuple[str, str]]:
-        return [(c, self.cause) for c in _clients(self.site.app, self.site.target)]
+        return [(c, self.cause) for c in clients_of(self.site.app, self.site.target)]
 
     async def postconditions(self, env: Environment) -> list[CheckResult]:
         role, table = self._grant()
@@ -128,7 +146,7 @@ class RotatedSecret(Fault):
     @classmethod
     def fits(cls, app: App, component: str) -> bool:
         service = app.services.get(component)
-        store = _database(app, service.uses.get("db", "")) if service else None
+        store = database_of(app, service.uses.get("db", "")) if service else None
         return store is not None and component in store.users
 
     @property

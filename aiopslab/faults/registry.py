@@ -11,21 +11,43 @@ from aiopslab.errors import UsageError
 from aiopslab.faults import (
     cache,
     config,
+    config_policy,
     database,
+    database_schema,
+    database_sessions,
     flag,
     network,
     node,
+    observability,
+    overload,
     partner,
     release,
     resources,
     service,
+    traffic,
     workload,
 )
 from aiopslab.faults.base import Fault, Site
 
 _FAMILIES = (
-    cache, config, database, flag, network, node, partner, release, resources, service, workload
-)  # fmt: skip
+    cache,
+    config,
+    config_policy,
+    database,
+    database_schema,
+    database_sessions,
+    flag,
+    network,
+    node,
+    observability,
+    overload,
+    partner,
+    release,
+    resources,
+    service,
+    traffic,
+    workload,
+)
 KINDS: dict[str, type[Fault]] = {k.kind: k for f in _FAMILIES for k in f.KINDS}
 
 

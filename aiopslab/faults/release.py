@@ -7,12 +7,15 @@ requests are served. Source: faults.md ``app-*``, ``chg-*``, ``ctr-bad-image``.
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 from aiopslab.environments.protocol import Environment
-from aiopslab.faults.base import Fault, condition, container_of, edit, fetch, rolled_out
+from aiopslab.faults.base import Fault, Site, condition, container_of, edit, fetch, rolled_out
+from aiopslab.faults.database_schema import PrematureMigration, schema_fits
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
+from aiopslab.models.signal import Change
 from aiopslab.models.truth import FixStep
 
 PIPELINE = "ci-pipeline"
@@ -137,6 +140,101 @@ class Errors(_Defect):
     field = "error_rate"
 
 
+class LockContention(_Defect):
+    """Requests wait for one lock of the process while its CPU idles."""
+
+    kind = "release/lock-contention"
+    cause = "lock_contention_in_release"
+    field = "lock_ms"
+
+
+class Deadlock(_Defect):
+    """Two locks in either order: sooner or later a replica serves nothing any more."""
+
+    kind = "release/deadlock"
+    cause = "lock_contention_in_release"
+    field = "deadlock_ms"
+
+
+class Irreversible(_Rollout):
+    """A defective version came with a migration, so the version before no longer fits the schema.
+
+    A corrected version is published; rolling forward mends, rolling back makes it worse.
+    """
+
+    kind = "release/irreversible"
+    cause = "errors_in_release"
+    system_level = "Application"
+    fault_type = "Code Defect"
+
+    class Params(Model):
+        """No parameters: version and migration are the app's."""
+
+    @classmethod
+    def _versions(cls, app: App, component: str) -> tuple[str, str] | None:
+        """Return the defective version and the corrected one with the same columns."""
+        service = app.services.get(component)
+        found = (
+            {bool(r.bug): v for v, r in sorted(service.releases.items()) if r.columns}
+            if service
+            else {}
+        )
+        bug = service.releases[found[True]].bug if service and True in found else None
+        known = bug is not None and bug.error_rate is not None and False in found
+        return (found[True], found[False]) if known else None
+
+    @classmethod
+    def fits(cls, app: App, component: str) -> bool:
+        return cls._versions(app, component) is not None
+
+    def _ref(self, version: str) -> str:
+        return f"{self.site.app.services[self.site.target].image.name}:{version}"
+
+    @property
+    def _pair(self) -> tuple[str, str]:
+        found = self._versions(self.site.app, self.site.target)
+        assert found is not None, "checked by fits"
+        return found
+
+    @property
+    def _store(self) -> str:
+        return self.site.app.services[self.site.target].uses["db"]
+
+    def _bad(self) -> str:
+        return self._ref(self._pair[0])
+
+    async def inject(self, env: Environment) -> None:
+        service = self.site.app.services[self.site.target]
+        for sql in service.releases[self._pair[0]].migration:
+            await env.substrate.store_admin(self._store, sql)
+        await self._note(env, self._store, "database", f"migration 0053: {sql}")
+        await super().inject(env)
+        corrected = self._pair[1]
+        text = f"build {self._ref(corrected)} passed and was published"
+        await self._note(
+            env, self.site.target, "other", f"{text} ({service.releases[corrected].changes})"
+        )
+
+    async def _note(self, env: Environment, component: str, kind: Any, summary: str) -> None:
+        change = Change(
+            time=env.now(), actor=PIPELINE, kind=kind, component=component, summary=summary
+        )
+        await env.substrate.record_change(change)
+
+    async def recover(self, env: Environment) -> None:
+        await super().recover(env)
+        back = PrematureMigration(Site(self.site.app, self._store), PrematureMigration.Params())
+        await back.recover(env)
+
+    def fix(self) -> list[FixStep]:
+        arguments = {"name": self.site.target, "image": self._ref(self._pair[1])}
+        return [FixStep(tool="k8s_set_image", arguments=arguments)]
+
+    async def postconditions(self, env: Environment) -> list[CheckResult]:
+        checks = await super().postconditions(env)
+        return [*checks, await schema_fits(env, self.site.app, self.site.target, self._store)]
+
+
 class ConnectionLeak(_Defect):
     """Pooled database connections are not given back."""
 
@@ -145,4 +243,7 @@ class ConnectionLeak(_Defect):
     field = "connection_leak"
 
 
-KINDS = (BadTag, MemoryLeak, CpuRegression, QueryRegression, Errors, ConnectionLeak)
+KINDS: tuple[type[Fault], ...] = (
+    BadTag, ConnectionLeak, CpuRegression, Deadlock, Errors, Irreversible, LockContention,
+    MemoryLeak, QueryRegression,
+)  # fmt: skip

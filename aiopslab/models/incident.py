@@ -24,7 +24,7 @@ class FaultUse(Model):
     after: Seconds = 0.0
     """Seconds after the incident's start."""
     params: dict[str, Any] = Field(default_factory=dict)
-    """Parameters of the kind; a number, or a range ``[low, high]`` to draw from."""
+    """Parameters of the kind; a value, ``$name``, or a range ``[low, high]`` to draw from."""
 
 
 class Distractor(Model):

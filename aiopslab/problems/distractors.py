@@ -69,6 +69,31 @@ class InnocentConfig(Happening):
         await restart(env, "Deployment", self.target, actor="config-sync")
 
 
+class LogLevel(Happening):
+    """Somebody turns a service's log to debug: many more lines, nothing else."""
+
+    @classmethod
+    def fits(cls, app: App, component: str) -> bool:
+        return "LOG_LEVEL" in (app.services[component].config if component in app.services else {})
+
+    async def happen(self, env: Environment) -> None:
+        patch = {"data": {"LOG_LEVEL": "debug", "ACCESS_LOG_RATIO": "1"}}
+        name = f"{self.target}-config"
+        await edit(env, "ConfigMap", name, patch, actor="ana.ruiz", type="merge")
+        await restart(env, "Deployment", self.target, actor="ana.ruiz")
+
+
+class CacheRestart(Happening):
+    """A cache is restarted for maintenance: it is empty, and fills again within the promise."""
+
+    @classmethod
+    def fits(cls, app: App, component: str) -> bool:
+        return component in app.stores and app.stores[component].kind == "valkey"
+
+    async def happen(self, env: Environment) -> None:
+        await restart(env, "StatefulSet", self.target, actor="platform-bot")
+
+
 class LoadSpike(Happening):
     """More users than usual; the target names the journey's entry, the factor is ``factor``."""
 
@@ -112,6 +137,8 @@ def _needed(app: App, component: str) -> bool:
 KINDS: dict[str, type[Happening]] = {
     "change/innocent-rollout": InnocentRollout,
     "change/innocent-config": InnocentConfig,
+    "change/log-level": LogLevel,
+    "cache/restart": CacheRestart,
     "load/spike": LoadSpike,
     "partner/announcement": PartnerAnnouncement,
     "partner/degraded": PartnerDegraded,

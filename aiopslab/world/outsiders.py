@@ -22,6 +22,9 @@ from aiopslab.world.network import Network
 from aiopslab.world.process import Process
 
 _PATIENCE_S = 10.0
+_REDIAL_S = 0.5
+"""Pause of a tool before it dials again after it lost its session."""
+_STARTING = "57P03"
 
 
 class Outsiders:
@@ -38,6 +41,7 @@ class Outsiders:
         self._registry = registry
         self._domain = domain
         self._tools: dict[str, Process] = {}
+        self._places: dict[str, Netns] = {}
 
     async def terminal(self, store: str, sql: str, *, application: str) -> None:
         """Run SQL as superuser in a session over the local socket that is then left open.
@@ -78,7 +82,7 @@ class Outsiders:
             address: Where it runs.
             port: Port of the store.
             sessions: Wanted at once; 0 leaves none.
-            again_s: Pause before it dials again where it was refused or thrown out.
+            again_s: Pause before it dials again where there was no room for it.
         """
         former = self._tools.pop(startup.application_name, None)
         if former is not None:
@@ -87,32 +91,41 @@ class Outsiders:
             return
         process = Process(self._network.loop)
         self._tools[startup.application_name] = process
-        netns = self._network.netns(address, namespace="", component="outside", labels={}, node="")
+        netns = self._place(address)
         for _ in range(sessions):
             process.spawn(self._keep(netns, f"{store}.{self._domain}", port, startup, again_s))
+
+    def _place(self, address: str) -> Netns:
+        """Return the host at an address, which stays when a tool has left it."""
+        if address not in self._places:
+            self._places[address] = self._network.netns(
+                address, namespace="", component="outside", labels={}, node=""
+            )
+        return self._places[address]
 
     async def _keep(
         self, netns: Netns, host: str, port: int, startup: Startup, again_s: float
     ) -> None:
         """Keep one session open for ever."""
         while True:
+            full = False
             try:
                 connection = await netns.connect(host, port, timeout_s=_PATIENCE_S)
+                try:
+                    full = await _sit(connection, startup)
+                finally:
+                    connection.close()
             except NetError:
-                await asyncio.sleep(again_s)
-                continue
-            try:
-                await _sit(connection, startup)
-            except NetError:
-                pass  # thrown out, as a tool's pool sees it: it dials again
-            finally:
-                connection.close()
-            await asyncio.sleep(again_s)
+                full = False  # down, or thrown out: it dials again at once
+            await asyncio.sleep(again_s if full else _REDIAL_S)
 
 
-async def _sit(connection: Connection, startup: Startup) -> None:
-    """Log in and stay until the other side ends it."""
+async def _sit(connection: Connection, startup: Startup) -> bool:
+    """Log in and stay until the other side ends it; True where it had no room or no welcome."""
     over = asyncio.Event()
     connection.on_close(over.set)
-    if isinstance(await connection.call(startup, timeout_s=_PATIENCE_S), Ready):
+    answer = await connection.call(startup, timeout_s=_PATIENCE_S)
+    if isinstance(answer, Ready):
         await over.wait()
+        return False
+    return not (isinstance(answer, PgError) and answer.sqlstate == _STARTING)

@@ -7,6 +7,7 @@ that the operator's side (not agents) can reach it. Not here: pulling (kubelet),
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -92,7 +93,7 @@ class Registry:
         """Run SQL, a Valkey command or a JetStream request as the operator; return its output.
 
         Raises:
-            InfraError: The store does not run or refused the command.
+            InfraError: The store does not run, refused the command, or went down over it.
         """
         engine = self._engines.get(store)
         if engine is None:
@@ -101,6 +102,12 @@ class Registry:
             return await engine.admin(command)
         except (SqlFailure, CommandError, ApiError) as error:
             raise InfraError("store", f"{store}: {command!r}: {error}") from error
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Not we were cancelled: the container that worked for us is gone.
+            raise InfraError("store", f"{store}: {command!r}: the server went down") from error
 
     def rows(self) -> dict[str, int]:
         """Return the rows of every durable store as ``table:store/name``, sorted."""

@@ -330,6 +330,17 @@ def _memory_usage(server: CacheServer, _client: Client, args: list[str]) -> str 
     return None if entry is None else _integer(entry.size + len(args[1]) + 96)
 
 
+def _debug(server: CacheServer, _client: Client, args: list[str]) -> str:
+    """DEBUG POPULATE count prefix size: write keys ``prefix:0`` onwards."""
+    match [args[0].upper(), *args[1:]]:
+        case ["POPULATE", count, prefix, size] if count.isdecimal() and size.isdecimal():
+            now = server.loop.time()
+            for index in range(int(count)):
+                server.keys.set(f"{prefix}:{index}", int(size), None, now)
+            return "OK"
+    raise CommandError(f"ERR unknown subcommand '{args[0]}'. Try DEBUG HELP.")
+
+
 def _acl(_server: CacheServer, client: Client, args: list[str]) -> str:
     match args[0].upper():
         case "WHOAMI":
@@ -361,6 +372,7 @@ _COMMANDS: dict[str, tuple[int, int, _Run]] = {
     "CLIENT": (1, 5, _client),
     "CONFIG": (1, _MANY, _config),
     "DBSIZE": (0, 0, lambda s, _c, _a: _integer(len(s.keys))),
+    "DEBUG": (1, 4, _debug),
     "DEL": (1, _MANY, _del),
     "ECHO": (1, 1, lambda _s, _c, a: a[0]),
     "EXISTS": (1, _MANY, _exists),
