@@ -58,7 +58,7 @@ class MissingDeadline(Value):
     @classmethod
     def _keys(cls, app: App, component: str) -> list[str]:
         service = app.services.get(component)
-        called = {f"{prefix(t)}{cls.suffix}" for t in targets(service)} if service else set()
+        called = {f"{prefix(t)}{cls.suffix}" for t in targets(app, component)} if service else set()
         return [key for key in super()._keys(app, component) if key in called]
 
 
@@ -80,7 +80,7 @@ class WrongEndpoint(Value):
     @classmethod
     def _keys(cls, app: App, component: str) -> list[str]:
         service = app.services.get(component)
-        called = targets(service) if service else []
+        called = targets(app, component) if service else []
         return [f"{prefix(t)}_ADDR" for t in called if t in app.services]
 
     def _wrong(self) -> str:
@@ -110,7 +110,7 @@ class BreakerStuck(Value):
     @property
     def _callee(self) -> str:
         stem = self._key.removesuffix(self.suffix)
-        called = targets(self.site.app.services[self.site.target])
+        called = targets(self.site.app, self.site.target)
         return next(t for t in called if prefix(t) == stem)
 
     def _wrong_data(self) -> dict[str, str | None]:

@@ -17,7 +17,6 @@ from aiopslab.models.signal import Change
 from aiopslab.models.step import SqlStep
 from aiopslab.models.store import Statement, Store
 from aiopslab.models.truth import FixStep
-from aiopslab.services.config import steps_of
 from aiopslab.services.walk import walk
 
 
@@ -42,7 +41,8 @@ def statements_needed(app: App, store: str) -> list[tuple[str, Statement]]:
         (service, database.statements[step.sql])
         for service in clients_of(app, store)
         if service in needed and service in database.users
-        for step in walk(steps_of(app.services[service]))
+        for steps in app.services[service].work()
+        for step in walk(steps)
         if isinstance(step, SqlStep)
     ]
 

@@ -151,8 +151,9 @@ class Stampede(Value):
 
 def _called(app: App, component: str) -> list[str]:
     """Name the services of the app that one calls."""
-    service = app.services.get(component)
-    return [t for t in targets(service) if t in app.services] if service else []
+    if component not in app.services:
+        return []
+    return [t for t in targets(app, component) if t in app.services]
 
 
 KINDS = (RetryStorm, Stampede)

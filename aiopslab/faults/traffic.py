@@ -16,7 +16,7 @@ from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.journey import Journey
 from aiopslab.models.kube import Object
-from aiopslab.models.step import call_targets
+from aiopslab.models.step import reach
 from aiopslab.models.truth import FixStep
 from aiopslab.world.kube import quantity
 from aiopslab.world.policy import PolicySet
@@ -155,7 +155,7 @@ class AbusiveClient(Fault):
         def calls(name: str) -> tuple[int, str]:
             journey = self.site.app.journeys[name]
             steps = self.site.app.services[journey.entry].endpoints[journey.steps[0].request]
-            return len(call_targets(steps)[0]), name
+            return len(reach(steps).calls), name
 
         entered = [n for n, j in self.site.app.journeys.items() if j.entry == self.site.target]
         return self.params.journey or min(entered, key=calls)
@@ -193,7 +193,7 @@ class AbusiveClient(Fault):
     def accepted(self) -> list[tuple[str, str]]:
         journey = self.site.app.journeys[self._journey]
         steps = self.site.app.services[journey.entry].endpoints[journey.steps[0].request]
-        called = {call.split(" ", 1)[0] for call in call_targets(steps)[0]}
+        called = {call.split(" ", 1)[0] for call in reach(steps).calls}
         return [(c, self.cause) for c in sorted(called & set(self.site.app.services))]
 
     async def postconditions(self, env: Environment) -> list[CheckResult]:
