@@ -81,14 +81,14 @@ class _SwitchedOn(Fault, ABC):
 
 
 class Errors(_SwitchedOn):
-    """Requests that carry one parameter value hit an unhandled exception."""
+    """Requests, all or those that carry one parameter value, hit an unhandled exception."""
 
     kind = "flag/errors-for-some"
     field = "error_rate"
 
 
 class Latency(_SwitchedOn):
-    """Requests that carry one parameter value wait without need."""
+    """Requests, all or those that carry one parameter value, wait without need."""
 
     kind = "flag/latency-for-some"
     field = "latency_ms"
@@ -108,4 +108,11 @@ class UnboundedCache(_SwitchedOn):
     field = "kept_per_key"
 
 
-KINDS = (Errors, Latency, Pauses, UnboundedCache)
+class CpuHot(_SwitchedOn):
+    """Every request costs many times the CPU."""
+
+    kind = "flag/cpu-hot"
+    field = "cpu_factor"
+
+
+KINDS = (Errors, Latency, Pauses, UnboundedCache, CpuHot)

@@ -10,7 +10,6 @@ from aiopslab.content import near
 from aiopslab.errors import UsageError
 from aiopslab.faults import (
     cache,
-    certificate,
     config,
     config_policy,
     database,
@@ -32,7 +31,6 @@ from aiopslab.faults.base import Fault, Site
 
 _FAMILIES = (
     cache,
-    certificate,
     config,
     config_policy,
     database,

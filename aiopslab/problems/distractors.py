@@ -5,6 +5,7 @@ They make "the most recent change" and "the loudest graph" bad answers. Not here
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -130,6 +131,34 @@ class PartnerDegraded(Happening):
         await env.substrate.partner(self.target, Disturbance(error_rate=share))
 
 
+class JobByHand(Happening):
+    """A scheduled job is started by hand, with ``rounds`` rounds: a batch is made up for."""
+
+    @classmethod
+    def fits(cls, app: App, component: str) -> bool:
+        return component in app.jobs
+
+    async def happen(self, env: Environment) -> None:
+        """Do what ``kubectl create job NAME-manual --from=cronjob/NAME`` does."""
+        template = (await env.kube.get("CronJob", self.target, env.namespace))["spec"][
+            "jobTemplate"
+        ]
+        spec = copy.deepcopy(template["spec"])
+        job = self.app.jobs[self.target]
+        rounds = {"name": "JOB_ROUNDS", "value": str(self.params.get("rounds", job.rounds))}
+        for container in spec["template"]["spec"]["containers"]:
+            others = [v for v in container.get("env", []) if v["name"] != "JOB_ROUNDS"]
+            container["env"] = [*others, rounds]
+        meta = {
+            "name": f"{self.target}-manual",
+            "namespace": env.namespace,
+            "labels": template["metadata"]["labels"],
+            "annotations": {"cronjob.kubernetes.io/instantiate": "manual"},
+        }
+        made = {"apiVersion": "batch/v1", "kind": "Job", "metadata": meta, "spec": spec}
+        await env.kube.create(made, actor=self.app.owners[job.owner].oncall)
+
+
 def _needed(app: App, component: str) -> bool:
     return any(component in app.needs(journey) for journey in app.journeys)
 
@@ -140,6 +169,7 @@ KINDS: dict[str, type[Happening]] = {
     "change/log-level": LogLevel,
     "cache/restart": CacheRestart,
     "load/spike": LoadSpike,
+    "job/by-hand": JobByHand,
     "partner/announcement": PartnerAnnouncement,
     "partner/degraded": PartnerDegraded,
 }

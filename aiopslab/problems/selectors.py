@@ -1,6 +1,6 @@
 """Which components of an app a selector of an incident file means.
 
-Keys: ``kind`` (service, store, external, node), ``journey`` (its requests need it; ``any``
+Keys: ``kind`` (service, store, job, external, node), ``journey`` (its requests need it; ``any``
 for some journey), ``entry`` (users reach it),
 ``replicas_min``, ``replicas_max``, ``language``, ``uses`` (db, cache), ``name`` (one or a list),
 ``not`` (one or a list).
@@ -19,7 +19,7 @@ from aiopslab.models.service import Service
 def components(app: App) -> list[str]:
     """Name everything that can be a target, sorted by kind and name."""
     return [
-        *sorted(app.services), *sorted(app.stores), *sorted(app.externals),
+        *sorted(app.services), *sorted(app.stores), *sorted(app.jobs), *sorted(app.externals),
         *sorted(n.name for n in app.nodes),
     ]  # fmt: skip
 
@@ -48,6 +48,7 @@ def _kind(app: App, component: str, want: Any) -> bool:
     kinds = {
         "service": set(app.services),
         "store": set(app.stores),
+        "job": set(app.jobs),
         "external": set(app.externals),
         "node": {n.name for n in app.nodes},
     }

@@ -139,6 +139,10 @@ class MemoryKube:
             raise KubeError(404, "NotFound", f"{kind} {name!r} not found")
         return self.objects[kind, name]
 
+    async def create(self, obj: Any, *, actor: str) -> Any:
+        self.put(obj)
+        return obj
+
     async def patch(self, kind: str, name: str, patch: Any, **_: Any) -> Any:
         self.patched.append((self.now, kind, name))
         return await self.get(kind, name)

@@ -15,7 +15,10 @@ from aiopslab.models.observation import Budget
 from aiopslab.models.task import TASKS
 from aiopslab.problems import catalogue, stage
 from aiopslab.problems.brief import brief
+from aiopslab.problems.distractors import JobByHand
 from aiopslab.problems.draw import WARM_S, DrawnIncident, draw
+from aiopslab.services.catalogue import load_app
+from aiopslab.services.manifests import job_object
 
 APP = make_app()
 
@@ -47,6 +50,20 @@ def test_distractors_happen_before_the_start_at_their_time(env: Any) -> None:
         (env.now() - 120, "ConfigMap", "web-config"),
         (env.now() - 120, "Deployment", "web"),
     ]
+
+
+def test_a_job_started_by_hand_is_its_cron_job_with_other_rounds(env: Any) -> None:
+    app = load_app("shop")
+    env.kube.put(job_object(app, "reconcile-orders"))
+    run(JobByHand(app, "reconcile-orders", {"rounds": 70}).happen(env))
+    made = run(env.kube.get("Job", "reconcile-orders-manual"))
+    (container,) = made["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == ["job", "reconcile-orders"]
+    assert {"name": "JOB_ROUNDS", "value": "70"} in container["env"]
+    (kept,) = env.kube.objects["CronJob", "reconcile-orders"]["spec"]["jobTemplate"]["spec"][
+        "template"
+    ]["spec"]["containers"]
+    assert {"name": "JOB_ROUNDS", "value": "10"} in kept["env"]
 
 
 def test_a_world_that_went_on_until_the_first_event_leads_to_the_same_start(env: Any) -> None:
