@@ -21,15 +21,19 @@ from rich.console import Console
 from aiopslab.agents import loading
 from aiopslab.cli.tree import build
 from aiopslab.faults.registry import KINDS
+from aiopslab.grading import margins as margin_grading
 from aiopslab.grading.baselines import scores
 from aiopslab.models import app as models
 from aiopslab.models.base import Model
 from aiopslab.models.baseline import Baselines
 from aiopslab.models.incident import Difficulty, IncidentSpec, SliCondition
+from aiopslab.models.margin import Margin
 from aiopslab.models.observation import Brief, Budget, Observation
 from aiopslab.models.task import TASKS
+from aiopslab.orchestrator.documents import read_journal
+from aiopslab.orchestrator.lock import of_incidents
 from aiopslab.problems import catalogue, distractors
-from aiopslab.report.terminal import baseline_rows
+from aiopslab.report.terminal import baseline_rows, margin_rows
 from aiopslab.services import catalogue as services
 from aiopslab.tools import TOOLS, answer_schema, describe_tools
 from aiopslab.tools.schema import usage
@@ -209,6 +213,32 @@ def baselines() -> str:
     return "\n".join(parts)
 
 
+def margins() -> str:
+    """Return how far incidents are from their gates, from the rows that were measured."""
+    found = read_journal(ROOT / "docs" / "soundness.jsonl", Margin)
+    specs = catalogue.incidents()
+    now = {name: of_incidents([spec])[:12] for name, spec in specs.items()}
+    rows = [row for row in margin_grading.rows(found) if row.incident in specs]
+    named = {row.incident for row in rows}
+    failed = [m for m in found if m.failed and m.incident in named]
+    stale = [row.incident for row in rows if row.digests != [now[row.incident]]]
+    missing = [n for n, spec in specs.items() if spec.symptom is not None and n not in named]
+    draws = sum(row.seeds for row in rows)
+    return "\n".join(
+        [
+            f"{len(failed)} of {draws} draws failed; one in 200 may.\n",
+            _table(*margin_rows(rows)),
+            "",
+            *(f"- `{m.incident}`, seed {m.seed}: {margin_grading.reason(m)}" for m in failed),
+            f"\nChanged since: {_names(stale)}. Not measured: {_names(missing)}.",
+        ]
+    )
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "none"
+
+
 def solved_by_trivial() -> str:
     """Return the incidents that say that a trivial agent repairs them, and why they are kept."""
     rows = [
@@ -294,6 +324,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "faults": faults,
     "incident-keys": _fields(IncidentSpec),
     "incidents": incidents,
+    "margins": margins,
     "observation": _fields(Observation),
     "sli-condition": _fields(SliCondition),
     "solved-by-trivial": solved_by_trivial,

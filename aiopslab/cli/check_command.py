@@ -27,6 +27,9 @@ class What:
     """Draw targets, parameters and traffic: one seed, or several such as 0,1,2 or 0-19."""
     proof: Annotated[list[str], Parameter(negative="")] = field(default_factory=list)
     """Carry out this proof only, while you work on an incident; repeatable."""
+    margins: Path | None = None
+    """Prove nothing, but measure how far incidents and twins are from the symptom gate, into this
+    file of JSON lines; what is there already is not measured again."""
 
 
 @Parameter(name="*")
@@ -45,12 +48,12 @@ class How:
 
 
 def command(*targets: str, what: What | None = None, how: How | None = None) -> int:
-    """Prove incidents sound.
+    """Prove incidents sound, or measure how far they are from their symptom gates.
 
     For each: the twin is healthy and no alert fires, the fault is seen to hurt, doing nothing
     fails, the reference fix passes, known cheats fail, nothing an agent can read gives the fault
     away, it can be undone, and the same seed gives the same records. Exits 6 if a proof does not
-    hold.
+    hold, or, with --margins, if more than one draw in 200 fails.
 
     Args:
         targets: Incidents, suites, globs, or paths of incident files; none means all.
@@ -64,6 +67,8 @@ def command(*targets: str, what: What | None = None, how: How | None = None) -> 
 
     what, how = what or What(), how or How()
     seeds, hosts = numbers(what.seeds), how.concurrency or cores()
+    if what.margins is not None:
+        return _margins([*targets, *what.suite], what.margins, seeds, hosts, how)
     with display(how.display_) as show:
         work = check(
             [*targets, *what.suite], seeds=seeds, hosts=hosts, only=what.proof, keep=how.keep,
@@ -75,6 +80,29 @@ def command(*targets: str, what: What | None = None, how: How | None = None) -> 
     else:
         _print(verdicts, whole=not what.proof)
     return 0 if all(v.sound for v in verdicts) else EXIT_INVALID
+
+
+def _margins(targets: list[str], out: Path, seeds: list[int], hosts: int, how: How) -> int:
+    import asyncio
+
+    from aiopslab.grading import margins as grading
+    from aiopslab.orchestrator.margins import measure
+    from aiopslab.report.terminal import margin_rows
+
+    with display(how.display_) as show:
+        work = measure(targets, seeds=seeds, out=out, hosts=hosts, progress=show)
+        found = asyncio.run(work)
+    rows, failed = grading.rows(found), [m for m in found if m.failed]
+    if how.json:
+        data = {"rows": [r.model_dump(mode="json") for r in rows],
+                "failed": [m.model_dump(mode="json") for m in failed]}  # fmt: skip
+        output.envelope("aiopslab/margins@1", data)
+    else:
+        output.table(*margin_rows(rows))
+        for m in failed:
+            print(f"{m.incident} (seed {m.seed}): {grading.reason(m)}")
+        print(f"{len(failed)} of {len(found)} draws failed")
+    return 0 if grading.acceptable(found) else EXIT_INVALID
 
 
 def numbers(text: str) -> list[int]:

@@ -64,6 +64,7 @@ _EXAMPLES = {
         ("aiopslab check --suite core --seeds 0,1,2 --json", "three draws of each"),
         ("aiopslab check my-incident.yaml --seed 7", "your own, another draw"),
         ("aiopslab check my-incident.yaml --proof fix", "one proof, while you work on it"),
+        ("aiopslab check --margins margins.jsonl --seeds 0-19", "how far from the gate"),
     ],
     "baselines": [
         ("aiopslab baselines core", "seven trivial agents and noop"),

@@ -54,7 +54,7 @@ class Job(Model):
 
 
 @dataclass(frozen=True, slots=True)
-class _Warm:
+class Warm:
     """A booted world under load, some seconds after its warm point."""
 
     key: Hashable
@@ -87,7 +87,7 @@ class Bench:
         self.run = run
         self.source = source
         self.trace = trace
-        self._warm: _Warm | None = None
+        self._warm: Warm | None = None
 
     # -- forked -----------------------------------------------------------------------------------
 
@@ -100,25 +100,51 @@ class Bench:
         watch = Stopwatch()
         for plan in job.trials:
             self.run.trial(plan).open()
+
+        def incident(warm: Warm, drawn: DrawnIncident, channel: fork.Channel) -> None:
+            self._incident(warm, drawn, job.trials, channel, lifeline)
+
         try:
-            drawn = self._draw(job)
-            warm = self._booted(drawn)
+            ended = self.share(job, incident, channel, lifeline)
         except InfraError as failure:
             self._fail(job.trials, failure, channel.send, watch)
             return
+        left = [p for p in job.trials if not self.run.trial(p).complete]
+        self._fail(left, InfraError("process", ended.reason), channel.send, watch)
 
-        def incident(channel: fork.Channel) -> None:
-            self._incident(warm, drawn, job.trials, channel, lifeline)
+    def share(
+        self,
+        job: Job,
+        body: Callable[[Warm, DrawnIncident, fork.Channel], None],
+        channel: fork.Channel,
+        lifeline: int,
+    ) -> fork.Ended:
+        """Run a body in a copy of the world that a job shares with others; tell what it cost.
 
+        Raises:
+            InfraError: There is no such world.
+        """
+        drawn = self._draw(job)
+        warm = self._booted(drawn)
         watch, before = Stopwatch(), cpu_seconds()
-        self._in_child(job.trials, incident, channel, lifeline)
+        ended = self.copy(lambda channel: body(warm, drawn, channel), channel, lifeline)
         watch.lap("wall_s")
         cost = {"wall_s": watch.laps["wall_s"], "cpu_s": round(cpu_seconds() - before, 3)}
         channel.send({"event": MEASURED, "incident": job.incident, "attempt": job.attempt, **cost})
+        return ended
+
+    def led(self, warm: Warm, drawn: DrawnIncident) -> staging.Led:
+        """Bring a copy of a warm world to the incident's start.
+
+        Raises:
+            InfraError: It is not healthy there.
+        """
+        lead = staging.lead(warm.env, drawn, passed_s=warm.passed_s)
+        return _stage("baseline", lambda: self.lab.drive(warm.env, lead))
 
     def _incident(
         self,
-        warm: _Warm,
+        warm: Warm,
         drawn: DrawnIncident,
         trials: Sequence[PlannedTrial],
         channel: fork.Channel,
@@ -127,8 +153,7 @@ class Bench:
         """In a copy of the warm world: up to the incident's start, then a copy for each side."""
         watch = Stopwatch()
         try:
-            lead = staging.lead(warm.env, drawn, passed_s=warm.passed_s)
-            led = _stage("baseline", lambda: self.lab.drive(warm.env, lead))
+            led = self.led(warm, drawn)
         except InfraError as failure:
             self._fail(trials, failure, channel.send, watch)
             return
@@ -167,7 +192,7 @@ class Bench:
                 asyncio.run(self._conduct_watched(staged, plan, channel.send, lifeline))
 
             watch = Stopwatch()
-            ended = self._fork(trial, channel, lifeline, deadline_s=deadline_s)
+            ended = self.copy(trial, channel, lifeline, deadline_s=deadline_s)
             directory = self.run.trial(plan)
             if directory.complete:
                 continue
@@ -188,11 +213,11 @@ class Bench:
     ) -> None:
         """Run a body in a copy; trials that it leaves without a record are failures of the lab."""
         watch = Stopwatch()
-        ended = self._fork(body, channel, lifeline)
+        ended = self.copy(body, channel, lifeline)
         left = [p for p in trials if not self.run.trial(p).complete]
         self._fail(left, InfraError("process", ended.reason), channel.send, watch)
 
-    def _fork(
+    def copy(
         self,
         body: Callable[[fork.Channel], None],
         channel: fork.Channel,
@@ -200,6 +225,7 @@ class Bench:
         *,
         deadline_s: float | None = None,
     ) -> fork.Ended:
+        """Run a body in a copy of this process and wait for its end."""
         # The world's objects move out of the collector's sight, so that collecting in the copy
         # does not touch, and thereby copy, every page of it.
         gc.collect()
@@ -252,7 +278,7 @@ class Bench:
         seed = self.config.trial_seed(job.attempt)
         return _stage("draw", lambda: self.lab.draw(job.incident, seed))
 
-    def _booted(self, drawn: DrawnIncident) -> _Warm:
+    def _booted(self, drawn: DrawnIncident) -> Warm:
         """Return a world as it is where the incident's first event is due.
 
         It is kept, and goes on for the next job of this world if that begins no earlier.
@@ -260,10 +286,10 @@ class Bench:
         key, quiet_s = self.lab.world(drawn), stage.quiet_s(drawn)
         warm, self._warm = self._warm, None
         if warm is None or warm.key != key or warm.passed_s > quiet_s:
-            warm = _Warm(key, _stage("deploy", lambda: self.lab.boot(drawn)))
+            warm = Warm(key, _stage("deploy", lambda: self.lab.boot(drawn)))
         left_s = quiet_s - warm.passed_s
         _stage("warm-up", lambda: self.lab.drive(warm.env, warm.env.advance(left_s)))
-        self._warm = _Warm(key, warm.env, quiet_s)
+        self._warm = Warm(key, warm.env, quiet_s)
         return self._warm
 
     def _struck(self, led: staging.Led, twin: bool) -> staging.Staged:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,6 +62,14 @@ def append(path: Path, value: Any) -> None:
     """Append one line to a journal; what is flushed survives a killed process."""
     with path.open("a", encoding="utf-8", errors="replace", newline="\n") as file:
         file.write(encode(value, indent=None) + "\n")
+
+
+def write_journal(path: Path, values: Iterable[Any]) -> None:
+    """Write a whole journal atomically."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with beside.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
+        file.writelines(encode(value, indent=None) + "\n" for value in values)
+    beside.replace(path)
 
 
 def read(path: Path, model: type[M]) -> M:

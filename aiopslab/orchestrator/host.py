@@ -15,7 +15,7 @@ from pathlib import Path
 
 from aiopslab.models.base import Model
 from aiopslab.models.run import RunConfig
-from aiopslab.orchestrator import baselines, proofs
+from aiopslab.orchestrator import baselines, margins, proofs
 from aiopslab.orchestrator.bench import Bench, Job
 from aiopslab.orchestrator.fork import Channel, can_fork
 from aiopslab.orchestrator.lab import find_lab
@@ -55,7 +55,8 @@ def main() -> int:
     for line in lines:
         job = Job.model_validate_json(line)
         if opening.fork and lab.forkable and can_fork():
-            bench.work(job, channel, lifeline)
+            carry_out = margins.work if config.agent == margins.AGENT else Bench.work
+            carry_out(bench, job, channel, lifeline)
         else:
             asyncio.run(bench.work_cold(job, channel.send))
         channel.send({"event": "job_done"})
@@ -64,6 +65,7 @@ def main() -> int:
 
 def _source(config: RunConfig) -> AgentSource:
     ours = {proofs.AGENT: proofs.player, baselines.AGENT: baselines.player}
+    ours[margins.AGENT] = margins.nobody
     return ours.get(config.agent) or agent_source(config)
 
 

@@ -12,6 +12,7 @@ from aiopslab.errors import InfraError
 from aiopslab.faults.base import Fault
 from aiopslab.models.evidence import SliWindow
 from aiopslab.models.incident import SliCondition, SymptomClause
+from aiopslab.models.margin import Reading, SliName
 from aiopslab.problems.draw import WARM_S, DrawnIncident, Due
 
 POLL_S = 10.0
@@ -104,28 +105,32 @@ async def holds(env: Environment, clause: SymptomClause) -> str:
         firing = [a for a in await env.telemetry.alerts() if a.state == "firing"]
         return f"alert {clause.alert}" if clause.alert in {a.name for a in firing} else ""
     if clause.sli is not None:
-        return await _sli_holds(env, clause.sli)
+        found = [r.text for r in await readings(env, clause.sli) if r.holds]
+        return found[0] if found else ""
     if clause.promql is not None:
         return f"promql {clause.promql}" if await env.telemetry.instant(clause.promql) else ""
     return ""
 
 
-async def _sli_holds(env: Environment, want: SliCondition) -> str:
+async def readings(env: Environment, want: SliCondition) -> list[Reading]:
+    """Return what a condition names, as it is now; empty where no request was offered."""
     now = env.now()
+    found: list[Reading] = []
     for window in await env.traffic.slis(now - want.over, now):
         if window.journey != want.journey or not window.offered:
             continue
-        success = window.succeeded / window.offered
-        if want.success_below is not None and success < want.success_below:
-            return f"{want.journey} success {success:.3f} < {want.success_below}"
-        for name, seen, bound in (
+        asked: list[tuple[SliName, float | None, float | None]] = [
+            ("success", window.succeeded / window.offered, want.success_below),
             ("p95", window.p95_ms, want.p95_ms_above),
             ("first part p95", window.ttft_p95_ms, want.ttft_p95_ms_above),
             ("pause p99", window.tbt_p99_ms, want.tbt_p99_ms_above),
-        ):
-            if bound is not None and seen is not None and seen > bound:
-                return f"{want.journey} {name} {seen:.0f} ms > {bound:.0f} ms"
-    return ""
+        ]
+        found += [
+            Reading(journey=want.journey, sli=sli, seen=seen, bound=bound)
+            for sli, seen, bound in asked
+            if bound is not None
+        ]
+    return found
 
 
 async def page(env: Environment) -> str | None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from aiopslab.models.baseline import Score
+from aiopslab.models.margin import MarginRow
 from aiopslab.models.run import Estimate, PlannedTrial, Results, RunRecord, TaskResults
 from aiopslab.models.task import TASKS, Task
 from aiopslab.models.trial import Trial
@@ -53,6 +54,23 @@ def baseline_rows(
         cells = [shown.get(task, "-") for task in TASKS]
         rows.append([agent, *cells, str(sum(s.n for s in tasks.values()))])
     return columns, rows
+
+
+def margin_rows(margins: Sequence[MarginRow]) -> tuple[list[str], list[list[str]]]:
+    """Return columns and rows of how far incidents are from their gates."""
+    columns = ["incident", "seeds", "failures", "opens s", "(max)", "fault x bound", "(min)",
+               "bound x twin (min)"]  # fmt: skip
+    rows = [
+        [m.incident, str(m.seeds), str(m.failures), _figure(m.opened_median_s),
+         _figure(m.opened_max_s), _figure(m.faulty_median), _figure(m.faulty_min),
+         _figure(m.twin_min)]
+        for m in margins
+    ]  # fmt: skip
+    return columns, rows
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
 
 
 def trial_rows(

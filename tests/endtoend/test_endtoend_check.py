@@ -52,3 +52,18 @@ def test_a_fault_that_injects_nothing_is_found_and_told_to_people(tmp_path: Path
     for proof in ("idle", "fix", "leak", "repeat", "cheat-delete"):
         assert f"injects-nothing: {proof}: symptom: not seen within" in done.stdout
     assert done.stdout.rstrip().endswith("0 of 1 incidents are sound")
+
+
+def test_margins_are_measured_once_and_kept(tmp_path: Path) -> None:
+    command = ("check", "archive-port", "--margins", "margins.jsonl", "--seeds", "0", "-n", "1")
+    first = aiopslab(*command, "--json", "--display", "plain", cwd=tmp_path)
+    assert "[1/1]" in first.stderr
+    data = json.loads(first.stdout)["data"]
+    assert data["failed"] == []
+    (row,) = data["rows"]
+    # Every read fails; the gate wants one in ten. The twin is far below that.
+    assert row["faulty_min"] > 2
+    assert row["twin_min"] is None or row["twin_min"] > 2
+    again = aiopslab(*command, "--json", "--display", "plain", cwd=tmp_path)
+    assert again.stdout == first.stdout
+    assert again.stderr == ""
