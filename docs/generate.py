@@ -222,15 +222,15 @@ def margins() -> str:
     named = {row.incident for row in rows}
     failed = [m for m in found if m.failed and m.incident in named]
     stale = [row.incident for row in rows if row.digests != [now[row.incident]]]
-    missing = [n for n, spec in specs.items() if spec.symptom is not None and n not in named]
     draws = sum(row.seeds for row in rows)
     return "\n".join(
         [
+            f"{len(rows)} incidents measured.",
             f"{len(failed)} of {draws} draws failed; one in 200 may.\n",
             _table(*margin_rows(rows)),
             "",
             *(f"- `{m.incident}`, seed {m.seed}: {margin_grading.reason(m)}" for m in failed),
-            f"\nChanged since: {_names(stale)}. Not measured: {_names(missing)}.",
+            f"\nChanged since they were measured: {_names(stale)}.",
         ]
     )
 
