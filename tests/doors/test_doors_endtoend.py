@@ -120,7 +120,7 @@ def test_whoever_comes_may_submit_to_an_external_agents_trial(tmp_path: Path) ->
 
 
 HOSTILE = """
-import json, os, signal, sys, time, urllib.request
+import json, os, resource, signal, socket, sys, time, urllib.parse, urllib.request
 def ask(path, body=None):
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(os.environ["AIOPSLAB_URL"] + path, data)
@@ -141,6 +141,16 @@ MODES = {
         "        try:\n            ask('/tools/alerts', {})\n"
         "        except OSError:\n            pass\n"
     ),
+    "crowding": (
+        "if task != 'mitigation':\n"
+        "    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))\n"
+        "    where = urllib.parse.urlsplit(os.environ['AIOPSLAB_URL'])\n"
+        "    address = where.hostname, where.port\n"
+        "    held = [socket.create_connection(address) for _ in range(3000)]\n"
+        "    ask('/tools/alerts', {})\n"
+        "    sys.exit(0)\n"
+    ),
     "slow": "if task != 'mitigation':\n    time.sleep(600)\n",
     "lying": (
         "if task != 'mitigation':\n"
@@ -154,6 +164,7 @@ ENDS = {
     "silent": ("agent_error", "error: AgentError"),
     "killing": ("agent_error", "error: AgentError"),
     "flooding": ("limit", "limit:steps"),
+    "crowding": ("agent_error", "error: AgentError"),
     "slow": ("limit", "limit:wall_time"),
     "lying": (None, "malformed answer"),
 }
