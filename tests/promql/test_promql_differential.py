@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import promql_expressions as written
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from promql_compare import INSTANTS, RANGE, Comparison, same
 from promql_data import remote_write, samples, table
 from promql_grammar import expressions
@@ -57,7 +57,7 @@ def test_generated_expressions_are_answered_as_prometheus_does(
 ) -> None:
     drawn: set[str] = set()
 
-    @settings(max_examples=GENERATED, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=GENERATED)
     @given(expression=expressions)
     def check(expression: str) -> None:
         assert comparison.differences(expression) == "", expression

@@ -31,7 +31,10 @@ JUNK = st.one_of(
     st.just({"name": ["x"]}),
     st.just([{"name": "x"}, 1]),
 )
-FEW = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 
 
 @pytest.fixture(scope="module")
