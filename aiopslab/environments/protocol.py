@@ -193,6 +193,17 @@ class Substrate(Protocol):
         """Have a party outside publish a maintenance beforehand (unix seconds)."""
         ...
 
+    async def power(self, node: str, *, on: bool) -> None:
+        """Switch a machine off, with everything that runs on it, or on again."""
+        ...
+
+    async def leave_file(self, claim: str, path: str, size: int) -> None:
+        """Leave a file on a claim's volume, as a tool that was run there does; 0 removes it.
+
+        What does not fit is cut off.
+        """
+        ...
+
     async def store_admin(self, store: str, command: str) -> str:
         """Run SQL or a Valkey command as the operator of a store; returns its output.
 

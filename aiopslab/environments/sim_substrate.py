@@ -35,6 +35,21 @@ class SimSubstrate:
             raise InfraError("inject", f"no node {node!r}")
         self._world.nodes[node].neighbour(name, threads=threads, memory=memory)
 
+    async def power(self, node: str, *, on: bool) -> None:
+        if node not in self._world.kubelets:
+            raise InfraError("inject", f"no node {node!r}")
+        await self._bridge.enter(self._power(node, on))
+
+    async def _power(self, node: str, on: bool) -> None:
+        # On the world's loop, because pods that come back are tasks.
+        self._world.kubelets[node].power(on)
+
+    async def leave_file(self, claim: str, path: str, size: int) -> None:
+        volume = self._world.claims.get((self._world.app.namespace, claim))
+        if volume is None:
+            raise InfraError("inject", f"no volume for claim {claim!r}")
+        volume.write(path, min(size, volume.size(path) + volume.available))
+
     async def partner(self, name: str, disturbance: Disturbance) -> None:
         self._world.parties[name].disturb(disturbance)
 

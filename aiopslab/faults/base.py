@@ -169,6 +169,24 @@ async def restart(env: Environment, kind: str, name: str, *, actor: str) -> None
     await edit(env, kind, name, restart_patch(env.now()), actor=actor)
 
 
+async def recycle(env: Environment, component: str, *, actor: str) -> None:
+    """Delete the pods of a component at once, as node maintenance or a bulk command does."""
+    label = f"app.kubernetes.io/name={component}"
+    for pod in await env.kube.list("Pod", env.namespace, labels=label):
+        await discard(env, "Pod", pod["metadata"]["name"], actor=actor)
+
+
+async def discard(
+    env: Environment, kind: str, name: str, *, actor: str, namespace: str | None = None
+) -> None:
+    """Delete an object (of the app's namespace by default) unless it is gone already."""
+    try:
+        await env.kube.delete(kind, name, namespace or env.namespace, actor=actor)
+    except KubeError as error:
+        if error.reason != "NotFound":
+            raise
+
+
 async def ask(env: Environment, store: str, command: str) -> str:
     """Ask a store as its operator, for a post-condition; empty where it does not answer.
 

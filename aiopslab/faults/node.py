@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 
 from aiopslab.environments.protocol import Environment
-from aiopslab.faults.base import Fault, condition
+from aiopslab.faults.base import Fault, condition, rolled_out
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
-from aiopslab.models.kube import Object
+from aiopslab.models.kube import KubeError, Object
 from aiopslab.models.truth import FixStep
+from aiopslab.world.kube.validation.podspec import is_finished
 
 
 class NoisyNeighbour(Fault):
@@ -83,4 +84,68 @@ class NoisyNeighbour(Fault):
         return []
 
 
-KINDS = (NoisyNeighbour,)
+class Down(Fault):
+    """The machine lost its power: its pods are gone, and nobody was told.
+
+    Deployments get over it once the node's pods are evicted, after five minutes; the pods of
+    StatefulSets are not replaced before somebody says that they will not come back.
+    """
+
+    kind = "node/down"
+    cause = "node_failure"
+    system_level = "Hardware"
+    fault_type = "Dependency Problem"
+
+    class Params(Model):
+        """No parameters."""
+
+    params: Params
+
+    _pods: tuple[str, ...] = ()
+    """Pods that were on it; known once injected."""
+
+    @classmethod
+    def fits(cls, app: App, component: str) -> bool:
+        return any(n.name == component for n in app.nodes)
+
+    async def inject(self, env: Environment) -> None:
+        here = await env.kube.list("Pod", env.namespace, fields=f"spec.nodeName={self.site.target}")
+        self._pods = tuple(sorted(p["metadata"]["name"] for p in here if not is_finished(p)))
+        await env.substrate.power(self.site.target, on=False)
+
+    async def recover(self, env: Environment) -> None:
+        await env.substrate.power(self.site.target, on=True)
+
+    def fix(self) -> list[FixStep]:
+        # Before the node is given up, new pods could be sent there again.
+        given_up = {"seconds": 45, "reason": "the node is given up"}
+        return [FixStep(tool="wait", arguments=given_up)] + [
+            FixStep(tool="k8s_delete", arguments={"kind": "Pod", "name": name, "grace_s": 0})
+            for name in self._pods or ("none",)
+        ]
+
+    def aliases(self) -> list[str]:
+        return [f"node/{self.site.target}"]
+
+    async def postconditions(self, env: Environment) -> list[CheckResult]:
+        lost = []
+        here = await env.kube.list("Pod", env.namespace, fields=f"spec.nodeName={self.site.target}")
+        for pod in here:
+            name = pod["metadata"]["name"]
+            try:
+                await env.kube.logs(name, env.namespace, tail=1)
+            except KubeError as error:
+                if error.code >= 500:
+                    lost.append(name)
+        detail = f"out of reach on {self.site.target}: {', '.join(lost) or 'none'}"
+        ready = [
+            await rolled_out(env, kind, name)
+            for kind, names in (
+                ("Deployment", self.site.app.services), ("StatefulSet", self.site.app.stores)
+            )
+            for name in sorted(names)
+        ]  # fmt: skip
+        return [condition("reachable", not lost, detail), *(c for c in ready if not c.met)]
+
+
+KINDS = (NoisyNeighbour, Down)

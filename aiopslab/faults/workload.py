@@ -13,7 +13,7 @@ from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import Fault, condition, container_of, edit, fetch, rolled_out
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
-from aiopslab.models.cause import FaultType
+from aiopslab.models.cause import FaultType, SystemLevel
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import Object
 from aiopslab.models.truth import FixStep
@@ -64,10 +64,10 @@ class ScaledToZero(Fault):
         return [await rolled_out(env, "Deployment", self.site.target)]
 
 
-class _Template(Fault):
+class TemplateRollout(Fault):
     """A rollout whose pod template cannot work, with a strategy that replaces all pods at once."""
 
-    system_level = "Virtualization"
+    system_level: ClassVar[SystemLevel] = "Virtualization"
     fault_type: ClassVar[FaultType] = "Misconfiguration"
     actor = "ci-pipeline"
 
@@ -81,7 +81,7 @@ class _Template(Fault):
         """Return the pod spec part of the patch."""
 
     async def _apply(self, env: Environment, *, broken: bool) -> None:
-        surge = "100%" if broken else "25%"
+        surge: int | str = "100%" if broken else 0
         spec: Object = {
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": surge}},
             "template": {"spec": self._spec(broken=broken)},
@@ -102,7 +102,7 @@ class _Template(Fault):
         return [await rolled_out(env, "Deployment", self.site.target)]
 
 
-class NodeSelector(_Template):
+class NodeSelector(TemplateRollout):
     """The template selects nodes that do not exist."""
 
     kind = "workload/node-selector"
@@ -121,7 +121,7 @@ class NodeSelector(_Template):
         return {"nodeSelector": {self.params.label: self.params.value if broken else None}}
 
 
-class _Probe(_Template):
+class _Probe(TemplateRollout):
     """A probe asks for a path that the program does not serve."""
 
     field: str

@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.errors import UsageError
-from aiopslab.faults.base import edit, restart
+from aiopslab.faults.base import discard, edit, restart, rolled_out
 from aiopslab.models.app import App
 from aiopslab.models.external import Disturbance
+from aiopslab.models.kube import Object
+from aiopslab.world.kube.eviction import covers
+
+PATIENCE_S = 120.0
+LOOK_S = 2.0
 
 
 class Happening(ABC):
@@ -95,15 +102,79 @@ class CacheRestart(Happening):
         await restart(env, "StatefulSet", self.target, actor="platform-bot")
 
 
+class NodeDrain(Happening):
+    """A node is drained of services for maintenance, within budgets, and stays cordoned."""
+
+    @classmethod
+    def fits(cls, app: App, component: str) -> bool:
+        return component in {n.name for n in app.nodes}
+
+    async def happen(self, env: Environment) -> None:
+        cordon = {"spec": {"unschedulable": True}}
+        await env.kube.patch("Node", self.target, cordon, actor="platform-bot")
+        here = await env.kube.list(
+            "Pod",
+            env.namespace,
+            labels="app.kubernetes.io/component=service",
+            fields=f"spec.nodeName={self.target}",
+        )
+        for pod in here:
+            await _until(env, partial(_may_go, env, pod))
+            name = pod["metadata"]["name"]
+            await discard(env, "Pod", name, actor="platform-bot")
+            await _until(env, partial(_replaced, env, pod))
+
+
+class RestartOneByOne(Happening):
+    """Every service is restarted, each after the one before is back; the target is the first."""
+
+    @classmethod
+    def fits(cls, app: App, component: str) -> bool:
+        return component in app.services
+
+    async def happen(self, env: Environment) -> None:
+        others = [s for s in sorted(self.app.services) if s != self.target]
+        for name in [self.target, *others]:
+            await restart(env, "Deployment", name, actor="platform-bot")
+            await _until(env, partial(_complete, env, name))
+
+
+async def _until(env: Environment, holds: Callable[[], Awaitable[bool]]) -> None:
+    """Let time pass until something holds, as a careful operator waits; two minutes at most."""
+    deadline = env.now() + PATIENCE_S
+    while env.now() < deadline and not await holds():
+        await env.advance(LOOK_S)
+
+
+async def _complete(env: Environment, deployment: str) -> bool:
+    return (await rolled_out(env, "Deployment", deployment)).met
+
+
+async def _may_go(env: Environment, pod: Object) -> bool:
+    """Say whether every disruption budget that covers a pod lets it go."""
+    budgets = await env.kube.list("PodDisruptionBudget", env.namespace)
+    mine = [b for b in budgets if covers(b, pod)]
+    return all(int(b.get("status", {}).get("disruptionsAllowed", 0)) > 0 for b in mine)
+
+
+async def _replaced(env: Environment, pod: Object) -> bool:
+    """Say whether the workload of a pod that went is complete again."""
+    return await _complete(env, pod["metadata"]["labels"]["app.kubernetes.io/name"])
+
+
 class LoadSpike(Happening):
-    """More users than usual; the target names the journey's entry, the factor is ``factor``."""
+    """More users than usual; the target names the journeys' entry, the factor is ``factor``.
+
+    With ``journey`` only that one gets more.
+    """
 
     @classmethod
     def fits(cls, app: App, component: str) -> bool:
         return component in {j.entry for j in app.journeys.values()}
 
     async def happen(self, env: Environment) -> None:
-        await env.traffic.scale(float(self.params.get("factor", 1.3)))
+        factor = float(self.params.get("factor", 1.3))
+        await env.traffic.scale(factor, journey=self.params.get("journey"))
 
 
 class PartnerAnnouncement(Happening):
@@ -172,6 +243,8 @@ KINDS: dict[str, type[Happening]] = {
     "job/by-hand": JobByHand,
     "partner/announcement": PartnerAnnouncement,
     "partner/degraded": PartnerDegraded,
+    "change/restart-one-by-one": RestartOneByOne,
+    "node/drain": NodeDrain,
 }
 
 

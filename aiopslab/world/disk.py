@@ -61,6 +61,10 @@ class Volume:
         """Return the bytes of a file, 0 if it does not exist."""
         return self._files.get(label, 0)
 
+    def grow(self, capacity: int) -> None:
+        """Make the file system larger; it never gets smaller."""
+        self.capacity = max(self.capacity, capacity)
+
     def files(self) -> dict[str, int]:
         """Return path to bytes, in order of creation."""
         return dict(self._files)

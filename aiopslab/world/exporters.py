@@ -52,6 +52,10 @@ class Cadvisor:
         self._node = node
         self._known: dict[tuple[str, str, str], _Columns] = {}
 
+    def fail(self, time: float) -> None:
+        """Record that the kubelet did not answer."""
+        self._target.fail(time)
+
     def scrape(self, time: float, boxes: Iterable[tuple[Object, Container]]) -> None:
         """Record the usage of the containers that run (pod object, container)."""
         out: dict[int, float] = {}
@@ -133,10 +137,13 @@ class NodeExporter:
         self._loaded_at = node.booted_at
 
     def scrape(self, time: float) -> None:
-        """Record the figures of now."""
+        """Record the figures of now, or that the machine does not answer."""
         out: dict[int, float] = {}
-        self._cpu(out, time)
         node = self._node
+        if not node.powered:
+            self._target.fail(time)
+            return
+        self._cpu(out, time)
 
         def add(name: str, value: float) -> None:
             self._columns.add(out, name, value)

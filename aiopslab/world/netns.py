@@ -184,6 +184,17 @@ class Netns:
         self._process.end()
         self._network._down(self._stack.ip)
 
+    def vanish(self) -> None:
+        """Take the address down as a machine that lost its power does: nobody is told.
+
+        Clients find out by their deadlines.
+        """
+        for member in self._stack.members:
+            member._accepted.clear()
+            member._dialled.clear()
+        self._stack.listeners.clear()
+        self.close()
+
     # -- dialling ---------------------------------------------------------------------------------
 
     async def resolve(self, host: str) -> list[str]:

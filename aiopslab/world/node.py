@@ -45,6 +45,8 @@ class Node:
         self.cpu = NodeCpu(loop, spec.cpu)
         self.memory = NodeMemory(spec.memory, system=SYSTEM_MEMORY)
         self.disk = Volume(spec.disk)
+        self.powered = True
+        """Whether the machine is on; ``Kubelet.power`` switches it."""
         self.booted_at = loop.time()
         """Unix seconds; for ``uptime``."""
         self.hardware: dict[str, float] = dict(spec.hardware)

@@ -69,6 +69,7 @@ class Scraper:
         self._store = store
         self._api = api
         self._kubelets = kubelets
+        self._nodes = nodes
         self._rules = rules
         self._state = KubeState(api, store.target(_labels("kube-state-metrics", "kube-state:8080")))
         self._cadvisors = [
@@ -99,8 +100,13 @@ class Scraper:
         }
         self._scrape_pods(time, running)
         self._state.scrape(time)
-        for cadvisor, kubelet in zip(self._cadvisors, self._kubelets, strict=True):
-            cadvisor.scrape(time, kubelet.boxes())
+        for cadvisor, kubelet, node in zip(
+            self._cadvisors, self._kubelets, self._nodes, strict=True
+        ):
+            if node.powered:
+                cadvisor.scrape(time, kubelet.boxes())
+            else:
+                cadvisor.fail(time)
         for machine in self._machines:
             machine.scrape(time)
 

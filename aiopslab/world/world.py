@@ -20,8 +20,10 @@ from aiopslab.telemetry.store import Store
 from aiopslab.world.changelog import ChangeLog
 from aiopslab.world.clock import VirtualLoop
 from aiopslab.world.container import Container
+from aiopslab.world.dialling import dialler
 from aiopslab.world.disk import Volume
 from aiopslab.world.externals import parties
+from aiopslab.world.images import kubectl
 from aiopslab.world.images.registry import Registry
 from aiopslab.world.images.renewer import Renewer
 from aiopslab.world.images.shell import shell
@@ -66,6 +68,8 @@ class World:
         self.registry = Registry.for_app(app)
         if app.tls is not None:
             self.registry.add(app.tls.image.ref, lambda: Renewer(self.api, app))
+        self.registry.add(kubectl.IMAGE, lambda: kubectl.Kubectl(self.api))
+        self.api.webhooks.dial = dialler(self.api, self.network)
         self.claims: dict[tuple[str, str], Volume] = {}
         self.nodes = {
             spec.name: Node(self.loop, spec, f"198.18.240.{i}")

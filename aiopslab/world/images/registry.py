@@ -16,6 +16,7 @@ from aiopslab.models.app import App
 from aiopslab.models.kube import ExecResult
 from aiopslab.models.store import Store
 from aiopslab.world.container import Container, Program
+from aiopslab.world.images import podpolicy
 from aiopslab.world.images.app import AppProgram
 from aiopslab.world.images.busybox import Busybox
 from aiopslab.world.images.nats import Nats
@@ -62,6 +63,7 @@ class Registry:
         """Know every version and release of the app's services, its stores' images, busybox."""
         registry = cls()
         registry.add(BUSYBOX, Busybox)
+        registry.add(podpolicy.IMAGE, podpolicy.PodPolicy)
         for name, service in sorted(app.services.items()):
             for version in dict.fromkeys((service.image.version, *sorted(service.releases))):
                 registry.add(f"{service.image.name}:{version}", _service(app, name, version))

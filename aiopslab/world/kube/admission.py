@@ -13,7 +13,7 @@ import random
 from collections.abc import Iterator
 from decimal import Decimal
 
-from aiopslab.world.kube import quantity
+from aiopslab.world.kube import podsecurity, quantity
 from aiopslab.world.kube.errors import Cause, forbidden, invalid, not_found
 from aiopslab.world.kube.kinds import BY_KIND, Kind
 from aiopslab.world.kube.objects import Object, deleting, dig, name_of, namespace_of
@@ -60,13 +60,15 @@ def prepare(kind: Kind, new: Object, store: ObjectStore) -> None:
     """Complete a new pod or job before it is validated.
 
     Raises:
-        KubeError: 403, a pod outside the bounds of a LimitRange, or of an unknown priority class.
+        KubeError: 403, a pod outside the bounds of a LimitRange, of an unknown priority class, or
+            against the security standard of its namespace.
     """
     if kind.kind == "Pod":
         default_tolerations(new["spec"])
         set_priority(new, store)
         check_account(new, store)
         apply_limit_ranges(new, store)
+        podsecurity.check(new, store)
         new.setdefault("status", {"phase": "Pending"})
         new["status"].setdefault("qosClass", qos_class(new))
     elif kind.kind == "Job":

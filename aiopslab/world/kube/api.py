@@ -97,7 +97,8 @@ class ApiServer(ComponentApi):
         admission.check_namespace(kind, new, self.store)
         streams = self._dry_run_streams if options.dry_run else self._streams
         metadata_rules.stamp(kind, new, self.now(), streams)
-        self._admit(kind, new, actor, streams)
+        new = self._admit(kind, new, actor, streams)
+        metadata = new["metadata"]
         if self.store.get(kind.kind, namespace_of(new), name_of(new)) is not None:
             raise already_exists(kind, name_of(new))
         if not is_component(actor):
@@ -159,17 +160,20 @@ class ApiServer(ComponentApi):
         time = rfc3339(self.now())
         return ownership.Owner(manager, operation, kind.api_version, time, write.subresource)
 
-    def _admit(self, kind: Kind, new: Object, actor: str, streams: Streams) -> None:
-        """Apply defaults and admission to a new object, and validate it."""
+    def _admit(self, kind: Kind, new: Object, actor: str, streams: Streams) -> Object:
+        """Apply defaults and admission to a new object, validate it, and return it."""
         if not is_component(actor) and kind.kind not in _STATUS_KEPT_ON_CREATE:
             new.pop("status", None)
         defaults.apply(kind, new)
+        new = self.webhooks.mutate(kind, new)
         admission.prepare(kind, new, self.store)
         if not is_component(actor):
             _validate(kind, new)
         if kind.kind == "Service":
             admission.allocate_service(new, self.store, streams("services"))
+        self.webhooks.validate(kind, new)
         admission.check_quota(kind, new, self.store)
+        return new
 
     # -- change -----------------------------------------------------------------------------------
 

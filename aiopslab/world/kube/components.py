@@ -16,10 +16,16 @@ from aiopslab.world.kube.authorization import Policy, authorize
 from aiopslab.world.kube.objects import Object, deleting, name_of, namespace_of
 from aiopslab.world.kube.patches import ownership
 from aiopslab.world.kube.reading import ApiReader
+from aiopslab.world.kube.webhooks import Webhooks
 
 
 def is_component(actor: str) -> bool:
-    """Whether an actor is a part of the cluster, which is trusted to write what is well formed."""
+    """Whether an actor is a part of the cluster, which is trusted to write what is well formed.
+
+    Service accounts beside the controllers' stand for whatever runs in a pod, and are not.
+    """
+    if actor.startswith("system:serviceaccount:"):
+        return actor.startswith("system:serviceaccount:kube-system:")
     return actor.startswith("system:")
 
 
@@ -35,6 +41,8 @@ class ComponentApi(ApiReader):
         super().__init__(now)
         self.allowed: Policy | None = None
         """Rights of actors to write; None allows everything."""
+        self.webhooks = Webhooks(self.store)
+        """Programs that are asked before an object is stored."""
         self._streams = streams.scope("kube-api")
         # Apart, so that an event or a dry run never shifts the uids of other objects.
         self._event_streams = self._streams.scope("events")

@@ -281,6 +281,25 @@ def _bare(obj: Object) -> None:
     _set(obj, spec={})
 
 
+def _webhooks(configuration: Object) -> None:
+    for hook in configuration.get("webhooks") or ():
+        _set(
+            hook,
+            failurePolicy="Fail",
+            matchPolicy="Equivalent",
+            namespaceSelector={},
+            objectSelector={},
+            timeoutSeconds=10,
+        )
+        if configuration["kind"] == "MutatingWebhookConfiguration":
+            _set(hook, reinvocationPolicy="Never")
+        for rule in hook.get("rules") or ():
+            _set(rule, scope="*")
+        service = (hook.get("clientConfig") or {}).get("service")
+        if service:
+            _set(service, port=443)
+
+
 _BY_KIND: dict[str, Callable[[Object], None]] = {
     "Pod": _pod,
     "Deployment": _deployment,
@@ -304,4 +323,6 @@ _BY_KIND: dict[str, Callable[[Object], None]] = {
     "Lease": _bare,
     "RoleBinding": _binding,
     "ClusterRoleBinding": _binding,
+    "ValidatingWebhookConfiguration": _webhooks,
+    "MutatingWebhookConfiguration": _webhooks,
 }

@@ -52,6 +52,7 @@ _WITHOUT_STATUS = frozenset(
     {"Endpoints", "ConfigMap", "Secret", "ServiceAccount", "Event", "LimitRange"}
     | {"ControllerRevision", "NetworkPolicy", "EndpointSlice", "Lease", "PriorityClass"}
     | {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
+    | {"ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"}
 )
 
 
@@ -98,6 +99,18 @@ KINDS: tuple[Kind, ...] = (
         "ClusterRoleBinding", "rbac.authorization.k8s.io/v1", "clusterrolebindings", scoped=False
     ),
     _kind("PriorityClass", "scheduling.k8s.io/v1", "priorityclasses", "pc", scoped=False),
+    _kind(
+        "ValidatingWebhookConfiguration",
+        "admissionregistration.k8s.io/v1",
+        "validatingwebhookconfigurations",
+        scoped=False,
+    ),
+    _kind(
+        "MutatingWebhookConfiguration",
+        "admissionregistration.k8s.io/v1",
+        "mutatingwebhookconfigurations",
+        scoped=False,
+    ),
 )
 
 BY_KIND: dict[str, Kind] = {kind.kind: kind for kind in KINDS}

@@ -1,11 +1,12 @@
-"""The persistent volume controller: binds claims, and makes the volumes they ask for.
+"""The persistent volume controller: binds claims, makes the volumes they ask for, and grows them.
 
-One storage class, ``standard``, provisions at once. Not here: the bytes (``world.disk``; kubelets
-keep them by claim).
+One storage class, ``standard``, provisions at once and allows expansion. Not here: the bytes
+(``world.disk``; kubelets keep them by claim, and grow the file system of a volume in use).
 """
 
 from __future__ import annotations
 
+from aiopslab.world.kube import quantity
 from aiopslab.world.kube.controllers.base import Controller
 from aiopslab.world.kube.objects import Object, deleting, dig, name_of, namespace_of, uid_of
 
@@ -24,7 +25,10 @@ class VolumeController(Controller):
 
     def reconcile(self, namespace: str, name: str) -> None:
         claim = self.find("PersistentVolumeClaim", name, namespace)
-        if claim is None or deleting(claim) or dig(claim, "status", "phase") == "Bound":
+        if claim is None or deleting(claim):
+            return
+        if dig(claim, "status", "phase") == "Bound":
+            self._expand(claim)
             return
         storage_class = claim["spec"].get("storageClassName") or ""
         if storage_class not in STORAGE_CLASSES:
@@ -44,6 +48,19 @@ class VolumeController(Controller):
         modes = claim["spec"].get("accessModes") or ["ReadWriteOnce"]
         status = {"phase": "Bound", "accessModes": modes, "capacity": {"storage": size}}
         self.write_status(bound, status)
+
+    def _expand(self, claim: Object) -> None:
+        """Grow the volume of a claim that asks for more than it has; none ever shrinks."""
+        asked = dig(claim, "spec", "resources", "requests", "storage", default="0")
+        has = dig(claim, "status", "capacity", "storage", default="0")
+        volume = self.find("PersistentVolume", claim["spec"].get("volumeName") or "")
+        if volume is None or quantity.parse(asked) <= quantity.parse(has):
+            return
+        self.event(claim, "Normal", "Resizing", "External resizer is resizing volume")
+        grown = {**volume["spec"], "capacity": {"storage": asked}}
+        self.api.replace({**volume, "spec": grown}, actor=self.actor)
+        capacity = {**(claim["status"].get("capacity") or {}), "storage": asked}
+        self.write_status(claim, {**claim["status"], "capacity": capacity})
 
     def _volume(self, claim: Object, name: str) -> Object:
         size = dig(claim, "spec", "resources", "requests", "storage", default="1Gi")

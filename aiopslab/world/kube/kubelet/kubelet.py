@@ -141,6 +141,7 @@ class Kubelet:
         self._runtime.api.subscribe("Pod", self._changed)
         for kind in ("ConfigMap", "Secret"):
             self._runtime.api.subscribe(kind, self._config_changed)
+        self._runtime.api.subscribe("PersistentVolumeClaim", self._claim_changed)
         for pod in self._runtime.api.list("Pod"):
             self._changed("ADDED", pod, None)
 
@@ -152,6 +153,21 @@ class Kubelet:
     @silent.setter
     def silent(self, silent: bool) -> None:
         self._runtime.silent = silent
+
+    def power(self, on: bool) -> None:
+        """Switch the machine off, with everything on it, or on again.
+
+        Nobody is told that it went; back, it runs what is still bound to it.
+        """
+        node = self._runtime.node
+        if on == node.powered:
+            return
+        node.powered, self.silent = on, not on
+        if on:
+            node.booted_at = self._runtime.now()
+            self._sync()
+        for worker in [] if on else list(self._workers.values()):
+            worker.lose()
 
     # -- pods -------------------------------------------------------------------------------------
 
@@ -177,9 +193,10 @@ class Kubelet:
         for uid, worker in list(self._workers.items()):
             if uid not in bound:
                 worker.discard()
-            elif bound[uid] is not worker.pod:
+                continue
+            if bound[uid] is not worker.pod:
                 worker.update(bound[uid])
-                worker.publish()
+            worker.publish()
         for uid, pod in bound.items():
             if uid not in self._workers:
                 self._notice(pod)
@@ -220,6 +237,12 @@ class Kubelet:
             ):
                 delay = self._runtime.between(PROPAGATION_S)
                 self._runtime.loop.call_later(delay, self._refresh, worker.uid)
+
+    def _claim_changed(self, _event: str, claim: Object, _old: Object | None) -> None:
+        """Grow the file system of a claim that grew, where a pod of this node uses it."""
+        for worker in [] if self.silent else list(self._workers.values()):
+            if namespace_of(worker.pod) == namespace_of(claim):
+                worker.grow(claim)
 
     def _refresh(self, uid: str) -> None:
         worker = self._workers.get(uid)
@@ -320,6 +343,10 @@ class Kubelet:
 
     def _container(self, pod: str, namespace: str, container: str | None) -> ContainerWorker:
         obj = self._runtime.api.get("Pod", pod, namespace)
+        if not self._runtime.node.powered:
+            address = f"{self._runtime.node.ip}:10250"
+            text = f'Get "https://{address}/": dial tcp {address}: connect: no route to host'
+            raise KubeError(500, "InternalError", text)
         worker = self._workers.get(uid_of(obj))
         if worker is None:
             text = f'pod "{pod}" is not running on node "{self.name}"'

@@ -31,6 +31,7 @@ from aiopslab.world.kube.objects import (
     uid_of,
 )
 from aiopslab.world.kube.options import DELETE_NOW
+from aiopslab.world.kube.quantity import amount
 from aiopslab.world.kube.validation.podspec import port_names, qos_class
 from aiopslab.world.process import Process
 
@@ -134,11 +135,23 @@ class PodWorker:
             key = (namespace_of(self.pod), claim)
             if key not in runtime.claims:
                 runtime.claims[key] = Volume(size)
+            runtime.claims[key].grow(size)
             volumes.disks[name] = runtime.claims[key]
         for name, size in kubelet_config.scratch(self.pod).items():
             volumes.disks.setdefault(name, Volume(size))
 
     # -- changes ----------------------------------------------------------------------------------
+
+    def grow(self, claim: Object) -> None:
+        """Bring a claim's file system to the size its volume has now, if this pod mounts it."""
+        size = int(amount(dig(claim, "status", "capacity", "storage", default="0")))
+        names = [c for c, _ in kubelet_config.claimed(self.pod, self._runtime.find).values()]
+        volume = self._runtime.claims.get((namespace_of(claim), name_of(claim)))
+        if volume is None or name_of(claim) not in names or size <= volume.capacity:
+            return
+        volume.grow(size)
+        text = "MountVolume.NodeExpandVolume succeeded"
+        self._runtime.event(self.pod, "Normal", "FileSystemResizeSuccessful", text)
 
     def update(self, pod: Object) -> None:
         """Take over a changed object: labels, images, or that it is to go."""
@@ -206,6 +219,11 @@ class PodWorker:
         except KubeError as error:
             if error.code != 404:  # somebody deleted it by force meanwhile
                 raise
+
+    def lose(self) -> None:
+        """End everything as a power failure does: no signal, no packet, no status."""
+        self.context.netns.vanish()
+        self.discard()
 
     def discard(self) -> None:
         """End everything at once, and leave the network: the object is gone."""

@@ -142,6 +142,11 @@ _DEFAULT = (NAME, AGE)
 
 CREATED_AT = Column("Created At", _at("metadata", "creationTimestamp"), type="date")
 _UNSET = "<unset>"
+_WEBHOOKS = (
+    NAME,
+    Column("Webhooks", _of(lambda o: len(o.get("webhooks") or ())), type="integer"),
+    AGE,
+)
 _BINDING = (
     NAME,
     Column("Role", _of(_role)),
@@ -351,6 +356,8 @@ _COLUMNS: dict[str, tuple[Column, ...]] = {
         AGE,
         Column("PreemptionPolicy", _at("preemptionPolicy", default="PreemptLowerPriority")),
     ),
+    "ValidatingWebhookConfiguration": _WEBHOOKS,
+    "MutatingWebhookConfiguration": _WEBHOOKS,
     "ControllerRevision": (
         NAME,
         Column("Controller", _of(_controller)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from aiopslab.world.kube import quantity
 from aiopslab.world.kube.errors import Cause
 from aiopslab.world.kube.kinds import Kind
 from aiopslab.world.kube.objects import Object, clone, dig
@@ -51,6 +52,7 @@ _CLAIM_WORDS = (
     "Forbidden: spec is immutable after creation except resources.requests and "
     "volumeAttributesClassName for bound claims"
 )
+_SHRUNK_WORDS = "Forbidden: field can not be less than status.capacity"
 _IMMUTABLE_DATA = "Forbidden: field is immutable when `immutable` is set"
 
 
@@ -122,6 +124,10 @@ def _claim(old: Object, new: Object) -> list[Cause]:
     def core(obj: Object) -> Object:
         return _without(obj["spec"], ("resources", "volumeName", "volumeAttributesClassName"))
 
+    asked = dig(new, "spec", "resources", "requests", "storage", default="0")
+    has = dig(old, "status", "capacity", "storage", default="0")
+    if quantity.parse(asked) < quantity.parse(has):
+        return [Cause("spec.resources.requests.storage", _SHRUNK_WORDS)]
     moved = old["spec"].get("volumeName") not in (None, new["spec"].get("volumeName"))
     if core(old) != core(new) or moved:
         return [Cause("spec", _CLAIM_WORDS)]
