@@ -121,3 +121,45 @@ def test_recovery_works_whatever_was_done_meanwhile(sim: Sim) -> None:
     assert within_patience(sim, lambda: broken(sim, fault) + unready(sim)) == []
     deployment = sim.run_sync(sim.kube.get("Deployment", name, sim.namespace))
     assert deployment["spec"]["replicas"] == HOTEL.services[name].replicas
+
+
+def test_undoing_a_release_with_a_migration_leaves_a_version_without_its_columns(
+    sim: Sim,
+) -> None:
+    fault = place("release/irreversible")
+    sim.run_sync(fault.inject(sim))
+    assert not any(check.startswith("schema") for check in broken(sim, fault))
+    undo = {"action": "undo", "kind": "Deployment", "name": fault.site.target}
+    sim.run_sync(Toolbox(ToolContext(sim, TASK)).call("k8s_rollout", undo))
+    assert within_patience(sim, lambda: unready(sim)) == []
+    assert any(check.startswith("schema") for check in broken(sim, fault))
+    sim.run_sync(fault.recover(sim))
+    assert within_patience(sim, lambda: broken(sim, fault) + unready(sim)) == []
+
+
+def test_a_tool_that_is_thrown_out_dials_again_until_its_role_may_not(sim: Sim) -> None:
+    fault = place("database/connections-held")
+    sim.run_sync(fault.inject(sim))
+    assert within_patience(sim, lambda: unready(sim)) == []
+    sim.run_for(30.0)
+    limit, terminate = fault.fix()
+    toolbox = Toolbox(ToolContext(sim, TASK))
+    sim.run_sync(toolbox.call(terminate.tool, terminate.arguments))
+    sim.run_for(30.0)
+    assert broken(sim, fault) != []
+    for step in (limit, terminate):
+        sim.run_sync(toolbox.call(step.tool, step.arguments))
+    assert within_patience(sim, lambda: broken(sim, fault)) == []
+    sim.run_sync(fault.recover(sim))
+    assert within_patience(sim, lambda: unready(sim)) == []
+
+
+def test_a_drifted_replica_hides_behind_a_config_map_that_is_right(sim: Sim) -> None:
+    fault = place("config/drift")
+    name = f"{fault.site.target}-config"
+    before = sim.run_sync(sim.kube.get("ConfigMap", name, sim.namespace))["data"]
+    sim.run_sync(fault.inject(sim))
+    assert sim.run_sync(sim.kube.get("ConfigMap", name, sim.namespace))["data"] == before
+    assert any(check.startswith("value") for check in broken(sim, fault))
+    sim.run_sync(fault.recover(sim))
+    assert within_patience(sim, lambda: broken(sim, fault) + unready(sim)) == []

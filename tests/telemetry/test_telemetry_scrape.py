@@ -121,6 +121,21 @@ def test_a_running_container_is_up_and_a_waiting_one_is_down(loop: VirtualLoop, 
     assert one(store, "sum by (service) (served_total)", START) == 7.0
 
 
+def test_annotations_say_where_to_scrape_and_whether(loop: VirtualLoop, node: Node) -> None:
+    kubelet, pods = Kubelet(), [pod(f"rate-{n}") for n in range(3)]
+    for each, wish in zip(
+        pods, ({"port": "8080"}, {"port": "9464"}, {"scrape": "false"}), strict=True
+    ):
+        named = {f"prometheus.io/{key}": value for key, value in wish.items()}
+        each["metadata"]["annotations"] = named
+    kubelet.running = [(each, box(node, each)) for each in pods]
+    scrape, store = scraper(loop, node, Api(Pod=pods), kubelet)
+    scrape.scrape(START)
+    assert one(store, 'up{pod="rate-0"}', START) == 1.0
+    assert one(store, 'up{pod="rate-1"}', START) == 0.0
+    assert values(store, 'up{pod="rate-2"}', START) == {}
+
+
 def test_a_pod_that_is_gone_leaves_no_series(loop: VirtualLoop, node: Node) -> None:
     api, kubelet = Api(Pod=[pod()]), Kubelet()
     kubelet.running = [(pod(), box(node, pod()))]
