@@ -26,6 +26,8 @@ from aiopslab.faults import (
     overload,
     partner,
     pod,
+    queue,
+    queue_limits,
     quota,
     release,
     resources,
@@ -39,33 +41,11 @@ from aiopslab.faults import (
 from aiopslab.faults.base import Fault, Site
 
 _FAMILIES = (
-    admission,
-    automation,
-    autoscaling,
-    cache,
-    config,
-    config_policy,
-    database,
-    database_schema,
-    database_sessions,
-    flag,
-    kubernetes,
-    network,
-    node,
-    observability,
-    overload,
-    partner,
-    pod,
-    quota,
-    release,
-    resources,
-    rollout,
-    scheduling,
-    service,
-    storage,
-    traffic,
-    workload,
-)
+    admission, automation, autoscaling, cache, config, config_policy, database, database_schema,
+    database_sessions, flag, kubernetes, network, node, observability, overload, partner, pod,
+    queue, queue_limits, quota, release, resources, rollout, scheduling, service, storage,
+    traffic, workload,
+)  # fmt: skip
 KINDS: dict[str, type[Fault]] = {k.kind: k for f in _FAMILIES for k in f.KINDS}
 
 

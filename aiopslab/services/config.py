@@ -40,6 +40,7 @@ key                     default   meaning
 ``<C>_MAX_ACK_PENDING`` 1000      messages given out at most, to all processes together
 ``<C>_REDELIVER_MS``    empty     pauses before each further delivery: ``1000,5000,30000``
 ``<C>_NAK_DELAY_MS``    0         pause that a process asks for after failed steps
+``<C>_PER_MINUTE``      0         messages begun in a minute at most, by one process; 0: no bound
 ``LOG_LEVEL``           info      ``debug info warn error``
 ``ACCESS_LOG_RATIO``    0.05      share of served requests with a line in the access log
 ``FLAGS_REFRESH_MS``    5000      pause between two looks at the feature flags
@@ -205,11 +206,14 @@ class ConsumerPolicy:
     max_ack_pending: int
     backoff_s: tuple[float, ...]
     nak_delay_s: float
+    pause_s: float
+    """From the begin of one message to the begin of the next, at least."""
 
     @classmethod
     def read(cls, config: Config, name: str) -> ConsumerPolicy:
         """Read the policy of a consumer; raises ConfigError."""
         key = prefix(name)
+        per_minute = config.number(f"{key}_PER_MINUTE", 0)
         return cls(
             subject=config.text(f"{key}_SUBJECT", ""),
             concurrency=config.integer(f"{key}_CONCURRENCY", 4, least=1),
@@ -219,6 +223,7 @@ class ConsumerPolicy:
             max_ack_pending=config.integer(f"{key}_MAX_ACK_PENDING", 1000, least=1),
             backoff_s=tuple(ms / 1000.0 for ms in config.numbers(f"{key}_REDELIVER_MS")),
             nak_delay_s=config.seconds(f"{key}_NAK_DELAY_MS", 0),
+            pause_s=60.0 / per_minute if per_minute else 0.0,
         )
 
 

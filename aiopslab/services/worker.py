@@ -98,6 +98,7 @@ class Worker:
         self._filled = asyncio.Event()
         self._idle = asyncio.Event()
         self._stopped = False
+        self._next_start = 0.0
 
     async def run(self) -> None:
         """Fetch for ever, until the process ends or ``stop``."""
@@ -190,6 +191,8 @@ class Worker:
                 self._filled.clear()
                 await self._filled.wait()
                 continue
+            if not await self._turn():
+                continue
             message = self._buffer.popleft()
             self.active += 1
             self._use.heap.working(self.active)
@@ -200,6 +203,16 @@ class Worker:
                 self._use.heap.working(self.active)
                 if not self.active:
                     self._idle.set()
+
+    async def _turn(self) -> bool:
+        """Wait until the next message may begin; False if somebody else took it meanwhile."""
+        if self._policy.pause_s <= 0.0:
+            return True
+        clock = self._use.host.clock
+        start = max(clock.now(), self._next_start)
+        self._next_start = start + self._policy.pause_s
+        await clock.sleep(start - clock.now())
+        return bool(self._buffer) and not self._stopped
 
     async def _work(self, message: Message) -> None:
         host, telemetry = self._use.host, self._use.host.telemetry

@@ -1,7 +1,7 @@
 """Every kind on a running cluster: it breaks, the agent's tools mend it, recovery undoes it.
 
-One world for all, without users, so that virtual time costs little; what faults do to users is
-proven incident by incident (``aiopslab check``).
+One world of an app for all, without users, so that virtual time costs little; what faults do to
+users is proven incident by incident (``aiopslab check``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from aiopslab.services.catalogue import load_app
 from aiopslab.tools.context import ToolContext
 from aiopslab.tools.toolbox import Toolbox
 
-HOTEL = load_app("hotel")
+HOTEL, SHOP = load_app("hotel"), load_app("shop")
 PATIENCE_S = 240.0
 POLL_S = 5.0
 TASK: Task = "mitigation"
@@ -30,19 +30,31 @@ INVISIBLE = "node/noisy-neighbour"
 
 
 @pytest.fixture(scope="module")
-def sim() -> Sim:
-    key = world_key(HOTEL, 11)
-    sim = Sim(HOTEL, key.seed, epoch=key.epoch)
-    sim.boot()
-    sim.run_sync(sim.traffic.stop())
-    sim.run_for(30.0)
-    return sim
+def worlds() -> dict[str, Sim]:
+    """Running worlds by app; each is booted when a kind first needs it."""
+    return {}
+
+
+@pytest.fixture
+def sim(request: pytest.FixtureRequest, worlds: dict[str, Sim]) -> Sim:
+    """The world of an app that the test's kind can strike."""
+    callspec = getattr(request.node, "callspec", None)
+    app = place(callspec.params["kind"]).site.app if callspec else HOTEL
+    if app.name not in worlds:
+        key = world_key(app, 11)
+        sim = worlds[app.name] = Sim(app, key.seed, epoch=key.epoch)
+        sim.boot()
+        sim.run_sync(sim.traffic.stop())
+        sim.run_for(30.0)
+    return worlds[app.name]
 
 
 def place(kind: str) -> Fault:
     cls = registry.find(kind)
-    component = next(c for c in selectors.components(HOTEL) if cls.fits(HOTEL, c))
-    return registry.build(kind, Site(HOTEL, component), {})
+    app, component = next(
+        (app, c) for app in (HOTEL, SHOP) for c in selectors.components(app) if cls.fits(app, c)
+    )
+    return registry.build(kind, Site(app, component), {})
 
 
 def unmet(checks: list[CheckResult]) -> list[str]:

@@ -286,8 +286,13 @@ class Account:
         return found
 
     def delete_consumer(self, stream: str, durable: str) -> None:
-        """Delete a consumer with its position; raises ApiError without it."""
+        """Delete a consumer with its position; what only it wanted goes. Raises ApiError."""
         del self.consumers[stream, self.consumer(stream, durable).config.durable]
+        state = self.streams[stream]
+        if state.config.retention == "interest":
+            for message in list(state.messages.values()):
+                if not self._wanted(state, message):
+                    self._drop(state, message.sequence)
 
     # -- space ------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from aiopslab.models.queue import Stream
 from aiopslab.world.images.messages import NatsApi, NatsErr, NatsInfo
 from aiopslab.world.images.nats_account import ApiError, OutOfSpace
-from aiopslab.world.images.nats_consumer import ConsumerState
+from aiopslab.world.images.nats_consumer import ConsumerConfig, ConsumerState
 from aiopslab.world.images.nats_server import DISABLED, NO_RESPONDERS, NatsServer
 from aiopslab.world.images.nats_stream import Stored, StreamState
 
@@ -216,6 +216,12 @@ def _message_delete(server: NatsServer, body: Body) -> dict[str, Any]:
     return {"success": True}
 
 
+def _consumer_create(server: NatsServer, body: Body) -> dict[str, Any]:
+    config = ConsumerConfig(str(body["name"]), str(body.get("filter", "")))
+    created = server.account.add_consumer(str(body["stream"]), config, server.loop.time())
+    return _consumer(server, created)
+
+
 def _consumer_delete(server: NatsServer, body: Body) -> dict[str, Any]:
     key = (str(body["stream"]), str(body["name"]))
     server.account.delete_consumer(*key)
@@ -250,6 +256,7 @@ _VERBS: dict[str, Callable[[NatsServer, Body], dict[str, Any]]] = {
     "STREAM.MSG.DELETE": _message_delete,
     "CONSUMER.LIST": _consumer_list,
     "CONSUMER.INFO": _consumer_info,
+    "CONSUMER.CREATE": _consumer_create,
     "CONSUMER.DELETE": _consumer_delete,
     "PUB": _publish,
 }
