@@ -97,8 +97,7 @@ class Worker:
         self._wanted = asyncio.Event()
         self._filled = asyncio.Event()
         self._idle = asyncio.Event()
-        self._stopped = False
-        self._next_start = 0.0
+        self._stopped, self._next_start = False, 0.0
 
     async def run(self) -> None:
         """Fetch for ever, until the process ends or ``stop``."""
