@@ -84,8 +84,9 @@ class WrongEndpoint(Value):
         return [f"{prefix(t)}_ADDR" for t in called if t in app.services]
 
     def _wrong(self) -> str:
-        host, _, port = settings(self.site.app, self.site.target)[self._key].rpartition(":")
-        return f"{host}{self.params.ending}:{port}"
+        right = settings(self.site.app, self.site.target)[self._key]
+        host, colon, port = right.partition(":")  # DB_HOST has no port
+        return f"{host}{self.params.ending}{colon}{port}"
 
 
 class BreakerStuck(Value):
