@@ -181,6 +181,10 @@ class Substrate(Protocol):
         """Run a tenant outside the app on a node; ``threads`` 0 removes it."""
         ...
 
+    async def hardware(self, node: str, condition: str, value: float | None) -> None:
+        """Set a condition of a machine, as its sensors would tell it; None: as it was at first."""
+        ...
+
     async def partner(self, name: str, disturbance: Disturbance) -> None:
         """Let a party outside behave like this; a neutral ``Disturbance`` ends it."""
         ...

@@ -70,6 +70,8 @@ def _why(window: SliWindow) -> str:
         figures.append(("first part p95", window.ttft_p95_ms, window.slo_ttft_p95_ms))
     if window.slo_tbt_p99_ms is not None:
         figures.append(("pause p99", window.tbt_p99_ms, window.slo_tbt_p99_ms))
+    if window.slo_tbt_p999_ms is not None:
+        figures.append(("pause p99.9", window.tbt_p999_ms, window.slo_tbt_p999_ms))
     text = f"{window.journey}: success {window.succeeded / window.offered:.4f}"
     text += f" (promised {window.slo_success:g})"
     for name, value, promise in figures:

@@ -92,7 +92,7 @@ class Slis:
         p50, p95, p99 = _percentiles_ms(latency)
         first = columns.first[chosen & columns.ok]
         ttft = _percentile_ms(first[~np.isnan(first)], 95)
-        tbt = self._pauses_p99_ms(chosen) if ttft is not None else None
+        tbt, stall = self._pauses_ms(chosen) if ttft is not None else (None, None)
         success = float(ok.mean()) if len(ok) else 0.0
         return SliWindow(
             journey=journey, start=start, end=end,
@@ -101,21 +101,25 @@ class Slis:
             slo_success=slo.success, slo_p95_ms=slo.p95_ms,
             met=success >= slo.success and _within(p95, slo.p95_ms)
             and (slo.ttft_p95_ms is None or _within(ttft, slo.ttft_p95_ms))
-            and (slo.tbt_p99_ms is None or _within(tbt, slo.tbt_p99_ms)),
-            ttft_p95_ms=ttft, tbt_p99_ms=tbt,
+            and (slo.tbt_p99_ms is None or _within(tbt, slo.tbt_p99_ms))
+            and (slo.tbt_p999_ms is None or _within(stall, slo.tbt_p999_ms)),
+            ttft_p95_ms=ttft, tbt_p99_ms=tbt, tbt_p999_ms=stall,
             slo_ttft_p95_ms=slo.ttft_p95_ms, slo_tbt_p99_ms=slo.tbt_p99_ms,
+            slo_tbt_p999_ms=slo.tbt_p999_ms,
         )  # fmt: skip
 
-    def _pauses_p99_ms(self, chosen: NDArray[np.bool_]) -> float | None:
-        """Return the pause that 99 % of the parts of the chosen requests did not exceed."""
+    def _pauses_ms(self, chosen: NDArray[np.bool_]) -> tuple[float | None, float | None]:
+        """Return the pauses that 99 % and 99.9 % of the parts of the chosen did not exceed."""
         mine = chosen[np.array(self._pause_of, dtype=np.int64)]
         pauses = np.array(self._pause, dtype=np.float64)[mine]
         counts = np.array(self._pause_count, dtype=np.int64)[mine]
         if not len(pauses):
-            return None
+            return None, None
         order = np.argsort(pauses, kind="stable")
         reached = np.cumsum(counts[order])
-        return float(pauses[order][np.searchsorted(reached, 0.99 * reached[-1])]) * 1000.0
+        at = np.searchsorted(reached, np.array([0.99, 0.999]) * reached[-1])
+        p99, p999 = (float(p) * 1000.0 for p in pauses[order][at])
+        return p99, p999
 
     def _columns(self) -> _Columns:
         return _Columns(

@@ -32,8 +32,10 @@ class SliWindow(Model):
     """Streamed answers: p95 of the time to the first part; None where nothing was streamed."""
     tbt_p99_ms: float | None = None
     """Streamed answers: p99 of the pauses between parts, over all parts."""
+    tbt_p999_ms: float | None = None
     slo_ttft_p95_ms: float | None = None
     slo_tbt_p99_ms: float | None = None
+    slo_tbt_p999_ms: float | None = None
 
 
 class CheckResult(Model):

@@ -48,6 +48,7 @@ class SliCondition(Model):
     """Streamed answers: time to the first part."""
     tbt_p99_ms_above: float | None = None
     """Streamed answers: pause between parts."""
+    tbt_p999_ms_above: float | None = None
     over: Seconds = 60.0
     """Length of the trailing window."""
 

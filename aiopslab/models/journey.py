@@ -81,6 +81,8 @@ class Slo(Model):
     """Streamed answers: time from the intended start to the first part."""
     tbt_p99_ms: float | None = None
     """Streamed answers: pause between two parts."""
+    tbt_p999_ms: float | None = None
+    """The same for all but one pause in a thousand: answers that stall."""
 
 
 class Load(Model):

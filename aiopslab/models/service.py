@@ -109,6 +109,8 @@ class Service(Model):
     ``endpoints``. A named program serves the endpoints itself; they are listed without steps."""
     calls: list[str] = Field(default_factory=list)
     """Services that a named program calls."""
+    grace_s: int = 30
+    """Seconds from SIGTERM to SIGKILL: how long the longest request may still take."""
     node: str | None = None
     """The node its pods must run on, for a service tied to hardware."""
     releases: dict[str, Release] = Field(default_factory=dict)

@@ -124,6 +124,7 @@ async def readings(env: Environment, want: SliCondition) -> list[Reading]:
             ("p95", window.p95_ms, want.p95_ms_above),
             ("first part p95", window.ttft_p95_ms, want.ttft_p95_ms_above),
             ("pause p99", window.tbt_p99_ms, want.tbt_p99_ms_above),
+<<<<<<< HEAD
         ]
         found += [
             Reading(journey=want.journey, sli=sli, seen=seen, bound=bound)
@@ -131,6 +132,13 @@ async def readings(env: Environment, want: SliCondition) -> list[Reading]:
             if bound is not None
         ]
     return found
+=======
+            ("pause p99.9", window.tbt_p999_ms, want.tbt_p999_ms_above),
+        ):
+            if bound is not None and seen is not None and seen > bound:
+                return f"{want.journey} {name} {seen:.0f} ms > {bound:.0f} ms"
+    return ""
+>>>>>>> 3b2d0a2 (LLM serving: fourteen fault kinds, thirteen incidents and three calm ones)
 
 
 async def page(env: Environment) -> str | None:
@@ -162,6 +170,7 @@ def _streaming(window: SliWindow) -> str:
     for name, seen, promise in (
         ("time to first token p95", window.ttft_p95_ms, window.slo_ttft_p95_ms),
         ("time between tokens p99", window.tbt_p99_ms, window.slo_tbt_p99_ms),
+        ("p99.9", window.tbt_p999_ms, window.slo_tbt_p999_ms),
     ):
         if promise is not None:
             figure = "unknown" if seen is None else f"{seen:.0f} ms"

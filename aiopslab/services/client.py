@@ -215,6 +215,8 @@ class ServiceClient:
         attempt: int,
     ) -> None:
         """Write the client span and the duration of one attempt; ``status`` 0: no answer."""
+        if not x.trace_id:
+            return  # a poll for state: neither traced nor counted
         end = self._now()
         attributes = operation.attributes.get(status)
         if attributes is None:
@@ -233,11 +235,10 @@ class ServiceClient:
             attributes = attributes | {"error.type": problem.type}
         if attempt:
             attributes = attributes | {"http.request.resend_count": attempt}
-        if x.trace_id:  # polls belong to no trace
-            self._telemetry.span(
-                x.trace_id, span_id, x.span_id, f"{operation.method} {operation.path}", "client",
-                start, end, problem.message if problem else "", attributes,
-            )  # fmt: skip
+        self._telemetry.span(
+            x.trace_id, span_id, x.span_id, f"{operation.method} {operation.path}", "client",
+            start, end, problem.message if problem else "", attributes,
+        )  # fmt: skip
         operation.durations.observe(status or (problem.type if problem else ""), end - start)
 
 

@@ -150,7 +150,7 @@ def _deployment(app: App, name: str, service: Service, labels: dict[str, str]) -
 
 def _pod_spec(app: App, name: str, service: Service) -> Object:
     spec: Object = {
-        "terminationGracePeriodSeconds": 30,
+        "terminationGracePeriodSeconds": service.grace_s,
         "containers": [_container(app, name, service)],
     }
     if service.node:

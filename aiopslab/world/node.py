@@ -51,6 +51,7 @@ class Node:
         """Unix seconds; for ``uptime``."""
         self.hardware: dict[str, float] = dict(spec.hardware)
         """Conditions of the machine by name; programs on it feel them and read them."""
+        self._at_first = dict(spec.hardware)
         self._neighbours: dict[str, Neighbour] = {}
 
     @property
@@ -63,6 +64,16 @@ class Node:
             "topology.kubernetes.io/zone": self.zone,
             **self._extra_labels,
         }
+
+    def condition(self, name: str, value: float | None) -> None:
+        """Set a condition of the machine; None: as it was at first."""
+        first = self._at_first.get(name)
+        if value is not None:
+            self.hardware[name] = value
+        elif first is not None:
+            self.hardware[name] = first
+        else:
+            self.hardware.pop(name, None)
 
     @property
     def neighbours(self) -> Mapping[str, Neighbour]:
