@@ -1,7 +1,12 @@
 """Every kind on a running cluster: it breaks, the agent's tools mend it, recovery undoes it.
 
+<<<<<<< HEAD
 One world of an app for all, without users, so that virtual time costs little; what faults do to
 users is proven incident by incident (``aiopslab check``).
+=======
+One world for all kinds that fit an app, without users, so that virtual time costs little; what
+faults do to users is proven incident by incident (``aiopslab check``).
+>>>>>>> b97f5e0 (Tests of the GPU model; kinds are tried on whichever app they fit)
 """
 
 from __future__ import annotations
@@ -18,16 +23,21 @@ from aiopslab.models.evidence import CheckResult
 from aiopslab.models.task import Task
 from aiopslab.problems import intent, selectors
 from aiopslab.problems.draw import world_key
-from aiopslab.services.catalogue import load_app
+from aiopslab.services.catalogue import app_names, load_app
 from aiopslab.tools.context import ToolContext
 from aiopslab.tools.toolbox import Toolbox
 
+<<<<<<< HEAD
 <<<<<<< HEAD
 HOTEL, SHOP = load_app("hotel"), load_app("shop")
 =======
 APPS = [load_app(name) for name in ("hotel", "llmserve")]
 HOTEL = APPS[0]
 >>>>>>> 3b2d0a2 (LLM serving: fourteen fault kinds, thirteen incidents and three calm ones)
+=======
+HOTEL = load_app("hotel")
+APPS = [HOTEL, *(load_app(name) for name in app_names() if name != "hotel")]
+>>>>>>> b97f5e0 (Tests of the GPU model; kinds are tried on whichever app they fit)
 PATIENCE_S = 240.0
 POLL_S = 5.0
 TASK: Task = "mitigation"
