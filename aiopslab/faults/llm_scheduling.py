@@ -83,6 +83,10 @@ class AffinityKey(Knobs):
     def wrong(self) -> Mapping[str, str]:
         return {"GATEWAY_SESSION_HEADER": self.spellings[self.params.spelling]}
 
+    def fix(self) -> list[FixStep]:
+        worked_off = {"seconds": 300.0, "reason": "until the hot engine has worked off its queue"}
+        return [*super().fix(), FixStep(tool="wait", arguments=worked_off)]
+
     def _router(self) -> str:
         services = self.site.app.services
         return next(n for n, s in sorted(services.items()) if s.program == "llm-router")
