@@ -35,7 +35,6 @@ class SimSubstrate:
             raise InfraError("inject", f"no node {node!r}")
         self._world.nodes[node].neighbour(name, threads=threads, memory=memory)
 
-<<<<<<< HEAD
     async def power(self, node: str, *, on: bool) -> None:
         if node not in self._world.kubelets:
             raise InfraError("inject", f"no node {node!r}")
@@ -50,12 +49,11 @@ class SimSubstrate:
         if volume is None:
             raise InfraError("inject", f"no volume for claim {claim!r}")
         volume.write(path, min(size, volume.size(path) + volume.available))
-=======
+
     async def hardware(self, node: str, condition: str, value: float | None) -> None:
         if node not in self._world.nodes:
             raise InfraError("inject", f"no node {node!r}")
         self._world.nodes[node].condition(condition, value)
->>>>>>> 3b2d0a2 (LLM serving: fourteen fault kinds, thirteen incidents and three calm ones)
 
     async def partner(self, name: str, disturbance: Disturbance) -> None:
         self._world.parties[name].disturb(disturbance)

@@ -19,13 +19,10 @@ from aiopslab.faults import (
     database_schema,
     database_sessions,
     flag,
-<<<<<<< HEAD
     kubernetes,
-=======
     llm_engines,
     llm_hardware,
     llm_scheduling,
->>>>>>> 3b2d0a2 (LLM serving: fourteen fault kinds, thirteen incidents and three calm ones)
     network,
     node,
     observability,
@@ -47,35 +44,11 @@ from aiopslab.faults import (
 from aiopslab.faults.base import Fault, Site
 
 _FAMILIES = (
-<<<<<<< HEAD
     admission, automation, autoscaling, cache, config, config_policy, database, database_schema,
-    database_sessions, flag, kubernetes, network, node, observability, overload, partner, pod,
-    queue, queue_limits, quota, release, resources, rollout, scheduling, service, storage,
-    traffic, workload,
+    database_sessions, flag, kubernetes, llm_engines, llm_hardware, llm_scheduling, network,
+    node, observability, overload, partner, pod, queue, queue_limits, quota, release,
+    resources, rollout, scheduling, service, storage, traffic, workload,
 )  # fmt: skip
-=======
-    cache,
-    config,
-    config_policy,
-    database,
-    database_schema,
-    database_sessions,
-    flag,
-    llm_engines,
-    llm_hardware,
-    llm_scheduling,
-    network,
-    node,
-    observability,
-    overload,
-    partner,
-    release,
-    resources,
-    service,
-    traffic,
-    workload,
-)
->>>>>>> 3b2d0a2 (LLM serving: fourteen fault kinds, thirteen incidents and three calm ones)
 KINDS: dict[str, type[Fault]] = {k.kind: k for f in _FAMILIES for k in f.KINDS}
 
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from aiopslab.models.base import Model
 
-SliName = Literal["success", "p95", "first part p95", "pause p99"]
+SliName = Literal["success", "p95", "first part p95", "pause p99", "pause p99.9"]
 
 
 class Reading(Model):

@@ -163,14 +163,10 @@ async def _replaced(env: Environment, pod: Object) -> bool:
 
 
 class LoadSpike(Happening):
-<<<<<<< HEAD
     """More users than usual; the target names the journeys' entry, the factor is ``factor``.
 
     With ``journey`` only that one gets more.
     """
-=======
-    """More users than usual, by ``factor``, of all journeys or one (``journey``) of the entry."""
->>>>>>> 3b2d0a2 (LLM serving: fourteen fault kinds, thirteen incidents and three calm ones)
 
     @classmethod
     def fits(cls, app: App, component: str) -> bool:

@@ -124,7 +124,7 @@ async def readings(env: Environment, want: SliCondition) -> list[Reading]:
             ("p95", window.p95_ms, want.p95_ms_above),
             ("first part p95", window.ttft_p95_ms, want.ttft_p95_ms_above),
             ("pause p99", window.tbt_p99_ms, want.tbt_p99_ms_above),
-<<<<<<< HEAD
+            ("pause p99.9", window.tbt_p999_ms, want.tbt_p999_ms_above),
         ]
         found += [
             Reading(journey=want.journey, sli=sli, seen=seen, bound=bound)
@@ -132,13 +132,6 @@ async def readings(env: Environment, want: SliCondition) -> list[Reading]:
             if bound is not None
         ]
     return found
-=======
-            ("pause p99.9", window.tbt_p999_ms, want.tbt_p999_ms_above),
-        ):
-            if bound is not None and seen is not None and seen > bound:
-                return f"{want.journey} {name} {seen:.0f} ms > {bound:.0f} ms"
-    return ""
->>>>>>> 3b2d0a2 (LLM serving: fourteen fault kinds, thirteen incidents and three calm ones)
 
 
 async def page(env: Environment) -> str | None:

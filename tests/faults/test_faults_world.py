@@ -1,12 +1,7 @@
 """Every kind on a running cluster: it breaks, the agent's tools mend it, recovery undoes it.
 
-<<<<<<< HEAD
 One world of an app for all, without users, so that virtual time costs little; what faults do to
 users is proven incident by incident (``aiopslab check``).
-=======
-One world for all kinds that fit an app, without users, so that virtual time costs little; what
-faults do to users is proven incident by incident (``aiopslab check``).
->>>>>>> b97f5e0 (Tests of the GPU model; kinds are tried on whichever app they fit)
 """
 
 from __future__ import annotations
@@ -18,26 +13,15 @@ import pytest
 from aiopslab.environments.sim import Sim
 from aiopslab.faults import registry
 from aiopslab.faults.base import Fault, Site
-from aiopslab.models.app import App
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.task import Task
 from aiopslab.problems import intent, selectors
 from aiopslab.problems.draw import world_key
-from aiopslab.services.catalogue import app_names, load_app
+from aiopslab.services.catalogue import load_app
 from aiopslab.tools.context import ToolContext
 from aiopslab.tools.toolbox import Toolbox
 
-<<<<<<< HEAD
-<<<<<<< HEAD
-HOTEL, SHOP = load_app("hotel"), load_app("shop")
-=======
-APPS = [load_app(name) for name in ("hotel", "llmserve")]
-HOTEL = APPS[0]
->>>>>>> 3b2d0a2 (LLM serving: fourteen fault kinds, thirteen incidents and three calm ones)
-=======
-HOTEL = load_app("hotel")
-APPS = [HOTEL, *(load_app(name) for name in app_names() if name != "hotel")]
->>>>>>> b97f5e0 (Tests of the GPU model; kinds are tried on whichever app they fit)
+HOTEL, SHOP, LLMSERVE = (load_app(name) for name in ("hotel", "shop", "llmserve"))
 PATIENCE_S = 240.0
 POLL_S = 5.0
 TASK: Task = "mitigation"
@@ -48,17 +32,12 @@ BEYOND_REACH = {kind for kind, cls in registry.KINDS.items() if cls.undone is no
 
 
 @pytest.fixture(scope="module")
-<<<<<<< HEAD
 def worlds() -> dict[str, Sim]:
     """Running worlds by app; each is booted when a kind first needs it."""
-=======
-def sims() -> dict[str, Sim]:
->>>>>>> 3b2d0a2 (LLM serving: fourteen fault kinds, thirteen incidents and three calm ones)
     return {}
 
 
 @pytest.fixture
-<<<<<<< HEAD
 def sim(request: pytest.FixtureRequest, worlds: dict[str, Sim]) -> Sim:
     """The world of an app that the test's kind can strike."""
     callspec = getattr(request.node, "callspec", None)
@@ -75,33 +54,11 @@ def sim(request: pytest.FixtureRequest, worlds: dict[str, Sim]) -> Sim:
 def place(kind: str) -> Fault:
     cls = registry.find(kind)
     app, component = next(
-        (app, c) for app in (HOTEL, SHOP) for c in selectors.components(app) if cls.fits(app, c)
+        (app, c)
+        for app in (HOTEL, SHOP, LLMSERVE)
+        for c in selectors.components(app)
+        if cls.fits(app, c)
     )
-=======
-def sim(sims: dict[str, Sim], request: pytest.FixtureRequest) -> Sim:
-    """Return the world of the app that the test's kind is tried on."""
-    callspec = getattr(request.node, "callspec", None)
-    app = home(callspec.params["kind"]) if callspec else HOTEL
-    if app.name not in sims:
-        key = world_key(app, 11)
-        sim = Sim(app, key.seed, epoch=key.epoch)
-        sim.boot()
-        sim.run_sync(sim.traffic.stop())
-        sim.run_for(30.0)
-        sims[app.name] = sim
-    return sims[app.name]
-
-
-def home(kind: str) -> App:
-    """Return the first app that a kind fits."""
-    cls = registry.find(kind)
-    return next(a for a in APPS if any(cls.fits(a, c) for c in selectors.components(a)))
-
-
-def place(kind: str) -> Fault:
-    cls, app = registry.find(kind), home(kind)
-    component = next(c for c in selectors.components(app) if cls.fits(app, c))
->>>>>>> 3b2d0a2 (LLM serving: fourteen fault kinds, thirteen incidents and three calm ones)
     return registry.build(kind, Site(app, component), {})
 
 
