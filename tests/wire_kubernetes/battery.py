@@ -213,7 +213,11 @@ LOOKING = [
     bad("get podz", r"""the server doesn't have a resource type "podz\""""),
     bad("get deploy nope", r'^Error from server \(NotFound\): deployments\.apps "nope" not found$'),
     ok("get deploy nope --ignore-not-found", lines=0),
-    ok("get jobs", err=(r"^No resources found in hotel namespace\.$",), lines=0),
+    ok(
+        "get jobs -n kube-public",
+        err=(r"^No resources found in kube-public namespace\.$",),
+        lines=0,
+    ),
     bad("get pods --field-selector=spec.paint=red", r"field label not supported: spec\.paint"),
     bad("get pods -l a=(b", r"(unable to parse|found '\(')"),
 ]
