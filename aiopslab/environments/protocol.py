@@ -177,6 +177,18 @@ class Substrate(Protocol):
         """Shape the path from the pods of one component to those of another (both by name)."""
         ...
 
+    async def uplink(self, node: str, *, delay_s: float = 0.0, loss: float = 0.0) -> None:
+        """Shape all packets that leave or reach a node."""
+        ...
+
+    async def pod_path(self, pod: str, *, delay_s: float = 0.0, loss: float = 0.0) -> None:
+        """Shape all packets from and to one pod of the app, as long as it lives."""
+        ...
+
+    async def clock(self, node: str, *, ahead_s: float) -> None:
+        """Let the clock of a node be ahead of the time; negative: behind it."""
+        ...
+
     async def neighbour(self, node: str, *, name: str, threads: float, memory: int = 0) -> None:
         """Run a tenant outside the app on a node; ``threads`` 0 removes it."""
         ...

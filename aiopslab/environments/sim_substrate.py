@@ -9,6 +9,7 @@ from aiopslab.errors import InfraError
 from aiopslab.models.external import Disturbance
 from aiopslab.models.signal import Change
 from aiopslab.world.images.messages import Startup
+from aiopslab.world.ways import Shape
 from aiopslab.world.world import World
 
 
@@ -29,6 +30,17 @@ class SimSubstrate:
         cut: bool = False,
     ) -> None:
         self._world.network.shape(source, target, delay_s=delay_s, loss=loss, cut=cut)
+
+    async def uplink(self, node: str, *, delay_s: float = 0.0, loss: float = 0.0) -> None:
+        self._world.network.ways.shape_node(node, Shape(delay_s, loss))
+
+    async def pod_path(self, pod: str, *, delay_s: float = 0.0, loss: float = 0.0) -> None:
+        place = self._world.api.get("Pod", pod, self._world.app.namespace)
+        ip = str(place["status"]["podIP"])
+        self._world.network.ways.shape_address(ip, Shape(delay_s, loss))
+
+    async def clock(self, node: str, *, ahead_s: float) -> None:
+        self._world.nodes[node].clock.ahead_s = ahead_s
 
     async def neighbour(self, node: str, *, name: str, threads: float, memory: int = 0) -> None:
         if node not in self._world.nodes:

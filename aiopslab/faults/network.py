@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 
 from aiopslab.environments.protocol import Environment
-from aiopslab.faults.base import Fault, condition
+from aiopslab.faults.base import Fault, Site, condition, fetch
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
@@ -89,4 +89,53 @@ class PolicyDenied(Fault):
         return [condition("policy", met, "the policy still denies" if not met else "not in force")]
 
 
-KINDS = (PolicyDenied,)
+class GrayReplica(Fault):
+    """The path of one replica loses packets; the others and every average look fine."""
+
+    kind = "network/gray-replica"
+    cause = "network_latency"
+    system_level = "Hardware"
+    fault_type = "Network/Storage Issue"
+
+    class Params(Model):
+        """Parameters."""
+
+        loss: float = 0.3
+        """Share of packets lost in each direction."""
+
+    params: Params
+
+    def __init__(self, site: Site, params: Model) -> None:
+        super().__init__(site, params)
+        self._pod = ""
+        """The replica, once it is struck."""
+
+    @classmethod
+    def fits(cls, app: App, component: str) -> bool:
+        """Only entries: users open so many connections that some are sure to lead there."""
+        service = app.services.get(component)
+        entries = {journey.entry for journey in app.journeys.values()}
+        return service is not None and service.replicas > 1 and component in entries
+
+    async def inject(self, env: Environment) -> None:
+        labels = f"app.kubernetes.io/name={self.site.target}"
+        pods = await env.kube.list("Pod", env.namespace, labels=labels)
+        running = [p for p in pods if p["status"].get("podIP")]
+        self._pod = min(p["metadata"]["name"] for p in running)
+        await env.substrate.pod_path(self._pod, loss=self.params.loss)
+
+    async def recover(self, env: Environment) -> None:
+        if await fetch(env, "Pod", self._pod) is not None:
+            await env.substrate.pod_path(self._pod)
+        self._pod = ""
+
+    def fix(self) -> list[FixStep]:
+        again = {"action": "restart", "kind": "Deployment", "name": self.site.target}
+        return [FixStep(tool="k8s_rollout", arguments=again)]
+
+    async def postconditions(self, env: Environment) -> list[CheckResult]:
+        there = bool(self._pod) and await fetch(env, "Pod", self._pod) is not None
+        return [condition("replaced", not there, f"{self._pod or 'nobody'} is affected")]
+
+
+KINDS = (PolicyDenied, GrayReplica)

@@ -1,12 +1,15 @@
-"""Family ``node``: what happens below the pods.
+"""Family ``node``: what happens below the pods, on one machine.
 
-A tenant outside the app takes the processors of the node on which the target's pods run; the
-target's own figures look idle. Source: faults.md ``node-cpu-noisy-neighbour``; incidents.md CR-01.
+A tenant outside the app takes its processors, its uplink loses packets, or its clock goes wrong;
+the figures of the pods on it look idle. Nobody of the app may touch nodes, so the reference fix is
+to leave. Source: faults.md ``node-cpu-noisy-neighbour``, ``node-nic-degraded``,
+``node-clock-skew``; incidents.md CR-01 and section 1, patterns 11 and 12.
 """
 
 from __future__ import annotations
 
 import json
+from abc import ABC
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import Fault, condition, rolled_out
@@ -15,37 +18,16 @@ from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import KubeError, Object
 from aiopslab.models.truth import FixStep
+from aiopslab.services.tokens import token_services
 from aiopslab.world.kube.validation.podspec import is_finished
 
 
-class NoisyNeighbour(Fault):
-    """A batch tenant without a limit lands on the target node."""
-
-    kind = "node/noisy-neighbour"
-    cause = "noisy_neighbour"
-    system_level = "Virtualization"
-    fault_type = "Operation Error"
-
-    class Params(Model):
-        """Parameters."""
-
-        threads: float = 48.0
-        """Runnable threads of the tenant."""
-        tenant: str = "batch-x"
-
-    params: Params
+class _Machine(Fault, ABC):
+    """Something is wrong with a node; what can be done is to run elsewhere."""
 
     @classmethod
     def fits(cls, app: App, component: str) -> bool:
         return any(n.name == component for n in app.nodes)
-
-    async def inject(self, env: Environment) -> None:
-        await env.substrate.neighbour(
-            self.site.target, name=self.params.tenant, threads=self.params.threads
-        )
-
-    async def recover(self, env: Environment) -> None:
-        await env.substrate.neighbour(self.site.target, name=self.params.tenant, threads=0)
 
     def fix(self) -> list[FixStep]:
         expression: Object = {
@@ -66,7 +48,7 @@ class NoisyNeighbour(Fault):
         ]
 
     def aliases(self) -> list[str]:
-        return [f"node/{self.site.target}", self.params.tenant]
+        return [f"node/{self.site.target}"]
 
     async def postconditions(self, env: Environment) -> list[CheckResult]:
         pods = await env.kube.list("Pod", env.namespace)
@@ -80,8 +62,90 @@ class NoisyNeighbour(Fault):
         return [condition("moved", not there, f"still on {self.site.target}: {there or 'none'}")]
 
     async def undone(self, env: Environment) -> list[CheckResult]:
-        """Nothing but the app's health: without the tenant its pods may stay where they are."""
+        """Nothing but the app's health: on a sound node its pods may stay where they are."""
         return []
+
+
+class NoisyNeighbour(_Machine):
+    """A batch tenant without a limit lands on the target node."""
+
+    kind = "node/noisy-neighbour"
+    cause = "noisy_neighbour"
+    system_level = "Virtualization"
+    fault_type = "Operation Error"
+
+    class Params(Model):
+        """Parameters."""
+
+        threads: float = 48.0
+        """Runnable threads of the tenant."""
+        tenant: str = "batch-x"
+
+    params: Params
+
+    async def inject(self, env: Environment) -> None:
+        await env.substrate.neighbour(
+            self.site.target, name=self.params.tenant, threads=self.params.threads
+        )
+
+    async def recover(self, env: Environment) -> None:
+        await env.substrate.neighbour(self.site.target, name=self.params.tenant, threads=0)
+
+    def aliases(self) -> list[str]:
+        return [*super().aliases(), self.params.tenant]
+
+
+class UplinkDegraded(_Machine):
+    """The uplink of the target node loses and delays packets; inside the node all is well."""
+
+    kind = "node/uplink-degraded"
+    cause = "network_latency"
+    system_level = "Hardware"
+    fault_type = "Network/Storage Issue"
+
+    class Params(Model):
+        """Parameters."""
+
+        loss: float = 0.1
+        """Share of packets lost in each direction."""
+        delay_ms: float = 8.0
+        """Added in each direction."""
+
+    params: Params
+
+    async def inject(self, env: Environment) -> None:
+        delay_s = self.params.delay_ms / 1000.0
+        await env.substrate.uplink(self.site.target, delay_s=delay_s, loss=self.params.loss)
+
+    async def recover(self, env: Environment) -> None:
+        await env.substrate.uplink(self.site.target)
+
+
+class ClockAhead(_Machine):
+    """Time synchronisation of the target node ended; its clock runs away from the others'."""
+
+    kind = "node/clock-ahead"
+    cause = "clock_skew"
+    system_level = "Operating System"
+    fault_type = "Operation Error"
+
+    class Params(Model):
+        """Parameters."""
+
+        seconds: float = 90.0
+        """How far the clock is ahead."""
+
+    params: Params
+
+    @classmethod
+    def fits(cls, app: App, component: str) -> bool:
+        return super().fits(app, component) and bool(token_services(app))
+
+    async def inject(self, env: Environment) -> None:
+        await env.substrate.clock(self.site.target, ahead_s=self.params.seconds)
+
+    async def recover(self, env: Environment) -> None:
+        await env.substrate.clock(self.site.target, ahead_s=0.0)
 
 
 class Down(Fault):
@@ -148,4 +212,4 @@ class Down(Fault):
         return [condition("reachable", not lost, detail), *(c for c in ready if not c.met)]
 
 
-KINDS = (NoisyNeighbour, Down)
+KINDS = (NoisyNeighbour, UplinkDegraded, ClockAhead, Down)

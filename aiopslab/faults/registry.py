@@ -13,12 +13,14 @@ from aiopslab.faults import (
     automation,
     autoscaling,
     cache,
+    certificate,
     config,
     config_policy,
     database,
     database_schema,
     database_sessions,
     flag,
+    identity,
     kubernetes,
     llm_engines,
     llm_hardware,
@@ -44,10 +46,10 @@ from aiopslab.faults import (
 from aiopslab.faults.base import Fault, Site
 
 _FAMILIES = (
-    admission, automation, autoscaling, cache, config, config_policy, database, database_schema,
-    database_sessions, flag, kubernetes, llm_engines, llm_hardware, llm_scheduling, network,
-    node, observability, overload, partner, pod, queue, queue_limits, quota, release,
-    resources, rollout, scheduling, service, storage, traffic, workload,
+    admission, automation, autoscaling, cache, certificate, config, config_policy, database,
+    database_schema, database_sessions, flag, identity, kubernetes, llm_engines, llm_hardware,
+    llm_scheduling, network, node, observability, overload, partner, pod, queue, queue_limits,
+    quota, release, resources, rollout, scheduling, service, storage, traffic, workload,
 )  # fmt: skip
 KINDS: dict[str, type[Fault]] = {k.kind: k for f in _FAMILIES for k in f.KINDS}
 

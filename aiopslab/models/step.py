@@ -132,6 +132,12 @@ class WhenStep(Model):
     otherwise: list[Step] = Field(default_factory=list)
 
 
+class TokenStep(Model):
+    """Sign the request for those it is passed on to, or verify what the caller signed."""
+
+    token: Literal["sign", "verify"]
+
+
 class SleepStep(Model):
     """Wait without CPU: an external party, a device."""
 
@@ -140,7 +146,7 @@ class SleepStep(Model):
 
 Step = (
     CallStep | ParallelStep | SqlStep | CacheStep | PublishStep | CpuStep | LogStep | FailStep
-    | WhenStep | SleepStep
+    | WhenStep | SleepStep | TokenStep
 )  # fmt: skip
 
 

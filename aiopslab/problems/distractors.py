@@ -17,6 +17,8 @@ from aiopslab.faults.base import discard, edit, restart, rolled_out
 from aiopslab.models.app import App
 from aiopslab.models.external import Disturbance
 from aiopslab.models.kube import Object
+from aiopslab.services.certificates import authority
+from aiopslab.services.tls_manifests import authority_name, tls_data, trust_name
 from aiopslab.world.kube.eviction import covers
 
 PATIENCE_S = 120.0
@@ -230,12 +232,36 @@ class JobByHand(Happening):
         await env.kube.create(made, actor=self.app.owners[job.owner].oncall)
 
 
+class AuthorityRenewed(Happening):
+    """The app's authority gets a new key: first everybody trusts it, then it signs."""
+
+    _SPREAD_S = 120.0
+    """Until every process trusts the new key."""
+
+    @classmethod
+    def fits(cls, app: App, component: str) -> bool:
+        return app.tls is not None and component in app.services and app.services[component].tls
+
+    async def happen(self, env: Environment) -> None:
+        assert self.app.tls is not None, "fits says so"
+        actor = "platform-security"
+        old, new = (authority(self.app.tls.authority, n) for n in (1, 2))
+        bundle = {"data": {"ca.crt": old.certificate + new.certificate}}
+        trust = trust_name(self.app.name)
+        await edit(env, "ConfigMap", trust, bundle, actor=actor, type="merge")
+        await env.advance(self._SPREAD_S)
+        data = {"data": tls_data(new)}
+        signer = authority_name(self.app.name)
+        await edit(env, "Secret", signer, data, actor=actor, type="merge")
+
+
 def _needed(app: App, component: str) -> bool:
     return any(component in app.needs(journey) for journey in app.journeys)
 
 
 KINDS: dict[str, type[Happening]] = {
     "change/innocent-rollout": InnocentRollout,
+    "certificate/authority-renewed": AuthorityRenewed,
     "change/innocent-config": InnocentConfig,
     "change/log-level": LogLevel,
     "cache/restart": CacheRestart,

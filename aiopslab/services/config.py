@@ -45,6 +45,9 @@ key                     default   meaning
 ``ACCESS_LOG_RATIO``    0.05      share of served requests with a line in the access log
 ``FLAGS_REFRESH_MS``    5000      pause between two looks at the feature flags
 ``TLS_RELOAD_MS``       10000     pause between two looks at the certificate; 0: only at start
+``TOKEN_KEY``           required  key of tokens, where any are used; Secret ``<app>-token``
+``TOKEN_TTL_S``         30        how long a token is good
+``TOKEN_LEEWAY_S``      5         how far clocks may differ
 ``SHUTDOWN_DELAY_MS``   3000      serve on after SIGTERM, until callers have noticed
 ``HEALTH_ON_WORKERS``   false     answer ``/healthz`` from the worker pool
 ======================  ========  ==================================================================

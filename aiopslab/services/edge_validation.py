@@ -16,6 +16,7 @@ from aiopslab.models.external import External
 from aiopslab.models.service import Bug, Service
 from aiopslab.models.step import WhenStep
 from aiopslab.services import templates
+from aiopslab.services.tokens import token_services
 from aiopslab.services.walk import walk
 
 _KEY = re.compile(r"[-._a-zA-Z0-9]+")
@@ -44,6 +45,8 @@ def check_edges(app: App, known: Known, wrong: Wrong) -> None:
     for name, external in app.externals.items():
         _external(f"externals.{name}", app, external, known, wrong)
     _tls(app, known, wrong)
+    if token_services(app, "verify") and not token_services(app, "sign"):
+        wrong("services", "tokens are verified, but nobody signs any")
     branched = {name: _branches(service) for name, service in app.services.items()}
     for service, flags in branched.items():
         for flag in flags:

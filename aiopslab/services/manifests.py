@@ -26,6 +26,7 @@ from aiopslab.services.flags import map_name
 from aiopslab.services.mounts import mount
 from aiopslab.services.store_manifests import store_objects
 from aiopslab.services.tls_manifests import tls_objects
+from aiopslab.services.tokens import KEY, token_objects, token_secret, token_services
 from aiopslab.services.validation import DEFAULT_USER
 
 Object = dict[str, Any]
@@ -40,6 +41,7 @@ def manifests(app: App, seed: int, now: float = 0.0) -> list[Object]:
         now: Unix seconds at which certificates are issued.
     """
     objects: list[Object] = [_namespace(app), *flag_objects(app), *tls_objects(app, now)]
+    objects += token_objects(app, password(seed, "token", "key"))
     for store in sorted(app.stores):
         objects += store_objects(app, store, partial(password, seed, store))
     for service in sorted(app.services):
@@ -188,6 +190,8 @@ def environment(app: App, name: str, plain: Mapping[str, Value]) -> list[Object]
         env.append(_secret("CACHE_PASSWORD", f"{cache}-{DEFAULT_USER}", "password"))
     if queue := service.uses.get("queue"):
         env.append(_secret("QUEUE_PASSWORD", f"{queue}-{DEFAULT_USER}", "password"))
+    if name in token_services(app):
+        env.append(_secret(KEY, token_secret(app.name), "key"))
     return env + [{"name": key, "value": as_text(value)} for key, value in plain.items()]
 
 

@@ -11,6 +11,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from aiopslab.models.step import (
     WHEN_KEYS,
@@ -27,6 +28,7 @@ from aiopslab.models.step import (
     SleepStep,
     SqlStep,
     Step,
+    TokenStep,
     WhenStep,
 )
 from aiopslab.services import templates
@@ -41,6 +43,7 @@ from aiopslab.services.journal import Journal
 from aiopslab.services.languages import Problem
 from aiopslab.services.protocols import Host
 from aiopslab.services.queue import QueueClient
+from aiopslab.services.tokens import Tokens
 
 Run = Callable[[Exchange], Awaitable[None]]
 
@@ -99,6 +102,8 @@ class Compiler:
                 return self._fail(step)
             case WhenStep():
                 return self._when(step)
+            case TokenStep(token=act):
+                return self._token(act)
             case SleepStep(sleep=amount):
                 return self._sleep(amount)
 
@@ -190,6 +195,10 @@ class Compiler:
             await cpu.burn(draw() * defects.cpu_factor)
 
         return burn
+
+    def _token(self, act: Literal["sign", "verify"]) -> Run:
+        tokens = Tokens(self._use.config, self._use.host.clock)
+        return tokens.sign if act == "sign" else tokens.verify
 
     def _sleep(self, amount: Cpu) -> Run:
         draw = self._lognormal(amount)

@@ -84,7 +84,7 @@ def certificate_object(app: App, service: str, pair: KeyPair) -> Object:
 
 
 def _secret(app: App, name: str, pair: KeyPair) -> Object:
-    return _object(app, "Secret", name, type="kubernetes.io/tls", data=_tls(pair))
+    return _object(app, "Secret", name, type="kubernetes.io/tls", data=tls_data(pair))
 
 
 def _object(app: App, kind: str, name: str, **parts: Any) -> Object:
@@ -93,7 +93,8 @@ def _object(app: App, kind: str, name: str, **parts: Any) -> Object:
     return {"apiVersion": "v1", "kind": kind, "metadata": meta, **parts}
 
 
-def _tls(pair: KeyPair) -> dict[str, str]:
+def tls_data(pair: KeyPair) -> dict[str, str]:
+    """Return the data of a Secret of type ``kubernetes.io/tls``."""
     texts = {"tls.crt": pair.certificate, "tls.key": pair.key}
     return {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
 

@@ -150,7 +150,8 @@ class NodeExporter:
 
         add("node_pressure_cpu_waiting_seconds_total", node.cpu.pressure_seconds)
         add("node_boot_time_seconds", node.booted_at)
-        add("node_time_seconds", time)
+        add("node_time_seconds", time + node.clock.ahead_s)
+        add("node_netstat_Tcp_RetransSegs", node.retransmitted())
         add("node_memory_MemTotal_bytes", node.memory.capacity)
         add("node_memory_MemAvailable_bytes", max(0, node.memory.available))
         root = (("device", "/dev/vda1"), ("fstype", "ext4"), ("mountpoint", "/"))

@@ -20,9 +20,11 @@ from aiopslab.world.connection import Connection
 from aiopslab.world.dns import ADDRESS as DNS_ADDRESS
 from aiopslab.world.dns import Dns
 from aiopslab.world.netns import Netns, Stack
-from aiopslab.world.path import Link, Path
+from aiopslab.world.node import NodeClock
+from aiopslab.world.path import Path
 from aiopslab.world.policy import PolicyObject, PolicySet
 from aiopslab.world.process import Process
+from aiopslab.world.ways import Shape, Ways
 
 SAME_NODE_S = 0.000_15
 CROSS_NODE_S = 0.000_35
@@ -44,12 +46,12 @@ class Network:
         self.loop = loop
         self.dns = Dns()
         self.policies = PolicySet()
-        self.offsets: dict[str, float] = {}
-        """Seconds by which the clock of a node is ahead, by name; missing: it is right."""
+        self.clocks: Mapping[str, NodeClock] = {}
+        """Clocks of nodes by name; whoever has none goes by the right time."""
         self._streams = streams.scope("network")
         self._stacks: dict[str, Stack] = {}
         self._services: dict[str, dict[int, list[tuple[str, int]]]] = {}
-        self._links: dict[tuple[str, str], Link] = {}
+        self.ways = Ways()
         self._policy_objects: Sequence[PolicyObject] = ()
         self._namespaces: Mapping[str, Mapping[str, str]] = {}
         self._dns_server = Stack(DNS_ADDRESS, "kube-system", "kube-dns", {"k8s-app": "kube-dns"})
@@ -87,6 +89,7 @@ class Network:
 
     def _down(self, ip: str) -> None:
         self._stacks.pop(ip, None)
+        self.ways.forget(ip)
 
     # -- what is programmed -----------------------------------------------------------------------
 
@@ -121,7 +124,7 @@ class Network:
             loss: Share of packets lost, 0..1.
             cut: Nothing passes.
         """
-        self._link(source, target).shape(delay_s, loss, cut)
+        self.ways.shape_pair(source, target, Shape(delay_s, loss, cut))
 
     # -- what connecting asks ---------------------------------------------------------------------
 
@@ -150,7 +153,8 @@ class Network:
 
     def now_at(self, node: str) -> float:
         """Return what time the clock of a node shows, in unix seconds."""
-        return self.loop.time() + self.offsets.get(node, 0.0)
+        clock = self.clocks.get(node)
+        return self.loop.time() + (clock.ahead_s if clock is not None else 0.0)
 
     def paths(self, source: Stack, target: Stack) -> tuple[Path, Path]:
         """Return the way from one address to another, and back."""
@@ -162,8 +166,7 @@ class Network:
             latency = CROSS_NODE_S
         latency += source.far_s + target.far_s
         draw = self._streams("jitter", source.component)
-        out = self._link(source.component, target.component)
-        back = self._link(target.component, source.component)
+        out, back = self.ways.between(source, target), self.ways.between(target, source)
         return Path(self.loop, out, latency, draw), Path(self.loop, back, latency, draw)
 
     def pick(self, source: Stack, count: int) -> int:
@@ -176,9 +179,3 @@ class Network:
         """Return what to wait for when packets vanish: only a deadline ends it."""
         future: asyncio.Future[None] = self.loop.create_future()
         return future
-
-    def _link(self, source: str, target: str) -> Link:
-        link = self._links.get((source, target))
-        if link is None:
-            link = self._links[source, target] = Link()
-        return link

@@ -6,7 +6,7 @@ the network (``network`` knows nodes by name). Neighbours: ``cpu``, ``memory``, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from aiopslab.models.app import NodeSpec
@@ -25,6 +25,14 @@ class Neighbour:
 
     cpu: CpuGroup
     memory: MemoryGroup
+
+
+@dataclass(slots=True)
+class NodeClock:
+    """The clock of a machine; time synchronisation keeps it right, when it runs."""
+
+    ahead_s: float = 0.0
+    """Seconds by which it is ahead of the time; negative: behind."""
 
 
 class Node:
@@ -52,6 +60,9 @@ class Node:
         self.hardware: dict[str, float] = dict(spec.hardware)
         """Conditions of the machine by name; programs on it feel them and read them."""
         self._at_first = dict(spec.hardware)
+        self.clock = NodeClock()
+        self.retransmitted: Callable[[], int] = lambda: 0
+        """Returns the TCP segments its pods had to send again."""
         self._neighbours: dict[str, Neighbour] = {}
 
     @property

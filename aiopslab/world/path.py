@@ -28,14 +28,16 @@ _Packet = tuple[Callable[..., object], tuple[Any, ...]]
 
 
 class Link:
-    """What is special about packets from one component to another; neutral by default."""
+    """What is special about packets on a way; neutral by default."""
 
-    __slots__ = ("cut", "delay_s", "loss", "plain")
+    __slots__ = ("cut", "delay_s", "loss", "lost", "plain")
 
     def __init__(self) -> None:
         self.delay_s = 0.0
         self.loss = 0.0
         self.cut = False
+        self.lost = 0
+        """Packets that had to be sent again."""
         self.plain = True
 
     def shape(self, delay_s: float, loss: float, cut: bool) -> None:
@@ -49,7 +51,7 @@ class Path:
 
     Args:
         loop: The world's clock.
-        link: Shared by all paths between the same two components.
+        link: Shared by all paths of the same way.
         latency_s: One way, before jitter.
         draw: Stream for jitter and loss.
     """
@@ -87,6 +89,7 @@ class Path:
         link, draw = self.link, self._draw
         while self._held:
             if link.cut or (link.loss and draw.random() < link.loss):
+                link.lost += 1
                 if tried >= RETRIES:
                     self._held.clear()
                     return

@@ -8,6 +8,7 @@ here: what may be asked of a world from outside (``environments.sim``).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from aiopslab.load.generator import Generator
 from aiopslab.load.slis import Slis
@@ -75,6 +76,9 @@ class World:
             spec.name: Node(self.loop, spec, f"198.18.240.{i}")
             for i, spec in enumerate(app.nodes, start=10)
         }
+        self.network.clocks = {name: node.clock for name, node in self.nodes.items()}
+        for name, node in self.nodes.items():
+            node.retransmitted = partial(self.network.ways.lost, name)
         self.kubelets = {
             name: self._kubelet(i, n) for i, (name, n) in enumerate(self.nodes.items())
         }

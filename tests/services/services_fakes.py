@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from aiopslab.models.app import App
 from aiopslab.services import protocols as p
 from aiopslab.services.config import settings
+from aiopslab.services.tokens import token_services
 from aiopslab.telemetry.instruments import Registry
 from aiopslab.world.clock import VirtualLoop
 
@@ -274,6 +275,8 @@ def environment(app: App, service: str, **changes: str | None) -> dict[str, str]
     env = settings(app, service)
     if "db" in app.services[service].uses:
         env |= {"DB_USER": service, "DB_PASSWORD": "secret"}
+    if service in token_services(app):
+        env["TOKEN_KEY"] = "k1"
     for key, value in changes.items():
         if value is None:
             env.pop(key, None)

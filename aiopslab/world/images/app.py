@@ -154,7 +154,10 @@ class WorldHost:
 class _Clock:
     def __init__(self, box: Container) -> None:
         self._loop = box.loop
-        self.now = box.loop.time
+        self._node = box.node.clock
+
+    def now(self) -> float:
+        return self._loop._now + self._node.ahead_s
 
     async def sleep(self, seconds: float) -> None:
         wake = self._loop.create_future()

@@ -1,0 +1,120 @@
+"""The ways between addresses, and what is special about each: by component, by node, by address.
+
+A way from one address to another is shaped by the pair of components, by the uplinks of both nodes
+(if it leaves a node at all) and by the addresses themselves. Packets see one ``Link``, combined
+whenever a part changes, so connections that stand feel it too. Not here: sending (``path``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from aiopslab.world.path import Link
+
+
+class Place(Protocol):
+    """One end of a way."""
+
+    @property
+    def ip(self) -> str: ...
+
+    @property
+    def component(self) -> str: ...
+
+    @property
+    def node(self) -> str:
+        """Empty outside the cluster."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What happens to packets; neutral by default."""
+
+    delay_s: float = 0.0
+    """Added one-way delay."""
+    loss: float = 0.0
+    """Share of packets lost, 0..1."""
+    cut: bool = False
+    """Nothing passes."""
+
+
+K = TypeVar("K")
+Key = tuple[str, str, str, str, str, str]
+"""Address, component and node of the sender, then of the receiver."""
+
+
+class Ways:
+    """All ways of a network."""
+
+    def __init__(self) -> None:
+        self._links: dict[Key, Link] = {}
+        self._pairs: dict[tuple[str, str], Shape] = {}
+        self._nodes: dict[str, Shape] = {}
+        self._addresses: dict[str, Shape] = {}
+        self._gone: dict[str, int] = {}
+        """Packets sent again on ways that are no more, by node of the sender."""
+
+    def between(self, source: Place, target: Place) -> Link:
+        """Return the link from one address to another."""
+        key = (
+            source.ip, source.component, source.node, target.ip, target.component, target.node,
+        )  # fmt: skip
+        link = self._links.get(key)
+        if link is None:
+            link = self._links[key] = Link()
+            self._combine(key, link)
+        return link
+
+    def shape_pair(self, source: str, target: str, shape: Shape) -> None:
+        """Shape packets from one component to another; replies take the other direction."""
+        _keep(self._pairs, (source, target), shape)
+        self._recombine()
+
+    def shape_node(self, node: str, shape: Shape) -> None:
+        """Shape packets that leave or reach a node."""
+        _keep(self._nodes, node, shape)
+        self._recombine()
+
+    def shape_address(self, ip: str, shape: Shape) -> None:
+        """Shape packets from and to one address."""
+        _keep(self._addresses, ip, shape)
+        self._recombine()
+
+    def forget(self, ip: str) -> None:
+        """An address is gone; whoever gets it next starts with clean ways."""
+        self._addresses.pop(ip, None)
+        for key in [key for key in self._links if ip in (key[0], key[3])]:
+            link = self._links.pop(key)
+            self._gone[key[2]] = self._gone.get(key[2], 0) + link.lost
+
+    def lost(self, node: str) -> int:
+        """Count the packets that senders on a node had to send again."""
+        now = sum(link.lost for key, link in self._links.items() if key[2] == node)
+        return self._gone.get(node, 0) + now
+
+    def _recombine(self) -> None:
+        for key, link in self._links.items():
+            self._combine(key, link)
+
+    def _combine(self, key: Key, link: Link) -> None:
+        source_ip, source, source_node, target_ip, target, target_node = key
+        parts = [self._pairs.get((source, target))]
+        if source_node != target_node:
+            parts += [self._nodes.get(source_node), self._nodes.get(target_node)]
+        parts += [self._addresses.get(source_ip), self._addresses.get(target_ip)]
+        delay_s, arrives, cut = 0.0, 1.0, False
+        for part in parts:
+            if part is not None:
+                delay_s += part.delay_s
+                arrives *= 1.0 - part.loss
+                cut = cut or part.cut
+        link.shape(delay_s, 1.0 - arrives, cut)
+
+
+def _keep(shapes: dict[K, Shape], key: K, shape: Shape) -> None:
+    if shape == Shape():
+        shapes.pop(key, None)
+    else:
+        shapes[key] = shape
