@@ -72,13 +72,7 @@ class World:
         self.registry.add(kubectl.IMAGE, lambda: kubectl.Kubectl(self.api))
         self.api.webhooks.dial = dialler(self.api, self.network)
         self.claims: dict[tuple[str, str], Volume] = {}
-        self.nodes = {
-            spec.name: Node(self.loop, spec, f"198.18.240.{i}")
-            for i, spec in enumerate(app.nodes, start=10)
-        }
-        self.network.clocks = {name: node.clock for name, node in self.nodes.items()}
-        for name, node in self.nodes.items():
-            node.retransmitted = partial(self.network.ways.lost, name)
+        self.nodes = self._machines()
         self.kubelets = {
             name: self._kubelet(i, n) for i, (name, n) in enumerate(self.nodes.items())
         }
@@ -99,6 +93,17 @@ class World:
         )
         self.parties = parties(app, self.network, self.streams, self.store.post)
         self._monitoring = Process(self.loop)
+
+    def _machines(self) -> dict[str, Node]:
+        """Make the nodes, known to the network by their clocks."""
+        nodes = {
+            spec.name: Node(self.loop, spec, f"198.18.240.{i}")
+            for i, spec in enumerate(self.app.nodes, start=10)
+        }
+        self.network.clocks = {name: node.clock for name, node in nodes.items()}
+        for name, node in nodes.items():
+            node.retransmitted = partial(self.network.ways.lost, name)
+        return nodes
 
     def _kubelet(self, index: int, node: Node) -> Kubelet:
         return Kubelet(
