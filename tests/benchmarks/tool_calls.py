@@ -30,8 +30,8 @@ from aiopslab.tools.toolbox import Toolbox
 EPOCH = 1_700_000_000.0
 ROUNDS = 20
 """Times each call is made after the first."""
-UNTIMED = ("wait", "submit")
-"""What they take is what they are told to."""
+UNTIMED = ("wait", "submit", "queue_command")
+"""What they take is what they are told to; the hotel has no queue."""
 _P95 = (
     "histogram_quantile(0.95, sum by (le, service)"
     " (rate(http_server_request_duration_seconds_bucket[2m])))"
@@ -62,6 +62,7 @@ CALLS: tuple[Call, ...] = (
     ("k8s_describe", {"kind": "Deployment", "name": "search"}),
     ("k8s_events", {}),
     ("changes", {}),
+    ("partners", {}),
     ("runbooks", {}),
     ("docs", {}),
     ("cause_kinds", {}),
