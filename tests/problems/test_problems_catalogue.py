@@ -54,7 +54,7 @@ def test_a_suite_is_its_incidents_asked_as_every_task_in_order() -> None:
 
 
 def test_a_suite_may_be_asked_with_its_version() -> None:
-    assert ids("core@0.1") == ids("core")
+    assert ids("core@0.2") == ids("core")
     with pytest.raises(UsageError, match=r"core@9\.9"):
         ids("core@9.9")
 
