@@ -26,6 +26,7 @@ SQL = (
     "SELECT * FROM pg_stat_statements", "SELECT * FROM pg_locks",
 )  # fmt: skip
 CACHE = ("INFO", "CONFIG GET *", "CLIENT LIST", "DBSIZE", "SLOWLOG GET 10")
+QUEUE = ("stream ls", "stream report", "account info")
 Call = tuple[str, dict[str, Any]]
 
 
@@ -36,6 +37,12 @@ def staged(incident: str, seed: int) -> Staged:
     env = lab.boot(drawn)
     led = lab.drive(env, lead(env, drawn))
     return lab.drive(env, strike(led, twin=False))
+
+
+def answering(env: Environment) -> set[str]:
+    """Name the read tools that have something to answer here: a kind of store may be missing."""
+    kinds = {store.kind for store in env.app.stores.values()}
+    return READ_TOOLS - (set() if "nats" in kinds else {"queue_command"})
 
 
 async def calls(env: Environment) -> AsyncIterator[Call]:
@@ -121,9 +128,12 @@ async def _inside(env: Environment) -> AsyncIterator[Call]:
         if spec.kind == "postgres":
             for sql in SQL:
                 yield "sql_query", {"store": store, "sql": sql}
-        else:
+        elif spec.kind == "valkey":
             for command in CACHE:
                 yield "cache_command", {"store": store, "command": command}
+        else:
+            for command in QUEUE:
+                yield "queue_command", {"store": store, "command": command}
 
 
 async def _free(_: float) -> None:

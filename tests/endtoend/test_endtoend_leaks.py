@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from endtoend_reading import READ_TOOLS, read_everything, staged, texts
+from endtoend_reading import answering, read_everything, staged, texts
 
 from aiopslab.orchestrator.leaks import Snoop, environments, objects, telemetry
 
@@ -17,7 +17,7 @@ def leaks(incident: str, seed: int) -> list[str]:
 
     async def read() -> list[str]:
         seen = await read_everything(world.env)
-        assert {o.tool for o in seen if o.ok} == READ_TOOLS
+        assert {o.tool for o in seen if o.ok} == answering(world.env)
         found = [f"{o.tool} {o.arguments}: {h}" for o in seen for h in snoop.scan([o.text])]
         found += [f"tools: {hit}" for hit in snoop.scan(texts(seen, world.env))]
         rest = [*await objects(world.env), *await telemetry(world.env)]

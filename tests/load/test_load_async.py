@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiopslab.load.generator import Generator
+from aiopslab.load.generator import Generator, Reply
 from aiopslab.load.slis import Slis
 from aiopslab.models.evidence import SliWindow
 from aiopslab.models.journey import Journey, Load, Slo
@@ -45,16 +45,16 @@ class Later:
 
     async def request(
         self, service: str, method: str, path: str, params: Mapping[str, str], *, timeout_s: float
-    ) -> int:
+    ) -> Reply:
         await asyncio.sleep(0.01)
         order = params["order"]
         if method == "POST":
             assert order not in self.taken, "each session has a number of its own"
             self.taken[order] = self._loop.time()
-            return 200
+            return Reply(200)
         self.looks[order] += 1
         done = self._loop.time() >= self.taken[order] + self._delay_s
-        return 200 if done else self._not_yet
+        return Reply(200 if done else self._not_yet)
 
 
 def drive(delay_s: float, *, not_yet: int = 404) -> tuple[dict[str, SliWindow], Later]:

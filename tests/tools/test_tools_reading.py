@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tools_fakes import START, toolbox
 
+from aiopslab import content
 from aiopslab.environments.commands import cache_effect, queue_effect, shell_effect, sql_effect
 from aiopslab.environments.protocol import SpanRow
 from aiopslab.models.observation import Observation
@@ -281,7 +282,7 @@ def test_runbooks_are_listed_and_read_from_the_content(
     folder = tmp_path / "services" / "shop" / "runbooks"
     folder.mkdir(parents=True)
     (folder / "high-latency.md").write_text("# High latency\n\nLook.\n", encoding="utf-8")
-    monkeypatch.setenv("AIOPSLAB_CONTENT", str(tmp_path))
+    monkeypatch.setattr(content, "roots", lambda: [tmp_path])
     _, tools = toolbox()
     assert call(tools, "runbooks").data == ["high-latency"]
     assert "Look." in call(tools, "runbooks", name="high-latency.md").text
