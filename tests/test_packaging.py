@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -111,13 +112,14 @@ def test_an_installed_wheel_carries_the_content_and_runs_outside_the_checkout(
             target = here / entry.name
             if not target.exists() and entry.suffix != ".pth":
                 target.symlink_to(entry)
+    alone = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     done = subprocess.run(
         [home / "bin" / "aiopslab", "list", "incidents"],
-        cwd=tmp_path, capture_output=True, text=True, check=True,
+        cwd=tmp_path, env=alone, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert "release-errors" in done.stdout
     found = subprocess.run(
         [python, "-c", "import aiopslab; print(aiopslab.__file__)"],
-        cwd=tmp_path, capture_output=True, text=True, check=True,
+        cwd=tmp_path, env=alone, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert Path(found.stdout.strip()).is_relative_to(home)
