@@ -125,6 +125,8 @@ def _let_pods_back(sim: Sim) -> None:
     for kind, name in workloads:
         undo = sim.kube.patch(kind, name, patch, namespace=sim.namespace, actor="j.meyer")
         sim.run_sync(undo)
+    # Readiness says nothing before the rollouts have begun.
+    sim.run_for(PATIENCE_S)
     assert within_patience(sim, lambda: unready(sim)) == []
 
 
