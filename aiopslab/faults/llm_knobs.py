@@ -8,6 +8,7 @@ configuration out. Keys that the program reads while it runs need no restart. No
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -42,9 +43,9 @@ class Knobs(Fault):
         service = app.services.get(component)
         return service is not None and service.program == cls.program
 
+    @abstractmethod
     def wrong(self) -> Mapping[str, str]:
         """Return the keys and the values they get."""
-        raise NotImplementedError
 
     def good(self, key: str, value: str | None) -> bool:
         """Say whether a value of one of the keys removes the cause."""

@@ -8,6 +8,7 @@ the limits of streams are this module's neighbour (``queue_limits``).
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from typing import ClassVar
 
 from pydantic import Field
@@ -88,9 +89,9 @@ class _Setting(Fault):
     def _map(self) -> str:
         return f"{self.site.target}-config"
 
+    @abstractmethod
     def _wrong(self) -> dict[str, str | None]:
         """Return the settings by suffix; None removes a key."""
-        raise NotImplementedError
 
     def _key(self, suffix: str) -> str:
         return f"{prefix(self._consumer)}_{suffix}"
