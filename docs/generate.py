@@ -33,6 +33,7 @@ from aiopslab.models.task import TASKS
 from aiopslab.orchestrator.documents import read_journal
 from aiopslab.orchestrator.lock import of_incidents
 from aiopslab.problems import catalogue, distractors
+from aiopslab.report.catalogue import pages
 from aiopslab.report.terminal import baseline_rows, margin_rows
 from aiopslab.services import catalogue as services
 from aiopslab.tools import TOOLS, answer_schema, describe_tools
@@ -50,17 +51,25 @@ _QUALIFIED = re.compile(r"\b(?:\w+\.)+(?=\w)")
 def main(arguments: Sequence[str]) -> int:
     """Rewrite the documents, or check them; return the exit code."""
     stale = []
-    pages = {path: render(path.read_text(encoding="utf-8")) for path in documents()}
-    for path, new in {**pages, **{ROOT / name: made() for name, made in FILES.items()}}.items():
+    for path, new in written().items():
         if path.is_file() and path.read_text(encoding="utf-8") == new:
             continue
         stale.append(path.relative_to(ROOT).as_posix())
         if "--check" not in arguments:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(new, encoding="utf-8", newline="\n")
     if stale and "--check" in arguments:
         sys.stderr.write(f"out of date: {', '.join(stale)}; run python docs/generate.py\n")
         return 1
     return 0
+
+
+def written() -> dict[Path, str]:
+    """Return every file that is written here, in part or as a whole, with its text."""
+    found = {path: render(path.read_text(encoding="utf-8")) for path in documents()}
+    for name, text in pages(catalogue.incidents(), catalogue.suites()).items():
+        found[ROOT / "docs" / "catalogue" / name] = text
+    return found | {ROOT / name: made() for name, made in FILES.items()}
 
 
 def documents() -> list[Path]:
@@ -137,16 +146,6 @@ def distractor_kinds() -> str:
     """Return the distractor kinds."""
     rows = [[f"`{k}`", _first(c.__doc__ or "")] for k, c in sorted(distractors.KINDS.items())]
     return _table(["Kind", "What happens"], rows)
-
-
-def incidents() -> str:
-    """Return the catalogue of incidents."""
-    rows = [
-        [f"`{s.name}`", s.app, s.title, ", ".join(f.kind for f in s.faults) or "none",
-         s.difficulty.hops]
-        for s in catalogue.incidents().values()
-    ]  # fmt: skip
-    return _table(["Incident", "App", "What happens", "Fault", "Hops"], rows)
 
 
 def apps() -> str:
@@ -323,7 +322,6 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "distractors": distractor_kinds,
     "faults": faults,
     "incident-keys": _fields(IncidentSpec),
-    "incidents": incidents,
     "margins": margins,
     "observation": _fields(Observation),
     "sli-condition": _fields(SliCondition),

@@ -22,7 +22,7 @@ from aiopslab.services import catalogue as apps
 from aiopslab.tools import TOOLS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```", re.DOTALL | re.MULTILINE)
 SCHEMAS = {
     "aiopslab/agent@1": AgentSpec,
@@ -68,7 +68,7 @@ def test_a_stale_document_is_noticed() -> None:
     assert generate["render"](fresh) == fresh
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", page.read_text("utf-8"))
     for path, anchor in targets:
