@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     )
     from aiopslab.models.observation import Brief, Budget, Observation, ToolInfo
     from aiopslab.models.run import Limits, Results, RunConfig
+    from aiopslab.orchestrator.progress import Progress
     from aiopslab.orchestrator.results import Regraded, regrade
-    from aiopslab.orchestrator.run import Progress, RunReport, resume, run, run_sync
+    from aiopslab.orchestrator.run import RunReport, resume, run, run_sync
 
 _HOMES = {
     "aiopslab.agents.protocol": ("Agent", "TrialHandle"),
@@ -41,7 +42,8 @@ _HOMES = {
     "aiopslab.models.observation": ("Brief", "Budget", "Observation", "ToolInfo"),
     "aiopslab.models.run": ("Limits", "Results", "RunConfig"),
     "aiopslab.orchestrator.results": ("Regraded", "regrade"),
-    "aiopslab.orchestrator.run": ("Progress", "RunReport", "resume", "run", "run_sync"),
+    "aiopslab.orchestrator.progress": ("Progress",),
+    "aiopslab.orchestrator.run": ("RunReport", "resume", "run", "run_sync"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

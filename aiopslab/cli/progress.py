@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from aiopslab.orchestrator.run import Progress
+    from aiopslab.orchestrator.progress import Progress
 
 Display = Literal["auto", "live", "plain", "json", "none"]
 _WORTH_A_LINE = ("run_started", "trial_served", "trial_finished")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from aiopslab.agents.loading import load
 from aiopslab.agents.protocol import Agent
@@ -22,9 +21,9 @@ from aiopslab.models.run import PlannedTrial, RunConfig
 from aiopslab.orchestrator import lock
 from aiopslab.orchestrator.lab import find_lab
 from aiopslab.orchestrator.plan import plan_jobs, spread
-from aiopslab.orchestrator.pool import OnEvent, Pool
+from aiopslab.orchestrator.pool import Pool
+from aiopslab.orchestrator.progress import OnProgress, Teller
 from aiopslab.orchestrator.records import RunDirectory
-from aiopslab.orchestrator.run import OnProgress, Progress
 from aiopslab.orchestrator.soundness import Target, asked
 from aiopslab.orchestrator.staging import Staged
 
@@ -67,7 +66,7 @@ async def measure(
         )
         run.open()
         jobs = spread(plan_jobs(find_lab(config.environment), config, trials), hosts)
-        await Pool(run, config, _telling(run.path, len(trials), progress)).work(jobs, hosts)
+        await Pool(run, config, Teller(run.path, len(trials), progress).hear).work(jobs, hosts)
         rows = [_row(run, plan, config) for plan in trials]
     digest = lock.of_incidents([t.spec for t in found])
     return Baselines(scoring_version=SCORING_VERSION, catalogue=digest, trials=rows)
@@ -121,18 +120,3 @@ def _row(run: RunDirectory, plan: PlannedTrial, config: RunConfig) -> BaselineTr
         quiet=failed or not directory.truth().root_causes,
         passed=None if failed else trial.outcome == "passed",
     )
-
-
-def _telling(path: Path, planned: int, progress: OnProgress | None) -> OnEvent:
-    """Return what turns events of hosts into progress."""
-    done = 0
-
-    def hear(message: dict[str, Any]) -> None:
-        nonlocal done
-        kind = message.get("event")
-        done += kind == "trial_finished"
-        if progress is not None and kind in ("trial_started", "trial_finished"):
-            fields = {k: v for k, v in message.items() if k != "event"}
-            progress(Progress(kind=kind, directory=path, planned=planned, done=done, **fields))
-
-    return hear

@@ -22,7 +22,7 @@ import yaml
 from aiopslab import content
 from aiopslab.errors import UsageError
 from aiopslab.models.incident import IncidentSpec
-from aiopslab.orchestrator.run import OnProgress
+from aiopslab.orchestrator.progress import OnProgress
 from aiopslab.orchestrator.soundness import Verdict, check
 from aiopslab.problems import catalogue, variant
 from aiopslab.problems.heldout import HeldOut, HeldOutTruth, opaque_name, pin

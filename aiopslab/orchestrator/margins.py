@@ -30,8 +30,8 @@ from aiopslab.orchestrator.fork import Channel
 from aiopslab.orchestrator.lab import find_lab
 from aiopslab.orchestrator.plan import plan_jobs
 from aiopslab.orchestrator.pool import Pool
+from aiopslab.orchestrator.progress import OnProgress, Progress
 from aiopslab.orchestrator.records import RunDirectory
-from aiopslab.orchestrator.run import OnProgress, Progress
 from aiopslab.orchestrator.soundness import Target, asked
 from aiopslab.orchestrator.staging import Led, Staged
 from aiopslab.problems import stage

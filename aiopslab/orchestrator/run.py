@@ -10,10 +10,10 @@ import asyncio
 import os
 import platform
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from aiopslab._version import __version__
 from aiopslab.agents.protocol import Agent
@@ -25,33 +25,12 @@ from aiopslab.orchestrator.lab import Lab, find_lab
 from aiopslab.orchestrator.plan import plan_jobs, plan_trials, spread
 from aiopslab.orchestrator.players import of_object, preflight
 from aiopslab.orchestrator.pool import Pool
+from aiopslab.orchestrator.progress import OnProgress, Progress
 from aiopslab.orchestrator.records import RunDirectory
 from aiopslab.orchestrator.results import summarise
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Something happened in a run; what a live display is fed with."""
-
-    kind: Literal[
-        "run_started", "trial_started", "trial_served", "step", "trial_finished", "run_finished"
-    ]  # fmt: skip
-    directory: Path
-    planned: int
-    done: int
-    trial: str = ""
-    """``<problem>__<attempt>``; empty for events of the run."""
-    n: int = 0
-    """Number of the step."""
-    tool: str = ""
-    outcome: str = ""
-    error: str | None = None
-
-
-OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,8 @@ from aiopslab.orchestrator.bench import MEASURED
 from aiopslab.orchestrator.lab import find_lab
 from aiopslab.orchestrator.plan import plan_jobs, spread
 from aiopslab.orchestrator.pool import Pool
+from aiopslab.orchestrator.progress import OnProgress, Teller
 from aiopslab.orchestrator.records import RunDirectory
-from aiopslab.orchestrator.run import OnProgress, Progress
 from aiopslab.orchestrator.verdicts import Cost as Cost
 from aiopslab.orchestrator.verdicts import Proof as Proof
 from aiopslab.orchestrator.verdicts import Verdict as Verdict
@@ -139,8 +139,7 @@ class _Work:
         self._runs = (RunDirectory(scratch / SIDES[0]), RunDirectory(scratch / SIDES[1]))
         self._base = min(seeds)
         self._progress = progress
-        self._planned = 0
-        self._done = 0
+        self._teller = Teller(scratch, 0, progress)
         self._costs: dict[tuple[str, int], Cost] = {}
 
     def planned(self, target: Target, seed: int, only: Sequence[str]) -> verdicts.Sides:
@@ -153,7 +152,8 @@ class _Work:
 
     async def carry_out(self, sides: Sequence[verdicts.Sides], hosts: int) -> None:
         """Carry out the proofs: both sides at once, or one after the other on a single host."""
-        self._planned = sum(len(side) for both in sides for side in both)
+        planned = sum(len(side) for both in sides for side in both)
+        self._teller = Teller(self._scratch, planned, self._progress)
         second = max(1, hosts // 2)
         work = [
             self._side(run, [p for both in sides for p in both[i]], n)
@@ -187,16 +187,8 @@ class _Work:
         )
 
     def _hear(self, message: dict[str, Any]) -> None:
-        kind = message.get("event")
-        if kind == MEASURED:
+        if message.get("event") == MEASURED:
             key = (message["incident"], self._base + message["attempt"] - 1)
             more = Cost(wall_s=message["wall_s"], cpu_s=message["cpu_s"])
             self._costs[key] = self._costs.get(key, Cost()).plus(more)
-        self._done += kind == "trial_finished"
-        if self._progress is None or kind not in ("trial_started", "step", "trial_finished"):
-            return
-        fields = {k: v for k, v in message.items() if k != "event"}
-        if fields.get("outcome") in ("passed", "failed"):
-            # Whether a proof holds is judged at the end; for many, failing is what must happen.
-            fields["outcome"] = "done"
-        self._progress(Progress(kind, self._scratch, self._planned, self._done, **fields))
+        self._teller.hear(message)

@@ -16,9 +16,10 @@ import pytest
 
 from aiopslab.errors import UsageError
 from aiopslab.models.run import RunConfig
+from aiopslab.orchestrator.progress import Progress
 from aiopslab.orchestrator.records import RunDirectory
 from aiopslab.orchestrator.results import regrade
-from aiopslab.orchestrator.run import Progress, RunReport, resume, run_sync
+from aiopslab.orchestrator.run import RunReport, resume, run_sync
 
 LAB = "orchestrator_fakes:FakeLab"
 

@@ -1,0 +1,65 @@
+"""What long work says while it goes on: one event at a time, with how much of it is done.
+
+A run, a check, the baselines and the margins all tell it in this form. Not here: how it is shown
+(``cli.progress``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Something happened in a run; what a live display is fed with."""
+
+    kind: Literal[
+        "run_started", "trial_started", "trial_served", "step", "trial_finished", "run_finished"
+    ]  # fmt: skip
+    directory: Path
+    planned: int
+    done: int
+    trial: str = ""
+    """``<problem>__<attempt>``; empty for events of the run."""
+    n: int = 0
+    """Number of the step."""
+    tool: str = ""
+    outcome: str = ""
+    error: str | None = None
+
+
+OnProgress = Callable[[Progress], None]
+
+
+class Teller:
+    """Turns what hosts say of trials into progress.
+
+    Args:
+        path: What ``Progress.directory`` shows.
+        planned: Trials in all.
+        progress: Receives it; None where nobody listens.
+    """
+
+    def __init__(self, path: Path, planned: int, progress: OnProgress | None) -> None:
+        self._path = path
+        self._planned = planned
+        self._done = 0
+        self._progress = progress
+
+    def hear(self, message: dict[str, Any]) -> None:
+        """Pass on an event of a trial; others are not for people.
+
+        Passed and failed are both told as ``done``: of a proof or a trivial agent, failing is what
+        must happen as often as not.
+        """
+        kind = message.get("event")
+        self._done += kind == "trial_finished"
+        if self._progress is None or kind not in ("trial_started", "step", "trial_finished"):
+            return
+        fields = {k: v for k, v in message.items() if k != "event"}
+        if fields.get("outcome") in ("passed", "failed"):
+            fields["outcome"] = "done"
+        self._progress(Progress(kind, self._path, self._planned, self._done, **fields))
