@@ -8,7 +8,7 @@ from aiopslab.models.answer import Answer
 from aiopslab.models.grade import Check, Grade
 from aiopslab.models.task import Task
 
-SCORING_VERSION = "1"
+SCORING_VERSION = "2"
 """Raised by every change that can move a score; scores of two versions are not comparable."""
 
 

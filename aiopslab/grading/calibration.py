@@ -14,6 +14,19 @@ def brier(confidence: float, right: bool) -> float:
     return (confidence - float(right)) ** 2
 
 
+def stated_confidence(probabilities: Sequence[float], n_truth: int) -> float:
+    """Return with which probability a ranked answer says that it is right.
+
+    Args:
+        probabilities: Of its entries, highest first; none is certain by its form.
+        n_truth: How many root causes there are. Several share the probability, so what stands for
+            all of them is the sum of as many entries.
+    """
+    if not probabilities:
+        return 1.0
+    return min(1.0, sum(probabilities[: max(1, n_truth)]))
+
+
 def brier_of_distribution(stated: Sequence[tuple[float, bool]], *, other_is_right: bool) -> float:
     """Return the multi-class Brier score of a stated distribution, in [0, 2].
 

@@ -1,5 +1,6 @@
 """Diagnosis: what is the cause, and what shows it? The first hypothesis' component and cause kind.
 
+Of n root causes at once, those of the first n hypotheses.
 Cited evidence is checked without a judge: the observation exists, was made before the answer, and
 its text or arguments name the component. It is reported and does not gate.
 """
@@ -10,9 +11,9 @@ import re
 from collections.abc import Sequence
 
 from aiopslab.grading.assertions import answered, check, verdict
-from aiopslab.grading.calibration import brier, brier_of_distribution
+from aiopslab.grading.calibration import brier, brier_of_distribution, stated_confidence
 from aiopslab.grading.components import is_right, is_right_place, names, same_cause, same_component
-from aiopslab.grading.ranking import ac_at_k, first_hits, reciprocal_rank
+from aiopslab.grading.ranking import ac_at_k, all_first, first_hits, reciprocal_rank
 from aiopslab.models.answer import Diagnosis, Hypothesis
 from aiopslab.models.grade import Check, Grade
 from aiopslab.models.trial import Step
@@ -43,7 +44,7 @@ def grade_diagnosis(answer: Diagnosis | None, truth: Truth, steps: Sequence[Step
         right, hits = _grade_hypotheses(ranked, truth, checks, scores)
     else:
         right, hits = _grade_nothing(ranked, checks, scores)
-    confidence = ranked[0].probability if ranked else 1.0
+    confidence = stated_confidence([h.probability for h in ranked], len(truth.root_causes))
     scores["brier"] = brier(confidence, right)
     scores["brier_distribution"] = brier_of_distribution(
         [(h.probability, hit) for h, hit in zip(ranked, hits, strict=True)],
@@ -65,8 +66,9 @@ def _grade_hypotheses(
     matches = [[is_right(h.component, h.cause, cause) for cause in causes] for h in ranked]
     found = first_hits(matches, len(causes))
     hits = [any(row) for row in matches]
-    right = bool(hits) and hits[0]
-    said = f"{ranked[0].component}: {ranked[0].cause}" if ranked else "nothing"
+    right = all_first(found, len(causes))
+    first = ranked[: len(causes)]
+    said = " and ".join(f"{h.component}: {h.cause}" for h in first) or "nothing"
     real = " and ".join(f"{c.component}: {c.cause}" for c in causes)
     place = bool(ranked) and any(is_right_place(ranked[0].component, c) for c in causes)
     kinds = [k for c in causes for k in (c.cause, *(kind for _, kind in c.accepted))]

@@ -1,15 +1,15 @@
 """Localization: where is the cause? A ranked list of components; empty says nothing is wrong.
 
-Passed is a hit at rank 1. Candidates are ranked by stated probability; ties keep the order in
-which the agent wrote them.
+Passed is a hit at rank 1; of n root causes at once, all of them in the first n ranks. Candidates
+are ranked by stated probability; ties keep the order in which the agent wrote them.
 """
 
 from __future__ import annotations
 
 from aiopslab.grading.assertions import answered, check, verdict
-from aiopslab.grading.calibration import brier, brier_of_distribution
+from aiopslab.grading.calibration import brier, brier_of_distribution, stated_confidence
 from aiopslab.grading.components import is_right_place
-from aiopslab.grading.ranking import ac_at_k, avg_at_k, first_hits, reciprocal_rank
+from aiopslab.grading.ranking import ac_at_k, all_first, avg_at_k, first_hits, reciprocal_rank
 from aiopslab.models.answer import Candidate, Localization
 from aiopslab.models.grade import Grade
 from aiopslab.models.truth import RootCause, Truth
@@ -33,8 +33,8 @@ def grade_localization(answer: Localization | None, truth: Truth) -> Grade:
     matches = [[is_right_place(c.component, cause) for cause in causes] for c in ranked]
     hits = [any(row) for row in matches]
     if causes:
-        right = bool(hits) and hits[0]
         found = first_hits(matches, len(causes))
+        right = all_first(found, len(causes))
         scores |= {
             "ac_at_1": ac_at_k(found, len(causes), 1),
             "ac_at_3": ac_at_k(found, len(causes), 3),
@@ -44,7 +44,7 @@ def grade_localization(answer: Localization | None, truth: Truth) -> Grade:
     else:
         right = not ranked
         scores["specificity"] = float(right)
-    confidence = stated_confidence(ranked)
+    confidence = stated_confidence([c.probability for c in ranked], len(causes))
     scores["brier"] = brier(confidence, right)
     scores["brier_distribution"] = brier_of_distribution(
         [(c.probability, hit) for c, hit in zip(ranked, hits, strict=True)],
@@ -55,12 +55,8 @@ def grade_localization(answer: Localization | None, truth: Truth) -> Grade:
     return verdict("localization", checks, scores, confidence)
 
 
-def stated_confidence(ranked: list[Candidate]) -> float:
-    """Return the probability of the first candidate; an empty list is certain by its form."""
-    return ranked[0].probability if ranked else 1.0
-
-
 def _reason(ranked: list[Candidate], causes: list[RootCause]) -> str:
-    said = f"named {ranked[0].component!r} first" if ranked else "named no component"
+    first = ", ".join(repr(c.component) for c in ranked[: max(1, len(causes))])
+    said = f"named {first} first" if ranked else "named no component"
     real = " and ".join(repr(c.component) for c in causes) or "no component: nothing is wrong"
     return f"{said}, the truth is {real}"

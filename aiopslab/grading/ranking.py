@@ -34,6 +34,11 @@ def reciprocal_rank(found: Sequence[int]) -> float:
     return 0.0
 
 
+def all_first(found: Sequence[int], n_truth: int) -> bool:
+    """Say whether the first ``n_truth`` ranks hold every root cause: of one, the first rank."""
+    return sum(found[:n_truth]) == n_truth
+
+
 def first_hits(matches: Sequence[Sequence[bool]], n_truth: int) -> list[int]:
     """Count, for each rank, the root causes hit there and at no earlier rank.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from aiopslab.models.base import Model, Seconds
 from aiopslab.models.task import Task, all_tasks
@@ -64,10 +64,24 @@ class SymptomClause(Model):
 
 
 class Symptom(Model):
-    """The gate before hand-over: the fault must be seen to hurt."""
+    """The gate before hand-over: the fault must be seen to hurt. Exactly one list is given."""
 
-    any: list[SymptomClause] = Field(min_length=1)
+    any: list[SymptomClause] = Field(default_factory=list)
+    """One of them holds."""
+    all: list[SymptomClause] = Field(default_factory=list)
+    """All hold at once: two faults, and each is seen."""
     within: Seconds
+
+    @model_validator(mode="after")
+    def _one_list(self) -> Symptom:
+        if bool(self.any) == bool(self.all):
+            raise ValueError("a symptom has either 'any' or 'all', and not an empty one")
+        return self
+
+    @property
+    def clauses(self) -> list[SymptomClause]:
+        """What is looked at, whether one or all of it must hold."""
+        return self.any or self.all
 
 
 class Difficulty(Model):
@@ -97,6 +111,8 @@ class IncidentSpec(Model):
     """Healthy, recorded minutes before the incident's start."""
     faults: list[FaultUse]
     """Empty for an incident that only looks alarming."""
+    joint: bool = False
+    """Of several faults each is harmless alone; else each hurts by itself and must be repaired."""
     distractors: list[Distractor] = Field(default_factory=list)
     symptom: Symptom | None = None
     """None only without faults."""

@@ -130,6 +130,8 @@ class PlannedTrial(Model):
     attempt: int
     twin: bool | None = None
     """Whether the fault is left out; None lets the draw decide, as every agent's trial does."""
+    alone: int | None = None
+    """Of several faults only the n-th acts, counted from 1; None: all that the incident has."""
     verdict_only: bool = False
     """Measure no more than the verdict needs, as most proofs do: a settle window that is lost ends
     the settling, and no telemetry is kept."""

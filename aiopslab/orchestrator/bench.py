@@ -15,7 +15,7 @@ import gc
 import os
 import traceback
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from pydantic import Field
@@ -157,29 +157,30 @@ class Bench:
         except InfraError as failure:
             self._fail(trials, failure, channel.send, watch)
             return
-        for twin in (False, True):
-            side = [p for p in trials if _is_twin(drawn, p) == twin]
-            if side:
+        sides: dict[_Side, list[PlannedTrial]] = {}
+        for plan in trials:
+            sides.setdefault(_side(drawn, plan), []).append(plan)
+        for side, plans in sides.items():
 
-                def branch(
-                    channel: fork.Channel, side: list[PlannedTrial] = side, twin: bool = twin
-                ) -> None:
-                    self._branch(led, side, twin, channel, lifeline)
+            def branch(
+                channel: fork.Channel, side: _Side = side, plans: list[PlannedTrial] = plans
+            ) -> None:
+                self._branch(led, plans, side, channel, lifeline)
 
-                self._in_child(side, branch, channel, lifeline)
+            self._in_child(plans, branch, channel, lifeline)
 
     def _branch(
         self,
         led: staging.Led,
         trials: Sequence[PlannedTrial],
-        twin: bool,
+        side: _Side,
         channel: fork.Channel,
         lifeline: int,
     ) -> None:
         """In a copy at the incident's start: up to the hand-over, then a copy for each task."""
         watch = Stopwatch()
         try:
-            staged = self._struck(led, twin)
+            staged = self._struck(led, side)
         except InfraError as failure:
             self._fail(trials, failure, channel.send, watch)
             return
@@ -270,7 +271,7 @@ class Bench:
         drawn = self._draw(job)
         env = _stage("deploy", lambda: self.lab.boot(drawn))
         led = _stage("baseline", lambda: self.lab.drive(env, staging.lead(env, drawn)))
-        return self._struck(led, _is_twin(drawn, plan))
+        return self._struck(led, _side(drawn, plan))
 
     # -- shared -----------------------------------------------------------------------------------
 
@@ -292,8 +293,10 @@ class Bench:
         self._warm = Warm(key, warm.env, quiet_s)
         return self._warm
 
-    def _struck(self, led: staging.Led, twin: bool) -> staging.Staged:
-        return _stage("symptom", lambda: self.lab.drive(led.env, staging.strike(led, twin=twin)))
+    def _struck(self, led: staging.Led, side: _Side) -> staging.Staged:
+        mine = led if side.alone is None else replace(led, drawn=led.drawn.alone(side.alone))
+        strike = staging.strike(mine, twin=side.twin)
+        return _stage("symptom", lambda: self.lab.drive(led.env, strike))
 
     def _assignment(self, plan: PlannedTrial) -> Assignment:
         return Assignment(plan, self.config, self.run.trial(plan))
@@ -330,8 +333,17 @@ def _about(job: Job) -> dict[str, spans.Value]:
     return {"aiopslab.incident": job.incident, "aiopslab.attempt": job.attempt}
 
 
-def _is_twin(drawn: DrawnIncident, plan: PlannedTrial) -> bool:
-    return drawn.is_twin(plan.task) if plan.twin is None else plan.twin
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """What acts from the incident's start: nothing, everything, or one fault of several."""
+
+    twin: bool
+    alone: int | None
+
+
+def _side(drawn: DrawnIncident, plan: PlannedTrial) -> _Side:
+    twin = drawn.is_twin(plan.task) if plan.twin is None else plan.twin
+    return _Side(twin, plan.alone)
 
 
 def _finished(plan: PlannedTrial, trial: Trial) -> dict[str, Any]:

@@ -254,7 +254,7 @@ async def beside(led: Led, lasts_s: float) -> tuple[str, list[Reading]]:
     env, drawn = led.env, led.drawn
     end = env.now() + lasts_s
     await stage.strike(env, drawn, twin=True)
-    clauses = drawn.spec.symptom.any if drawn.spec.symptom else []
+    clauses = drawn.spec.symptom.clauses if drawn.spec.symptom else []
     seen = ""
     while env.now() < end:
         await env.advance(min(stage.POLL_S, end - env.now()))
@@ -265,7 +265,7 @@ async def beside(led: Led, lasts_s: float) -> tuple[str, list[Reading]]:
 
 async def _readings(env: Environment, drawn: DrawnIncident) -> list[Reading]:
     found: list[Reading] = []
-    for clause in drawn.spec.symptom.any if drawn.spec.symptom else []:
+    for clause in drawn.spec.symptom.clauses if drawn.spec.symptom else []:
         if clause.sli is not None:
             found += await stage.readings(env, clause.sli)
     return [

@@ -27,10 +27,17 @@ AGENT = "(proofs)"
 """Name under which a run asks for these players instead of an agent."""
 SEPARATOR = ":"
 REPEAT = "repeat"
+ONLY = "fix-only-"
+"""Of several faults one alone is repaired, which must not do."""
+ALONE = "alone-"
+"""Of joint faults one alone acts, which must not hurt."""
+MOST = 3
+"""Faults of one incident, at most."""
 FIRST = ("leak", "recovery", "idle", "fix", "cheat-delete", "cheat-scale-away", "cheat-starve")
 SECOND = ("cheat-not-ready", "cheat-restart-all", "twin")
 """The shares of the two processes; they cost about the same."""
-PROOFS = (*FIRST, *SECOND, REPEAT)
+PARTS = tuple(f"{part}{n}" for part in (ONLY, ALONE) for n in range(1, MOST + 1))
+PROOFS = (*FIRST, *SECOND, *PARTS, REPEAT)
 WAIT_S = 30
 """Virtual seconds a cheat is given before success is claimed."""
 PATIENCE = 20
@@ -55,6 +62,8 @@ def planned(
     """
     faulty = bool(spec.faults)
     no_cheat = {"cheat-restart-all"} if spec.restart_is_fix else set()
+    part = ALONE if spec.joint else ONLY
+    parts = [f"{part}{n}" for n in range(1, len(spec.faults) + 1)] if len(spec.faults) > 1 else []
 
     def share(names: Sequence[str]) -> list[PlannedTrial]:
         return [
@@ -63,7 +72,7 @@ def planned(
             if (not only or name in only) and (faulty or name in _RECORDED) and name not in no_cheat
         ]
 
-    return share(FIRST), share(SECOND)
+    return share(FIRST), share([*SECOND, *parts])
 
 
 def proof_of(plan: PlannedTrial) -> str:
@@ -78,6 +87,7 @@ def _trial(spec: IncidentSpec, proof: str, attempt: int) -> PlannedTrial:
         task="detection" if proof in _READING else "mitigation",
         attempt=attempt,
         twin=proof == "twin" and bool(spec.faults),
+        alone=int(proof.removeprefix(ALONE)) if proof.startswith(ALONE) else None,
         verdict_only=proof not in _RECORDED,
     )
 
@@ -86,12 +96,15 @@ def player(staged: Staged, plan: PlannedTrial) -> Agent:
     """Make the player of a proof."""
     match proof_of(plan):
         case "fix":
-            return Repair(staged)
+            return Repair(staged, staged.truth.fix)
+        case proof if proof.startswith(ONLY):
+            faults = staged.drawn.live_faults(twin=staged.twin)
+            return Repair(staged, faults[int(proof.removeprefix(ONLY)) - 1].fix())
         case "leak":
             return leaks.Snoop(staged)
         case "recovery":
             return Recovery(staged)
-        case "twin" | "idle" | "repeat":
+        case proof if proof in ("twin", "idle", REPEAT) or proof.startswith(ALONE):
             return Noop()
         case proof:
             calls = cheat(proof.removeprefix("cheat-"), staged.env.app, staged.truth.root_causes)
@@ -127,15 +140,16 @@ class Recovery:
 
 
 class Repair:
-    """Plays the reference fix and claims success once users are well again.
+    """Plays a reference fix and claims success once users are well again.
 
     Args:
         staged: The world at hand-over. Like the oracle, this player is given the truth.
+        plan: The fix of all faults, or of one.
     """
 
-    def __init__(self, staged: Staged) -> None:
+    def __init__(self, staged: Staged, plan: Sequence[FixStep]) -> None:
         self._env = staged.env
-        self._plan = staged.truth.fix
+        self._plan = plan
 
     async def run(self, trial: TrialHandle) -> None:
         """Repair, wait, submit.
@@ -176,25 +190,29 @@ class Script:
 
 
 def cheat(name: str, app: App, causes: Sequence[RootCause]) -> list[FixStep]:
-    """Return the calls of a known cheat against the place of the first root cause."""
-    kind, victim = _victim(app, causes[0].component)
+    """Return the calls of a known cheat against the places of the root causes."""
+    victims = list(dict.fromkeys(_victim(app, cause.component) for cause in causes))
     match name:
         case "delete":
-            return [_step("k8s_delete", kind=kind, name=victim)]
+            return [_step("k8s_delete", kind=k, name=v) for k, v in victims]
         case "scale-away":
-            return [_step("k8s_scale", kind=kind, name=victim, replicas=0)]
+            return [_step("k8s_scale", kind=k, name=v, replicas=0) for k, v in victims]
         case "restart-all":
             return _restarts(app)
         case "not-ready":
-            probe = {"httpGet": None, "tcpSocket": None, "exec": {"command": ["false"]}}
-            containers = [{"name": victim, "readinessProbe": probe}]
-            patch = {"spec": {"template": {"spec": {"containers": containers}}}}
-            return [_step("k8s_patch", kind=kind, name=victim, patch=json.dumps(patch))]
+            return [_not_ready(k, v) for k, v in victims]
         case "starve":
             entries = sorted({j.entry for j in app.journeys.values()})
             return [_step("k8s_scale", kind="Deployment", name=e, replicas=0) for e in entries]
         case _:
             raise ValueError(f"no cheat {name!r}")
+
+
+def _not_ready(kind: str, victim: str) -> FixStep:
+    probe = {"httpGet": None, "tcpSocket": None, "exec": {"command": ["false"]}}
+    containers = [{"name": victim, "readinessProbe": probe}]
+    patch = {"spec": {"template": {"spec": {"containers": containers}}}}
+    return _step("k8s_patch", kind=kind, name=victim, patch=json.dumps(patch))
 
 
 def _restarts(app: App) -> list[FixStep]:

@@ -93,6 +93,8 @@ def _judge(proof: str, directory: TrialDirectory) -> list[Proof]:
             return [_plays(proof, trial, "healthy, and the cause is gone")]
         case "fix":
             return [_healthy(proof, directory, trial)]
+        case _ if proof.startswith(proofs.ALONE):
+            return [_harmless(proof, directory)]
         case _:
             return [_fails(proof, directory, trial)]
 
@@ -117,6 +119,15 @@ def _fails(proof: str, directory: TrialDirectory, trial: Trial) -> Proof:
     if not held:
         detail = f"outcome {trial.outcome}: {trial.error or detail}"
     return Proof(id=proof, holds=held, detail=detail)
+
+
+def _harmless(proof: str, directory: TrialDirectory) -> Proof:
+    """Users are well, although the cause is there."""
+    grade = directory.grade()
+    windows = [c for c in grade.checks if c.id.startswith("settle_")] if grade else []
+    unwell = [f"{c.id}: {c.reason}" for c in windows if not c.passed]
+    holds = bool(windows) and not unwell
+    return Proof(id=proof, holds=holds, detail="; ".join(unwell) or "users are well")
 
 
 def _broken(directory: TrialDirectory) -> str:

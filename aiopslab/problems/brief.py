@@ -22,14 +22,16 @@ _INSTRUCTIONS: dict[Task, str] = {
     "localization": (
         "Find the component in which the cause lies: a service, a store or a node, by its name in"
         " the tool `services` or `topology`. Change nothing. Submit up to five candidates with"
-        " probabilities; what is left of 1 means 'something else'. An empty list says that"
+        " probabilities; what is left of 1 means 'something else'. Several causes at once each"
+        " need a candidate of their own and share the probability. An empty list says that"
         " nothing is wrong."
     ),
     "diagnosis": (
         "Find the root cause: the component and the kind of cause from the vocabulary of the tool"
         " `cause_kinds`. Change nothing. Submit up to five hypotheses with probabilities; what is"
         " left of 1 means 'something else'. Cite the observation ids (obs-N) that support your"
-        " first one. An empty list says that nothing is wrong."
+        " first one. Several causes at once each need a hypothesis of their own and share the"
+        " probability. An empty list says that nothing is wrong."
     ),
     "mitigation": (
         "Repair the application so that its users are served within the SLOs again and stay so."

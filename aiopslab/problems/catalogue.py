@@ -37,6 +37,8 @@ def load_incident_file(path: Path) -> IncidentSpec:
         raise ContentError(f"{path}:1", f"name is {spec.name!r}, the file is {path.stem!r}")
     if spec.faults and spec.symptom is None:
         raise ContentError(f"{path}:1", "an incident with faults needs a symptom to wait for")
+    if spec.joint and len(spec.faults) < 2:
+        raise ContentError(f"{path}:1", "joint is for incidents of two or more faults")
     return spec
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiopslab.errors import UsageError
@@ -81,6 +81,11 @@ class DrawnIncident:
             handover_at=handover,
             symptom=symptom[1] if symptom else "",
         )
+
+    def alone(self, n: int) -> DrawnIncident:
+        """Return the same incident where only the n-th fault (from 1) acts, without a gate."""
+        spec = self.spec.model_copy(update={"symptom": None})
+        return replace(self, spec=spec, faults=[self.faults[n - 1]])
 
     def live_faults(self, *, twin: bool) -> list[Fault]:
         """Return the faults that act."""

@@ -11,7 +11,7 @@ from aiopslab.environments.protocol import Environment
 from aiopslab.errors import InfraError
 from aiopslab.faults.base import Fault
 from aiopslab.models.evidence import SliWindow
-from aiopslab.models.incident import SliCondition, SymptomClause
+from aiopslab.models.incident import SliCondition, Symptom, SymptomClause
 from aiopslab.models.margin import Reading, SliName
 from aiopslab.problems.draw import WARM_S, DrawnIncident, Due
 
@@ -89,14 +89,28 @@ async def await_symptom(
     deadline = env.now() + symptom.within
     while env.now() < deadline:
         await env.advance(POLL_S)
-        for clause in symptom.any:
-            seen = await holds(env, clause)
-            if seen:
-                at = env.now()
-                await env.advance(drawn.spec.handover)
-                return at, seen
-    wanted = "; ".join(str(c.model_dump(exclude_none=True)) for c in symptom.any)
+        if seen := await opened(env, symptom):
+            at = env.now()
+            await env.advance(drawn.spec.handover)
+            return at, seen
+    wanted = "; ".join(str(c.model_dump(exclude_none=True)) for c in symptom.clauses)
     raise InfraError("symptom", f"not seen within {symptom.within:.0f} s: {wanted}")
+
+
+async def opened(env: Environment, symptom: Symptom) -> str:
+    """Return how the gate is seen open, or an empty string.
+
+    Of ``any`` the first clause that holds is enough, of ``all`` each must hold.
+    """
+    found: list[str] = []
+    for clause in symptom.clauses:
+        seen = await holds(env, clause)
+        if seen and symptom.any:
+            return seen
+        if not seen and symptom.all:
+            return ""
+        found.append(seen)
+    return "; ".join(found) if symptom.all else ""
 
 
 async def holds(env: Environment, clause: SymptomClause) -> str:

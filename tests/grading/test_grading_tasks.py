@@ -176,6 +176,31 @@ def test_diagnosis_needs_component_and_cause_together() -> None:
     assert (kind.scores["component_right"], kind.scores["cause_right"]) == (0.0, 1.0)
 
 
+def test_of_two_root_causes_both_must_be_named_first() -> None:
+    both, one = located(("rate", 0.5), ("geo", 0.4)), located(("rate", 0.9))
+    assert grade("localization", both, truth(RATE, GEO), NOTHING, []).passed
+    assert not grade("localization", one, truth(RATE, GEO), NOTHING, []).passed
+    between = located(("rate", 0.5), ("user", 0.3), ("geo", 0.2))
+    assert not grade("localization", between, truth(RATE, GEO), NOTHING, []).passed
+    pairs = diagnosed(("geo", "scaled_to_zero", 0.5), ("rate", "memory_leak", 0.4))
+    assert grade("diagnosis", pairs, truth(RATE, GEO), NOTHING, []).passed
+    half = diagnosed(("geo", "scaled_to_zero", 0.5), ("rate", "scaled_to_zero", 0.4))
+    assert not grade("diagnosis", half, truth(RATE, GEO), NOTHING, []).passed
+
+
+def test_the_same_root_cause_said_twice_is_not_both() -> None:
+    twice = located(("rate", 0.5), ("hotel-rate", 0.5))
+    assert not grade("localization", twice, truth(RATE, GEO), NOTHING, []).passed
+
+
+def test_two_root_causes_share_the_probability_of_being_right() -> None:
+    result = grade(
+        "localization", located(("rate", 0.5), ("geo", 0.4)), truth(RATE, GEO), NOTHING, []
+    )
+    assert result.confidence == pytest.approx(0.9)
+    assert result.scores["brier"] == pytest.approx(0.01)
+
+
 def test_the_parts_of_two_root_causes_do_not_make_one_right_answer() -> None:
     mixed = diagnosed(("geo", "memory_leak", 0.8))
     assert not grade("diagnosis", mixed, truth(RATE, GEO), NOTHING, []).passed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import types
+from pathlib import Path
 from typing import Any
 
 import orchestrator_fakes as fakes
@@ -11,7 +12,10 @@ import pytest
 
 from aiopslab.agents.protocol import TrialHandle
 from aiopslab.errors import AgentError, InfraError
-from aiopslab.orchestrator import proofs, staging
+from aiopslab.models.grade import Check, Grade
+from aiopslab.models.run import PlannedTrial
+from aiopslab.orchestrator import proofs, staging, verdicts
+from aiopslab.orchestrator.records import RunDirectory
 
 LAB = fakes.FakeLab({})
 
@@ -37,6 +41,32 @@ def test_where_a_restart_repairs_it_is_no_cheat() -> None:
     spec = fakes.SPECS["one"].model_copy(update={"restart_is_fix": True})
     planned = [proofs.proof_of(p) for side in proofs.planned(spec) for p in side]
     assert "cheat-restart-all" not in planned
+
+
+def of_two(*, joint: bool) -> set[str]:
+    one = fakes.SPECS["one"]
+    spec = one.model_copy(update={"faults": one.faults * 2, "joint": joint})
+    return {proofs.proof_of(p) for side in proofs.planned(spec) for p in side}
+
+
+def test_of_independent_faults_each_is_repaired_alone_and_of_joint_ones_each_acts_alone() -> None:
+    parts = set(proofs.PARTS)
+    assert of_two(joint=False) & parts == {"fix-only-1", "fix-only-2"}
+    assert of_two(joint=True) & parts == {"alone-1", "alone-2"}
+
+
+def test_a_fault_that_acts_alone_is_planned_as_such() -> None:
+    one = fakes.SPECS["one"]
+    spec = one.model_copy(update={"faults": one.faults * 2, "joint": True})
+    _, second = proofs.planned(spec, only=["alone-2"])
+    assert [(p.alone, p.task, p.twin) for p in second] == [(2, "mitigation", False)]
+
+
+def test_a_cheat_strikes_every_place_of_a_root_cause_once() -> None:
+    staged = asyncio.run(at_handover())
+    (cause,) = staged.truth.root_causes
+    calls = proofs.cheat("delete", staged.env.app, [cause, cause])
+    assert [c.arguments["name"] for c in calls] == [cause.component]
 
 
 def test_single_proofs_can_be_asked_for() -> None:
@@ -114,7 +144,7 @@ def test_an_object_that_is_gone_after_undoing_is_named() -> None:
 
 def repaired(staged: staging.Staged, **how: Any) -> list[str]:
     trial: Any = Handle(staged.env, **how)
-    asyncio.run(proofs.Repair(staged).run(trial))
+    asyncio.run(proofs.Repair(staged, staged.truth.fix).run(trial))
     called: list[str] = trial.called
     return called
 
@@ -133,3 +163,26 @@ def test_a_fix_that_does_not_help_is_submitted_all_the_same() -> None:
 def test_a_fix_that_the_tools_refuse_is_no_fix() -> None:
     with pytest.raises(AgentError, match="k8s_scale refused a step of the plan: no"):
         repaired(asyncio.run(at_handover()), refused="k8s_scale")
+
+
+def test_a_joint_fault_is_harmless_only_if_users_were_well_in_both_windows(
+    tmp_path: Path,
+) -> None:
+    plan = PlannedTrial(problem="one:alone-1", incident="one", task="mitigation", attempt=1)
+    run = RunDirectory(tmp_path)
+    run.open()
+    directory = run.trial(plan)
+    directory.open()
+    for met in (True, False):
+        checks = [
+            Check(id="settle_1", passed=True, gating=True, reason="well", evidence=""),
+            Check(id="settle_2", passed=met, gating=True, reason="browse: slow", evidence=""),
+            Check(id="postcondition:value", passed=False, gating=True, reason="", evidence=""),
+        ]
+        grade = Grade(scoring_version="2", task="mitigation", passed=False, checks=checks)
+        truth = asyncio.run(at_handover()).truth
+        directory.write_parts(answer=None, truth=truth, evidence=None, grade=grade)
+        found = verdicts._harmless("alone-1", directory)
+        assert (found.holds, found.detail) == (
+            (True, "users are well") if met else (False, "settle_2: browse: slow")
+        )

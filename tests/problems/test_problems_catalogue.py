@@ -161,3 +161,16 @@ def test_the_catalogue_covers_enough_kinds_in_enough_families() -> None:
 def test_every_incident_says_which_signals_are_real() -> None:
     for spec in catalogue.incidents().values():
         assert spec.signals.get("real"), spec.name
+
+
+def test_a_joint_incident_with_a_single_fault_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ContentError, match="joint is for incidents of two or more faults"):
+        catalogue.load_incident(str(write(tmp_path / "mine.yaml", joint=True)))
+
+
+def test_a_symptom_asks_for_any_or_for_all_never_both(tmp_path: Path) -> None:
+    clauses = [{"alert": "HighErrorRatio"}]
+    for lists in ({}, {"any": clauses, "all": clauses}, {"any": [], "all": []}):
+        path = str(write(tmp_path / "mine.yaml", symptom={**lists, "within": "5m"}))
+        with pytest.raises(ContentError, match="either 'any' or 'all'"):
+            catalogue.load_incident(path)

@@ -162,6 +162,14 @@ def test_the_truth_of_a_twin_is_that_nothing_is_wrong() -> None:
     assert truth.fix
 
 
+def test_of_several_faults_one_can_act_alone() -> None:
+    alone = draw(VARIED, APP, 3).alone(2)
+    assert [f.kind for f in alone.live_faults(twin=False)] == ["node/noisy-neighbour"]
+    truth = alone.truth(twin=False, started=10.0, symptom=None, handover=99.0)
+    assert [c.cause for c in truth.root_causes] == ["noisy_neighbour"]
+    assert alone.spec.symptom is None, "nothing is waited for where nothing should hurt"
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [

@@ -10,7 +10,7 @@ import pytest
 from problems_fakes import EPOCH, MemoryEnvironment, deployment, make_app, make_spec
 
 from aiopslab.errors import InfraError
-from aiopslab.models.incident import SliCondition, SymptomClause
+from aiopslab.models.incident import SliCondition, Symptom, SymptomClause
 from aiopslab.models.observation import Budget
 from aiopslab.models.task import TASKS
 from aiopslab.problems import catalogue, stage
@@ -163,6 +163,17 @@ def test_slis_open_the_gate_as_the_users_see_them(
     said = run(stage.holds(env, clause))
     assert said.startswith(seen)
     assert bool(said) == bool(seen)
+
+
+def test_a_gate_of_all_opens_only_while_every_clause_holds(env: Any) -> None:
+    slow = {"sli": {"journey": "browse", "p95_ms_above": 400}}
+    gate = Symptom.model_validate({"all": [{"alert": "HighErrorRatio"}, slow], "within": 120})
+    env.alerts_from = {"HighErrorRatio": EPOCH}
+    assert run(stage.opened(env, gate)) == ""
+    env.p95_ms = 900.0
+    assert run(stage.opened(env, gate)) == "alert HighErrorRatio; browse p95 900 ms > 400 ms"
+    env.alerts_from = {}
+    assert run(stage.opened(env, gate)) == ""
 
 
 def test_a_query_opens_the_gate_if_it_has_a_result(env: Any) -> None:
