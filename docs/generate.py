@@ -25,13 +25,13 @@ from aiopslab.grading import margins as margin_grading
 from aiopslab.grading.baselines import scores
 from aiopslab.models import app as models
 from aiopslab.models.base import Model
-from aiopslab.models.baseline import Baselines
+from aiopslab.models.baseline import Baseline
 from aiopslab.models.incident import Difficulty, IncidentSpec, SliCondition
 from aiopslab.models.margin import Margin
 from aiopslab.models.observation import Brief, Budget, Observation
 from aiopslab.models.task import TASKS
 from aiopslab.orchestrator.documents import read_journal
-from aiopslab.orchestrator.lock import of_incidents
+from aiopslab.orchestrator.lock import of_incident
 from aiopslab.problems import catalogue, distractors
 from aiopslab.report.catalogue import pages
 from aiopslab.report.terminal import baseline_rows, margin_rows
@@ -198,17 +198,17 @@ def frequencies() -> str:
 
 def baselines() -> str:
     """Return what trivial agents scored on each suite, from the rows that were measured."""
-    measured = Baselines.model_validate_json((ROOT / "docs" / "baselines.json").read_text("utf-8"))
-    names = {trial.incident for trial in measured.trials}
+    measured = read_journal(ROOT / "docs" / "baselines.jsonl", Baseline)
+    now = {name: of_incident(spec) for name, spec in catalogue.incidents().items()}
+    rows = [row for row in measured if now.get(row.incident) == row.digest]
+    names = {row.incident for row in rows}
     parts = []
     for ref, suite in catalogue.suites().items():
         chosen = set(catalogue.suite_incidents(suite))
-        if not chosen <= names:
-            missing = ", ".join(sorted(chosen - names))
-            parts.append(f"### {ref}\n\nNot measured as a whole: {missing}.\n")
-            continue
-        rows = [trial for trial in measured.trials if trial.incident in chosen]
-        parts.append(f"### {ref}\n\n{_table(*baseline_rows(scores(rows)))}\n")
+        own = [row for row in rows if row.incident in chosen]
+        missing = f"Not measured as it is now: {_names(sorted(chosen - names))}."
+        table = _table(*baseline_rows(scores(own))) if own else ""
+        parts.append(f"### {ref}\n\n{missing}\n\n{table}\n")
     return "\n".join(parts)
 
 
@@ -216,7 +216,7 @@ def margins() -> str:
     """Return how far incidents are from their gates, from the rows that were measured."""
     found = read_journal(ROOT / "docs" / "soundness.jsonl", Margin)
     specs = catalogue.incidents()
-    now = {name: of_incidents([spec])[:12] for name, spec in specs.items()}
+    now = {name: of_incident(spec) for name, spec in specs.items()}
     rows = [row for row in margin_grading.rows(found) if row.incident in specs]
     named = {row.incident for row in rows}
     failed = [m for m in found if m.failed and m.incident in named]

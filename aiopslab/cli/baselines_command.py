@@ -11,14 +11,13 @@ from aiopslab.cli import EXIT_INVALID, output
 from aiopslab.cli.progress import Display, display
 
 if TYPE_CHECKING:
-    from aiopslab.models.baseline import Baselines
+    from aiopslab.models.baseline import Baseline
 
 
 def command(
     *targets: str,
     agent: Annotated[list[str] | None, Parameter(alias="-a", negative="")] = None,
-    seed: int = 0,
-    attempts: Annotated[int, Parameter(alias="-k")] = 1,
+    seeds: Annotated[str, Parameter(alias="--seed")] = "0",
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
     concurrency: Annotated[int, Parameter(alias="-n")] = 0,
     display_: Annotated[Display, Parameter(name="--display")] = "auto",
@@ -31,42 +30,41 @@ def command(
 
     Args:
         targets: Incidents, suites, globs, or paths of incident files; none means all.
-        agent: Agents to measure; none means noop and every trivial agent.
-        seed: Draws targets, parameters and traffic.
-        attempts: How often everything is played; attempt k with seed + k - 1.
-        out: File for the rows, one a trial; docs/baselines.md is made of them.
+        agent: Agents to measure; none means oracle, noop and every trivial agent.
+        seeds: Draw targets, parameters and traffic: one seed, or several such as 0,1,2 or 0-19.
+        out: Journal for the rows, JSON lines; what is there already is not measured again.
         concurrency: Host processes; 0: one a core.
         display_: auto, live, plain, json or none.
         json: Print one JSON document.
     """
     import asyncio
 
+    from aiopslab.cli.check_command import numbers
     from aiopslab.cli.run_command import cores
     from aiopslab.orchestrator.baselines import AGENTS, measure
 
     hosts = concurrency or cores()
     with display(display_) as show:
         work = measure(
-            list(targets), agents=agent or AGENTS, seed=seed, attempts=attempts, hosts=hosts,
+            list(targets), agents=agent or AGENTS, seeds=numbers(seeds), out=out, hosts=hosts,
             progress=show,
         )  # fmt: skip
         found = asyncio.run(work)
-    if out is not None:
-        out.write_text(found.model_dump_json(indent=1, by_alias=True) + "\n", encoding="utf-8")
     return _tell(found, list(targets), as_json=json)
 
 
-def _tell(found: Baselines, targets: list[str], *, as_json: bool) -> int:
+def _tell(found: list[Baseline], targets: list[str], *, as_json: bool) -> int:
     from aiopslab.grading.baselines import scores
     from aiopslab.orchestrator.baselines import undeclared
     from aiopslab.report.terminal import baseline_rows
 
     silent = undeclared(found, targets)
     if as_json:
-        data = {**found.model_dump(mode="json", by_alias=True), "undeclared": silent}
-        output.envelope("aiopslab/baselines@1", data)
+        rows = [row.model_dump(mode="json") for row in found]
+        data = {"rows": rows, "undeclared": silent}
+        output.envelope("aiopslab/baselines@2", data)
         return EXIT_INVALID if silent else 0
-    output.table(*baseline_rows(scores(found.trials)))
+    output.table(*baseline_rows(scores(found)))
     for agent, incidents in silent.items():
         print(f"{agent} repairs {', '.join(incidents)}: add solved_by to the file, or mend it")
     return EXIT_INVALID if silent else 0

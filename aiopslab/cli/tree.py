@@ -67,7 +67,8 @@ _EXAMPLES = {
         ("aiopslab check --margins margins.jsonl --seeds 0-19", "how far from the gate"),
     ],
     "baselines": [
-        ("aiopslab baselines core", "seven trivial agents and noop"),
+        ("aiopslab baselines core", "seven trivial agents, noop and the oracle"),
+        ("aiopslab baselines core -o rows.jsonl --seeds 0,1,2", "three draws, kept row by row"),
         ("aiopslab baselines my-incident.yaml -a restart-everything", "one agent, one incident"),
     ],
     "generate": [

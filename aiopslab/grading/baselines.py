@@ -1,45 +1,39 @@
-"""From trials of trivial agents to scores, and to the incidents they solve.
+"""From rows of trivial agents to scores, and to the incidents they solve.
 
 Pure functions of rows. Not here: who plays (``orchestrator.baselines``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
-from aiopslab.grading.statistics import mean
-from aiopslab.models.baseline import BaselineTrial, Score
+from aiopslab.models.baseline import Baseline, Score
 from aiopslab.models.task import TASKS, Task
 
 
-def scores(trials: Iterable[BaselineTrial]) -> dict[str, dict[Task, Score]]:
+def scores(rows: Iterable[Baseline]) -> dict[str, dict[Task, Score]]:
     """Return agent -> task -> score, agents sorted, tasks in the usual order."""
-    rows = [t for t in trials if t.passed is not None]
+    rows = list(rows)
     return {
         agent: {
-            task: _score([t for t in rows if (t.agent, t.task) == (agent, task)])
+            task: _score([r for r in rows if r.agent == agent and task in r.passed], task)
             for task in TASKS
-            if any((t.agent, t.task) == (agent, task) for t in rows)
         }
-        for agent in sorted({t.agent for t in rows})
+        for agent in sorted({r.agent for r in rows})
     }
 
 
-def solved(trials: Iterable[BaselineTrial], agent: str) -> list[str]:
+def solved(rows: Iterable[Baseline], agent: str) -> list[str]:
     """Name the incidents with a fault that an agent mitigated with every seed, sorted."""
     outcomes: dict[str, list[bool]] = {}
-    for trial in trials:
-        if (trial.agent, trial.task) == (agent, "mitigation") and not trial.quiet:
-            outcomes.setdefault(trial.incident, []).append(bool(trial.passed))
+    for row in rows:
+        if row.agent == agent and "mitigation" in row.passed and "mitigation" not in row.quiet:
+            outcomes.setdefault(row.incident, []).append(bool(row.passed["mitigation"]))
     return sorted(incident for incident, passed in outcomes.items() if all(passed))
 
 
-def _score(rows: Sequence[BaselineTrial]) -> Score:
-    sides = [[float(bool(t.passed)) for t in rows if t.quiet == quiet] for quiet in (False, True)]
-    shares = [share for side in sides if (share := mean(side)) is not None]
-    detection = bool(rows) and rows[0].task == "detection"
-    return Score(
-        passed=sum(bool(t.passed) for t in rows),
-        n=len(rows),
-        balanced=mean(shares) if detection and len(shares) == 2 else None,
-    )
+def _score(rows: list[Baseline], task: Task) -> Score:
+    ended = [row for row in rows if row.passed[task] is not None]
+    quiet = [bool(row.passed[task]) for row in ended if task in row.quiet]
+    struck = [bool(row.passed[task]) for row in ended if task not in row.quiet]
+    return Score(passed=sum(struck), n=len(struck), quiet_passed=sum(quiet), quiet_n=len(quiet))

@@ -121,7 +121,7 @@ class _Work:
 
     def _known(self, spec: IncidentSpec, seed: int) -> bool:
         row = self._rows.get((spec.name, seed))
-        return row is not None and row.error is None and row.digest == _digest(spec)
+        return row is not None and row.error is None and row.digest == lock.of_incident(spec)
 
     async def carry_out(self, hosts: int) -> None:
         """Measure; a row of which nothing was heard says so."""
@@ -150,7 +150,7 @@ class _Work:
 
     def _note(self, name: str, seed: int, found: dict[str, Any]) -> None:
         spec = self._targets[name]
-        row = Margin(incident=spec.name, seed=seed, digest=_digest(spec), **found)
+        row = Margin(incident=spec.name, seed=seed, digest=lock.of_incident(spec), **found)
         self._todo.discard((name, seed))
         self._rows[spec.name, seed] = row
         documents.append(self._out, row)
@@ -179,10 +179,6 @@ class _Work:
             for (name, seed), row in sorted(self._rows.items())
             if name in names and seed in self._seeds
         ]
-
-
-def _digest(spec: IncidentSpec) -> str:
-    return lock.of_incidents([spec])[:12]
 
 
 # -- in a host process ----------------------------------------------------------------------------

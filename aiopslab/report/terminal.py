@@ -44,15 +44,20 @@ def score_rows(results: Results) -> tuple[list[str], list[list[str]]]:
 def baseline_rows(
     scores: Mapping[str, Mapping[Task, Score]],
 ) -> tuple[list[str], list[list[str]]]:
-    """Return columns and rows of what trivial agents score: shares passed; detection balanced."""
-    columns = ["agent", "detection (balanced)", *(t for t in TASKS if t != "detection"), "trials"]
+    """Return columns and rows of what trivial agents score.
+
+    Detection is balanced; the other tasks are shares of the trials with a fault, and ``quiet`` is
+    the share of the same tasks where nothing was wrong.
+    """
+    others = [t for t in TASKS if t != "detection"]
+    columns = ["agent", "detection", *others, "quiet", "trials"]
     rows = []
     for agent, tasks in scores.items():
-        shown = {t: number(s.passed / s.n) for t, s in tasks.items() if s.n}
-        if "detection" in tasks:
-            shown["detection"] += f" ({number(tasks['detection'].balanced)})"
-        cells = [shown.get(task, "-") for task in TASKS]
-        rows.append([agent, *cells, str(sum(s.n for s in tasks.values()))])
+        quiet_n = sum(tasks[t].quiet_n for t in others)
+        quiet = sum(tasks[t].quiet_passed for t in others) / quiet_n if quiet_n else None
+        shares = [number(tasks[t].share) for t in others]
+        n = sum(s.n + s.quiet_n for s in tasks.values())
+        rows.append([agent, number(tasks["detection"].balanced), *shares, number(quiet), str(n)])
     return columns, rows
 
 

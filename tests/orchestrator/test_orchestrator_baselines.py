@@ -3,72 +3,107 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 from orchestrator_fakes import SPECS
 
-from aiopslab.errors import UsageError
+from aiopslab.errors import InfraError, UsageError
+from aiopslab.grading import SCORING_VERSION
 from aiopslab.grading.baselines import scores, solved
-from aiopslab.models.baseline import Baselines, BaselineTrial
+from aiopslab.models.baseline import Baseline
 from aiopslab.models.incident import IncidentSpec
+from aiopslab.models.run import PlannedTrial, RunConfig
 from aiopslab.models.task import TASKS, Task
-from aiopslab.orchestrator import baselines, lock
+from aiopslab.models.trial import Outcome
+from aiopslab.models.truth import Truth
+from aiopslab.orchestrator import baselines, documents, lock
+from aiopslab.orchestrator.baselines import planned
+from aiopslab.orchestrator.bench import Job
+from aiopslab.orchestrator.pool import OnEvent
+from aiopslab.orchestrator.records import RunDirectory
 from aiopslab.orchestrator.soundness import Target
+from aiopslab.orchestrator.trial import Assignment, failed_trial
+from aiopslab.orchestrator.wallclock import Stopwatch
 
 TARGETS = [Target(spec=SPECS[name], asked=name) for name in ("one", "calm")]
+
+NOTHING_WRONG = Truth(
+    incident="calm",
+    twin=False,
+    seed=0,
+    draws={},
+    root_causes=[],
+    fix=[],
+    injected_at=None,
+    symptom_at=None,
+    handover_at=1.0,
+    symptom="",
+)
 
 
 def row(
     incident: str,
     agent: str,
-    task: Task,
-    passed: bool | None,
+    passed: dict[Task, bool | None],
     *,
-    quiet: bool = False,
+    quiet: Sequence[Task] = (),
     seed: int = 0,
-) -> BaselineTrial:
-    return BaselineTrial(
-        incident=incident, agent=agent, task=task, seed=seed, quiet=quiet, passed=passed
+) -> Baseline:
+    return Baseline(
+        incident=incident,
+        agent=agent,
+        seed=seed,
+        digest="d",
+        scoring_version=SCORING_VERSION,
+        passed=passed,
+        quiet=list(quiet),
     )
 
 
-def test_every_agent_plays_every_task_of_every_incident_beside_the_others() -> None:
-    plans = baselines.planned(TARGETS, ["noop", "prior"], 2)
-    assert len(plans) == 2 * 2 * 2 * len(TASKS)
-    assert len({p.directory for p in plans}) == len(plans)
-    # Trials of one incident and attempt follow each other, so they share its staging.
-    groups = [(p.incident, p.attempt) for p in plans]
-    assert groups == sorted(groups, key=lambda g: (g[0] != "one", g[1]))
+def test_an_agent_plays_every_task_of_an_incident() -> None:
+    plans = [p for a in ("noop", "prior") for k in (1, 2) for p in planned(TARGETS[0], a, k)]
+    assert len({p.directory for p in plans}) == len(plans) == 2 * 2 * len(TASKS)
 
 
 def test_detection_is_balanced_over_both_answers() -> None:
-    trials = [row("a", "always-yes", "detection", True) for _ in range(3)]
-    trials.append(row("b", "always-yes", "detection", False, quiet=True))
-    score = scores(trials)["always-yes"]["detection"]
-    assert (score.passed, score.n, score.balanced) == (3, 4, 0.5)
+    rows = [row(name, "always-yes", {"detection": True}) for name in "abc"]
+    rows.append(row("d", "always-yes", {"detection": False}, quiet=["detection"]))
+    score = scores(rows)["always-yes"]["detection"]
+    assert (score.passed, score.n, score.quiet_passed, score.quiet_n) == (3, 3, 0, 1)
+    assert score.balanced == 0.5
 
 
 def test_one_sided_detection_has_no_balance() -> None:
-    score = scores([row("a", "noop", "detection", True)])["noop"]["detection"]
-    assert score.balanced is None
+    assert scores([row("a", "noop", {"detection": True})])["noop"]["detection"].balanced is None
+
+
+def test_doing_nothing_where_nothing_is_wrong_is_no_repair() -> None:
+    rows = [
+        row("a", "noop", {"mitigation": False}),
+        row("calm", "noop", {"mitigation": True}, quiet=["mitigation"]),
+    ]
+    score = scores(rows)["noop"]["mitigation"]
+    assert (score.share, score.quiet_share) == (0.0, 1.0)
 
 
 def test_what_the_lab_failed_counts_for_nobody() -> None:
-    trials = [row("a", "noop", "diagnosis", None), row("b", "noop", "diagnosis", False)]
-    assert scores(trials)["noop"]["diagnosis"].n == 1
+    rows = [row("a", "noop", {"diagnosis": None}), row("b", "noop", {"diagnosis": False})]
+    assert scores(rows)["noop"]["diagnosis"].n == 1
 
 
 def test_an_incident_is_solved_if_every_seed_is() -> None:
     agent = "restart-everything"
-    trials = [
-        row("a", agent, "mitigation", True, seed=0),
-        row("a", agent, "mitigation", True, seed=1),
-        row("b", agent, "mitigation", True, seed=0),
-        row("b", agent, "mitigation", False, seed=1),
-        row("calm", agent, "mitigation", True, quiet=True),
-        row("a", "noop", "mitigation", True),
+    rows = [
+        row("a", agent, {"mitigation": True}, seed=0),
+        row("a", agent, {"mitigation": True}, seed=1),
+        row("b", agent, {"mitigation": True}, seed=0),
+        row("b", agent, {"mitigation": False}, seed=1),
+        row("calm", agent, {"mitigation": True}, quiet=["mitigation"]),
+        row("a", "noop", {"mitigation": True}),
     ]
-    assert solved(trials, agent) == ["a"]
+    assert solved(rows, agent) == ["a"]
 
 
 def test_an_incident_that_gives_in_has_to_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,9 +111,88 @@ def test_an_incident_that_gives_in_has_to_say_so(monkeypatch: pytest.MonkeyPatch
     said = SPECS["two"].model_copy(update={"solved_by": kept})
     targets = [TARGETS[0], Target(spec=said, asked="two")]
     monkeypatch.setattr(baselines, "asked", lambda _: targets)
-    trials = [row(name, "restart-everything", "mitigation", True) for name in ("one", "two")]
-    found = Baselines(scoring_version="1", catalogue="", trials=trials)
-    assert baselines.undeclared(found, []) == {"restart-everything": ["one"]}
+    rows = [row(name, "restart-everything", {"mitigation": True}) for name in ("one", "two")]
+    assert baselines.undeclared(rows, []) == {"restart-everything": ["one"]}
+
+
+def measured(
+    monkeypatch: pytest.MonkeyPatch, out: Path, outcomes: Callable[[PlannedTrial], Outcome]
+) -> tuple[list[Baseline], list[str]]:
+    """Measure with a pool that records what it is asked for instead of playing it."""
+    played: list[str] = []
+
+    class Recording:
+        def __init__(self, run: RunDirectory, config: RunConfig, on_event: OnEvent) -> None:
+            self.run, self.config, self.on_event = run, config, on_event
+
+        async def work(self, jobs: Sequence[Job], hosts: int) -> None:
+            for plan in (p for job in jobs for p in job.trials):
+                played.append(plan.directory)
+                directory = self.run.trial(plan)
+                directory.open()
+                failure, watch = InfraError("symptom", "not seen"), Stopwatch()
+                trial = failed_trial(Assignment(plan, self.config, directory), failure, watch=watch)
+                (directory.path / "truth").mkdir()
+                documents.write(directory.path / "truth" / "truth.json", NOTHING_WRONG)
+                directory.finish(trial.model_copy(update={"outcome": outcomes(plan)}))
+                self.on_event({"event": "trial_finished", "trial": plan.directory})
+
+    monkeypatch.setattr(baselines, "asked", lambda _: TARGETS)
+    monkeypatch.setattr(baselines, "plan_jobs", lambda lab, config, trials: group(trials))
+    monkeypatch.setattr(baselines, "spread", lambda jobs, hosts: jobs)
+    monkeypatch.setattr(baselines, "Pool", Recording)
+    work = baselines.measure([], agents=["noop", "prior"], seeds=[0, 3], out=out, hosts=1)
+    return asyncio.run(work), played
+
+
+def group(trials: Sequence[PlannedTrial]) -> list[Job]:
+    return [Job(incident=p.incident, attempt=p.attempt, trials=[p]) for p in trials]
+
+
+def test_rows_that_are_known_are_not_measured_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    out = tmp_path / "rows.jsonl"
+    first, played = measured(monkeypatch, out, lambda plan: "failed")
+    assert len(first) == 2 * 2 * 2
+    assert len(played) == len(first) * len(TASKS)
+    again, none = measured(monkeypatch, out, lambda plan: "passed")
+    assert none == []
+    assert again == first
+
+
+def test_a_row_that_the_lab_failed_or_of_an_older_file_is_measured_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    out = tmp_path / "rows.jsonl"
+
+    def fails(plan: PlannedTrial) -> Outcome:
+        return "infra_error" if plan.problem == "one:prior:diagnosis" else "failed"
+
+    measured(monkeypatch, out, fails)
+    older = documents.read_journal(out, Baseline)
+    older = [r.model_copy(update={"digest": "old"}) if r.incident == "calm" else r for r in older]
+    documents.write_journal(out, older)
+    rows, played = measured(monkeypatch, out, lambda plan: "failed")
+    assert all(row.complete for row in rows)
+    assert {name.rpartition(":")[0] for name in played} == {"one:prior", "calm:noop", "calm:prior"}
+
+
+def test_rows_survive_a_crash_of_the_measurement(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    out = tmp_path / "rows.jsonl"
+
+    def crashes(plan: PlannedTrial) -> Outcome:
+        if plan.problem == "calm:noop:mitigation":
+            raise KeyboardInterrupt
+        return "failed"
+
+    with pytest.raises(KeyboardInterrupt):
+        measured(monkeypatch, out, crashes)
+    kept = documents.read_journal(out, Baseline)
+    assert {row.incident for row in kept} == {"one"}
+    assert len(kept) == 4
 
 
 def test_only_agents_that_exist_and_repair_can_be_declared() -> None:
@@ -87,14 +201,11 @@ def test_only_agents_that_exist_and_repair_can_be_declared() -> None:
         IncidentSpec.model_validate(raw)
 
 
-def test_the_digest_of_a_catalogue_does_not_depend_on_the_order() -> None:
-    specs = list(SPECS.values())
-    assert lock.of_incidents(specs) == lock.of_incidents(reversed(specs))
-    assert lock.of_incidents(specs) != lock.of_incidents(specs[:1])
+def test_the_digest_of_an_incident_changes_with_its_file() -> None:
+    changed = SPECS["one"].model_copy(update={"settle": 30.0})
+    assert lock.of_incident(SPECS["one"]) != lock.of_incident(changed)
 
 
 def test_an_agent_that_does_not_exist_is_refused_before_anything_boots() -> None:
     with pytest.raises(UsageError, match="nobody"):
-        asyncio.run(
-            baselines.measure(["quickstart"], agents=["nobody"], seed=0, attempts=1, hosts=1)
-        )
+        asyncio.run(baselines.measure(["quickstart"], agents=["nobody"], seeds=[0], hosts=1))
