@@ -135,6 +135,8 @@ def _app_page(app: str, specs: Sequence[IncidentSpec], members: Mapping[str, set
 def _facts(spec: IncidentSpec, members: Mapping[str, set[str]]) -> Iterable[str]:
     for use in spec.faults:
         yield f"**Fault** {_fault(use, spec)}"
+    if spec.joint:
+        yield "**Joint** each of them is harmless alone"
     if not spec.faults:
         yield "**Fault** none: everything is fine"
     if scale := spec.load.get("scale"):
@@ -142,7 +144,8 @@ def _facts(spec: IncidentSpec, members: Mapping[str, set[str]]) -> Iterable[str]
     for other in spec.distractors:
         yield f"**Beside it** {_distractor(other, spec)}"
     if spec.symptom is not None:
-        seen = "; or ".join(_clause(c) for c in spec.symptom.any)
+        link = "; and " if spec.symptom.all else "; or "
+        seen = link.join(_clause(c) for c in spec.symptom.clauses)
         yield f"**Handed over when** {seen}, within {spec.symptom.within:g} s"
     hard = spec.difficulty
     if spec.faults:

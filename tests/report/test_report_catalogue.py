@@ -77,6 +77,12 @@ def test_the_gate_is_given_in_words(condition: dict[str, Any], words: str) -> No
     assert words in entry(symptom={"any": [condition], "within": 90})
 
 
+def test_a_gate_of_all_clauses_says_and() -> None:
+    clauses = [{"alert": "A"}, {"alert": "B"}]
+    text = entry(symptom={"all": clauses, "within": 90})
+    assert "alert `A` fires; and alert `B` fires, within 90 s" in text
+
+
 def test_two_faults_are_both_named_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     spec = incident(
         faults=[
