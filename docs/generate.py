@@ -22,7 +22,7 @@ from aiopslab.agents import loading
 from aiopslab.cli.tree import build
 from aiopslab.faults.registry import KINDS
 from aiopslab.grading import margins as margin_grading
-from aiopslab.grading.baselines import scores
+from aiopslab.grading.baselines import by_hops, scores
 from aiopslab.models import app as models
 from aiopslab.models.base import Model
 from aiopslab.models.baseline import Baseline
@@ -34,13 +34,15 @@ from aiopslab.orchestrator.documents import read_journal
 from aiopslab.orchestrator.lock import of_incident
 from aiopslab.problems import catalogue, distractors
 from aiopslab.report.catalogue import pages
-from aiopslab.report.terminal import baseline_rows, margin_rows
+from aiopslab.report.terminal import baseline_rows, margin_rows, number
 from aiopslab.services import catalogue as services
 from aiopslab.tools import TOOLS, answer_schema, describe_tools
 from aiopslab.tools.schema import usage
 
 ROOT = Path(__file__).parents[1]
 WIDTH = 100
+HOPS_FOR = ("statistical", "n-sigma", "alert-name")
+"""Agents that look before they answer; the others score the same on hard and easy."""
 _BLOCK = re.compile(
     r"(?P<head><!-- generated: (?P<name>[a-z-]+) -->\n).*?(?P<tail><!-- end -->)", re.DOTALL
 )
@@ -196,11 +198,16 @@ def frequencies() -> str:
     return "\n".join([*lines, f"quiet: {sum(not s.faults for s in specs)}", ""])
 
 
+def measured_baselines() -> list[Baseline]:
+    """Return the rows of incidents that are as they were when they were measured."""
+    now = {name: of_incident(spec) for name, spec in catalogue.incidents().items()}
+    rows = read_journal(ROOT / "docs" / "baselines.jsonl", Baseline)
+    return [row for row in rows if now.get(row.incident) == row.digest]
+
+
 def baselines() -> str:
     """Return what trivial agents scored on each suite, from the rows that were measured."""
-    measured = read_journal(ROOT / "docs" / "baselines.jsonl", Baseline)
-    now = {name: of_incident(spec) for name, spec in catalogue.incidents().items()}
-    rows = [row for row in measured if now.get(row.incident) == row.digest]
+    rows = measured_baselines()
     names = {row.incident for row in rows}
     parts = []
     for ref, suite in catalogue.suites().items():
@@ -210,6 +217,19 @@ def baselines() -> str:
         table = _table(*baseline_rows(scores(own))) if own else ""
         parts.append(f"### {ref}\n\n{missing}\n\n{table}\n")
     return "\n".join(parts)
+
+
+def difficulty_results() -> str:
+    """Return what agents scored by the declared hops, of incidents with a fault."""
+    specs = catalogue.incidents()
+    hops = {name: spec.difficulty.hops for name, spec in specs.items() if spec.faults}
+    found = by_hops(measured_baselines(), hops)
+    rows = [
+        [f"`{agent}`", n, *(number(tasks[t].share) for t in TASKS), tasks["mitigation"].n]
+        for (agent, n), tasks in found.items()
+        if agent in HOPS_FOR
+    ]
+    return _table(["Agent", "Hops", *TASKS, "Incidents"], rows) if rows else "Not measured.\n"
 
 
 def margins() -> str:
@@ -319,6 +339,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "brief": _fields(Brief),
     "command-line": command_line,
     "difficulty": _fields(Difficulty),
+    "difficulty-results": difficulty_results,
     "distractors": distractor_kinds,
     "faults": faults,
     "incident-keys": _fields(IncidentSpec),

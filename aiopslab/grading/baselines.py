@@ -5,7 +5,7 @@ Pure functions of rows. Not here: who plays (``orchestrator.baselines``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from aiopslab.models.baseline import Baseline, Score
 from aiopslab.models.task import TASKS, Task
@@ -21,6 +21,22 @@ def scores(rows: Iterable[Baseline]) -> dict[str, dict[Task, Score]]:
         }
         for agent in sorted({r.agent for r in rows})
     }
+
+
+def by_hops(
+    rows: Iterable[Baseline], hops: Mapping[str, int]
+) -> dict[tuple[str, int], dict[Task, Score]]:
+    """Return (agent, declared hops) -> task -> score, sorted: is what is called hard hard?
+
+    Args:
+        rows: What was measured.
+        hops: Incident to its declared hops; rows of others are left out.
+    """
+    groups: dict[tuple[str, int], list[Baseline]] = {}
+    for row in rows:
+        if row.incident in hops:
+            groups.setdefault((row.agent, hops[row.incident]), []).append(row)
+    return {key: scores(groups[key])[key[0]] for key in sorted(groups)}
 
 
 def solved(rows: Iterable[Baseline], agent: str) -> list[str]:

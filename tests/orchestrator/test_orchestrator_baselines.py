@@ -11,7 +11,7 @@ from orchestrator_fakes import SPECS
 
 from aiopslab.errors import InfraError, UsageError
 from aiopslab.grading import SCORING_VERSION
-from aiopslab.grading.baselines import scores, solved
+from aiopslab.grading.baselines import by_hops, scores, solved
 from aiopslab.models.baseline import Baseline
 from aiopslab.models.incident import IncidentSpec
 from aiopslab.models.run import PlannedTrial, RunConfig
@@ -86,6 +86,19 @@ def test_doing_nothing_where_nothing_is_wrong_is_no_repair() -> None:
     ]
     score = scores(rows)["noop"]["mitigation"]
     assert (score.share, score.quiet_share) == (0.0, 1.0)
+
+
+def test_scores_are_told_by_declared_hops_and_only_of_incidents_that_have_them() -> None:
+    rows = [
+        row("near", "prior", {"diagnosis": True}),
+        row("far", "prior", {"diagnosis": False}),
+        row("far", "noop", {"diagnosis": False}),
+        row("calm", "prior", {"diagnosis": True}, quiet=["diagnosis"]),
+    ]
+    found = by_hops(rows, {"near": 1, "far": 3})
+    assert list(found) == [("noop", 3), ("prior", 1), ("prior", 3)]
+    assert found["prior", 1]["diagnosis"].share == 1.0
+    assert found["prior", 3]["diagnosis"].share == 0.0
 
 
 def test_what_the_lab_failed_counts_for_nobody() -> None:
