@@ -4,6 +4,7 @@ Plain asyncio code (tasks, futures, ``sleep``, ``timeout``, queues, locks) runs 
 Time stands still while code runs and jumps to the next timer when nothing is ready, so ten
 virtual minutes take as long as the work in them. Order is total: by time, then by the sequence
 in which things were scheduled. The loop owns no file descriptor and no thread; it can be forked.
+Nothing in a world uses context variables: whatever runs, runs in the context of who drives it.
 
 Not here: how virtual time follows an agent's steps (``environments.sim``). Neighbours: ``cpu`` and
 ``network`` schedule on it directly, everything else through asyncio.
@@ -31,8 +32,13 @@ if TYPE_CHECKING:
 else:
     _Loop = asyncio.AbstractEventLoop
 
-_FEW_TIMERS = 256
-"""Below this many cancelled timers the heap is not worth compacting."""
+_SLOT_S = 0.125
+"""Timers this far ahead wait unsorted, by slot: nearly all of them are deadlines, which are
+cancelled long before they are due. A power of two, so that slots have exact ends."""
+_LAST_SLOT_S = 1e12
+"""Unix seconds from which on timers share one slot."""
+_SWEEP = 20_000
+"""Timers set between two looks for cancelled ones in all slots."""
 _GC_YOUNG = 50_000
 """New objects before the collector looks while the loop runs: a world makes few cycles, and the
 default of 700 costs a tenth of its time."""
@@ -48,28 +54,17 @@ class WorldFailure(InfraError):
 class Handle:
     """A scheduled callback; what ``call_soon`` and ``call_at`` return."""
 
-    __slots__ = ("_args", "_callback", "_context", "_loop", "_when")
+    __slots__ = ("_args", "_callback", "_when")
 
-    def __init__(
-        self,
-        loop: VirtualLoop,
-        when: float,
-        callback: Callable[..., object],
-        args: tuple[Any, ...],
-        context: contextvars.Context | None,
-    ) -> None:
-        self._loop = loop
+    def __init__(self, when: float, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
         self._when = when
         self._callback: Callable[..., object] | None = callback
         self._args = args
-        self._context = context
 
     def cancel(self) -> None:
         """Make the callback not happen; does nothing once it has run or was cancelled."""
-        if self._callback is not None:
-            self._callback = None
-            self._args = ()
-            self._loop._count_cancelled()
+        self._callback = None
+        self._args = ()
 
     def cancelled(self) -> bool:
         """Return whether the callback will not run (any more)."""
@@ -78,6 +73,10 @@ class Handle:
     def when(self) -> float:
         """Return the time it is due, in unix seconds of the world."""
         return self._when
+
+
+_Timer = tuple[float, int, Handle]
+"""When it is due, its place in the order of scheduling, and what to do."""
 
 
 class VirtualLoop(_Loop):
@@ -92,10 +91,13 @@ class VirtualLoop(_Loop):
         """Errors that nobody retrieved; the next or running ``run_until`` raises them."""
         self._now = start
         self._sequence = 0
-        self._timers: list[tuple[float, int, Handle]] = []
         self._ready: deque[Handle] = deque()
-        self._cancelled = 0
+        self._timers: list[_Timer] = []  # heap: what is due before ``_near``
+        self._near = start
+        self._later: dict[int, list[_Timer]] = {}  # by slot: the others
+        self._sweep_at = _SWEEP
         self._running = False
+        self._context = contextvars.Context()
 
     # -- driving ----------------------------------------------------------------------------------
 
@@ -154,30 +156,39 @@ class VirtualLoop(_Loop):
         """Fire events in order until none is due by ``until``, ``task`` is done, or one fails."""
         ready, timers, failures = self._ready, self._timers, self.failures
         while True:
-            while ready:
+            if ready:
                 handle = ready.popleft()
-                callback = handle._callback
-                if callback is not None:
-                    # Marked as gone first: cancelling what runs or ran must not be counted.
-                    handle._callback = None
-                    context = handle._context
-                    if context is None:
-                        callback(*handle._args)
-                    else:
-                        context.run(callback, *handle._args)
-                    if failures:
-                        return
-            if (task is not None and task.done()) or not timers:
-                return
-            when = timers[0][0]
-            if when > until:
-                return
-            handle = heappop(timers)[2]
-            if handle._callback is None:
-                self._cancelled -= 1
             else:
-                self._now = when
-                ready.append(handle)
+                if (task is not None and task.done()) or not (timers or self._sort_next(until)):
+                    return
+                when, _, handle = timers[0]
+                if when > until:
+                    return
+                heappop(timers)
+                if handle._callback is not None:
+                    self._now = when
+            callback = handle._callback
+            if callback is not None:
+                handle._callback = None
+                callback(*handle._args)
+                if failures:
+                    return
+
+    def _sort_next(self, until: float) -> bool:
+        """Move the timers of the next slot to the empty heap; False if none is due by ``until``."""
+        timers, later = self._timers, self._later
+        if self._sequence >= self._sweep_at:
+            self._sweep_at = self._sequence + _SWEEP
+            for slot, waiting in later.items():
+                later[slot] = _alive(waiting)
+        while later and not timers:
+            slot = min(later)
+            if slot * _SLOT_S > until:
+                return False
+            self._near = (slot + 1) * _SLOT_S
+            timers += _alive(later.pop(slot))
+        heapify(timers)
+        return bool(timers)
 
     def _raise_failures(self) -> None:
         found, self.failures[:] = list(self.failures), []
@@ -198,7 +209,7 @@ class VirtualLoop(_Loop):
         context: contextvars.Context | None = None,
     ) -> Handle:
         """Schedule a callback for now, after what is already scheduled for now."""
-        handle = Handle(self, self._now, callback, args, context)
+        handle = Handle(self._now, callback, args)
         self._ready.append(handle)
         return handle
 
@@ -210,7 +221,7 @@ class VirtualLoop(_Loop):
         context: contextvars.Context | None = None,
     ) -> Handle:
         """Schedule a callback in ``delay`` seconds."""
-        return self.call_at(self._now + delay, callback, *args, context=context)
+        return self.call_at(self._now + delay, callback, *args)
 
     def call_at(  # type: ignore[override]
         self,
@@ -222,23 +233,18 @@ class VirtualLoop(_Loop):
         """Schedule a callback at a time; a time in the past means now."""
         if when < self._now:
             when = self._now
-        handle = Handle(self, when, callback, args, context)
+        handle = Handle(when, callback, args)
         self._sequence = sequence = self._sequence + 1
-        heappush(self._timers, (when, sequence, handle))
+        if when < self._near:
+            heappush(self._timers, (when, sequence, handle))
+            return handle
+        slot = int(min(when, _LAST_SLOT_S) / _SLOT_S)
+        waiting = self._later.get(slot)
+        if waiting is None:
+            self._later[slot] = [(when, sequence, handle)]
+        else:
+            waiting.append((when, sequence, handle))
         return handle
-
-    def _count_cancelled(self) -> None:
-        """Note a cancelled handle; drop dead timers once they are the larger part of the heap.
-
-        Every request arms a deadline that is almost always cancelled long before it is due. A
-        cancelled ``call_soon`` is counted too, which only makes the compaction come earlier.
-        """
-        self._cancelled += 1
-        timers = self._timers
-        if self._cancelled > _FEW_TIMERS and self._cancelled * 2 > len(timers):
-            timers[:] = [entry for entry in timers if entry[2]._callback is not None]
-            heapify(timers)
-            self._cancelled = 0
 
     # -- what asyncio asks of a loop --------------------------------------------------------------
 
@@ -254,8 +260,8 @@ class VirtualLoop(_Loop):
         context: contextvars.Context | None = None,
     ) -> asyncio.Task[T]:
         """Create a task; an exception that nobody retrieves ends up in ``failures``."""
-        # A constant name saves the formatting of a number nobody reads.
-        return asyncio.Task(coro, loop=self, name=name or "task", context=context)
+        # A constant name saves the formatting of a number nobody reads, one context its copies.
+        return asyncio.Task(coro, loop=self, name=name or "task", context=self._context)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Collect what asyncio reports: errors that nobody retrieved."""
@@ -279,3 +285,8 @@ class VirtualLoop(_Loop):
     def get_debug(self) -> bool:
         """Return False: asyncio's debug mode reads the host's clock."""
         return False
+
+
+def _alive(timers: list[_Timer]) -> list[_Timer]:
+    """Return those that were not cancelled."""
+    return [timer for timer in timers if timer[2]._callback is not None]
