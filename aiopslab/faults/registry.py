@@ -37,6 +37,7 @@ from aiopslab.faults import (
     release,
     resources,
     rollout,
+    scaling,
     scheduling,
     service,
     storage,
@@ -49,7 +50,7 @@ _FAMILIES = (
     admission, automation, autoscaling, cache, certificate, config, config_policy, database,
     database_schema, database_sessions, flag, identity, kubernetes, llm_engines, llm_hardware,
     llm_scheduling, network, node, observability, overload, partner, pod, queue, queue_limits,
-    quota, release, resources, rollout, scheduling, service, storage, traffic, workload,
+    quota, release, resources, rollout, scaling, scheduling, service, storage, traffic, workload,
 )  # fmt: skip
 KINDS: dict[str, type[Fault]] = {k.kind: k for f in _FAMILIES for k in f.KINDS}
 

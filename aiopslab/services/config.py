@@ -21,6 +21,7 @@ key                     default   meaning
 ``DB_NAME``             required  database
 ``DB_USER`` ``DB_PASSWORD``       required; from the Secret ``<store>-<user>``
 ``DB_POOL_SIZE``        10        connections at most
+``DB_POOL_MIN_IDLE``    0         connections held ready from the start; 0: made when needed
 ``DB_POOL_TIMEOUT_MS``  2000      longest wait for a free connection; 0: for ever
 ``DB_TIMEOUT_MS``       3000      longest statement; 0: no limit
 ``CACHE_ADDR``          required  ``host:port`` of the cache

@@ -5,6 +5,7 @@ Not here: the connection pool and the wire (``protocols.Sql``), what a statement
 
 from __future__ import annotations
 
+import contextlib
 import random
 import re
 from collections.abc import Callable, Mapping
@@ -18,8 +19,10 @@ from aiopslab.services.defects import Defects
 from aiopslab.services.exchange import Exchange, RequestFailed
 from aiopslab.services.instruments import Durations, Instruments
 from aiopslab.services.languages import Dialect, Frame
-from aiopslab.services.protocols import Host, NetError, PoolStats, SqlError
+from aiopslab.services.protocols import Clock, Host, NetError, PoolStats, SqlError
 
+_KEEP_S = 5.0
+"""Between two looks whether enough connections are there."""
 Render = Callable[[Mapping[str, str]], dict[str, str]]
 
 
@@ -79,6 +82,8 @@ class Database:
             pool=config.integer("DB_POOL_SIZE", 10, least=1),
             pool_timeout_s=config.deadline("DB_POOL_TIMEOUT_MS", 2000),
         )
+        if least := config.integer("DB_POOL_MIN_IDLE", 0, least=0):
+            host.spawn(self._keep(least, host.clock))
         self._now = host.clock.now
         self._telemetry = host.telemetry
         self._dialect = dialect
@@ -86,6 +91,13 @@ class Database:
         self._defects = defects
         self._instruments = Instruments(host.telemetry)
         self._instruments.pool("db_client", name, self._sql.stats)
+
+    async def _keep(self, least: int, clock: Clock) -> None:
+        """Hold connections ready, as pools with a minimum do; what is refused is asked again."""
+        while True:
+            with contextlib.suppress(NetError, SqlError):
+                await self._sql.keep(least)
+            await clock.sleep(_KEEP_S)
 
     def stats(self) -> PoolStats:
         """Return the state of the connection pool."""

@@ -93,6 +93,31 @@ class Pool(Generic[C]):
             self._idle.append((connection, self._born[id(connection)]))
         self._free()
 
+    async def keep(self, least: int, timeout_s: float) -> None:
+        """Open connections until so many exist, idle and in use together.
+
+        Raises:
+            Exception: What ``open`` raised; the connections made so far stay.
+        """
+        while self._living() + self._used < min(least, self.size):
+            self._used += 1
+            try:
+                connection = await self._open(timeout_s)
+            except BaseException:
+                self._free()
+                raise
+            self._born[id(connection)] = self._now()
+            self.give(connection)
+
+    def _living(self) -> int:
+        """Count what is idle and may still be used; the dead and the old are dropped."""
+        oldest = self._now() - self._max_age_s
+        for connection, born in [*self._idle]:
+            if connection.closed or born < oldest:
+                self._idle.remove((connection, born))
+                self._drop(connection)
+        return len(self._idle)
+
     def close(self) -> None:
         """Close what is idle."""
         while self._idle:

@@ -186,6 +186,10 @@ class Sql(Protocol):
         """
         ...
 
+    async def keep(self, least: int) -> None:
+        """Open connections until so many exist. Raises NetError or SqlError."""
+        ...
+
     def stats(self) -> PoolStats:
         """Return the state of the connection pool."""
         ...

@@ -167,6 +167,9 @@ class FakeSql:
             raise self.error
         return p.SqlResult(1)
 
+    async def keep(self, least: int) -> None:
+        pass
+
     def stats(self) -> p.PoolStats:
         return STATS
 

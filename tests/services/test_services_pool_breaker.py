@@ -52,6 +52,40 @@ def test_a_connection_is_reused_until_it_is_old_or_closed() -> None:
     run(main)
 
 
+def test_a_pool_keeps_connections_ready_and_replaces_the_dead_and_the_old() -> None:
+    async def main(loop: VirtualLoop) -> None:
+        opener = Opener()
+        pool = Pool(4, opener, loop.time, max_age_s=30.0)
+        await pool.keep(3, 1.0)
+        assert (pool.stats().idle, len(opener.made)) == (3, 3)
+        opener.made[0].close()
+        await pool.keep(3, 1.0)
+        assert (pool.stats().idle, len(opener.made)) == (3, 4)
+        await asyncio.sleep(31)
+        await pool.keep(3, 1.0)
+        assert (pool.stats().idle, len(opener.made)) == (3, 7)
+        assert all(wire.closed for wire in opener.made[:4])
+
+    run(main)
+
+
+def test_a_pool_keeps_no_more_ready_than_it_may_hold_and_counts_what_is_used() -> None:
+    async def main(loop: VirtualLoop) -> None:
+        opener = Opener()
+        pool = Pool(2, opener, loop.time, max_age_s=30.0)
+        held = await pool.take(1.0)
+        await pool.keep(5, 1.0)
+        assert (pool.stats().used, pool.stats().idle, len(opener.made)) == (1, 1, 2)
+        pool.give(held)
+        opener.error = ConnectionError("too many")
+        opener.made[0].close()
+        with pytest.raises(ConnectionError):
+            await pool.keep(2, 1.0)
+        assert (pool.stats().used, pool.stats().idle) == (0, 1)
+
+    run(main)
+
+
 def test_waiters_are_served_in_order_and_give_up_in_time() -> None:
     async def main(loop: VirtualLoop) -> None:
         pool = Pool(1, Opener(), loop.time, max_age_s=30.0)

@@ -304,14 +304,9 @@ class _Http(_Pooled):
 
 class _Sql(_Pooled):
     def __init__(
-        self,
-        box: Container,
-        address: tuple[str, int],
-        startup: Startup,
-        statements: Mapping[str, Statement],
-        size: int,
-        wait_s: float,
-    ) -> None:
+        self, box: Container, address: tuple[str, int], startup: Startup,
+        statements: Mapping[str, Statement], size: int, wait_s: float,
+    ) -> None:  # fmt: skip
         super().__init__(box, address, size, _SESSION_S)
         self._startup = startup
         self._statements = statements
@@ -329,6 +324,9 @@ class _Sql(_Pooled):
             connection.close()
             raise p.SqlError(reply.sqlstate, reply.message, reply.severity)
         return connection
+
+    async def keep(self, least: int) -> None:
+        await self._pool.keep(least, self._wait_s)
 
     async def execute(
         self, statement: str, params: Mapping[str, str], *, timeout_s: float, keep: bool = False
