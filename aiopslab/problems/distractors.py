@@ -1,15 +1,14 @@
 """Distractors: true but harmless happenings beside a fault, and in the twin too.
 
-They make "the most recent change" and "the loudest graph" bad answers. Not here: faults.
+They make "the most recent change" and "the loudest graph" bad answers. Not here: faults, clients
+beside the users (``visitors``).
 """
 
 from __future__ import annotations
 
 import copy
-from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.errors import UsageError
@@ -17,30 +16,14 @@ from aiopslab.faults.base import discard, edit, restart, rolled_out
 from aiopslab.models.app import App
 from aiopslab.models.external import Disturbance
 from aiopslab.models.kube import Object
+from aiopslab.problems.happening import Happening
+from aiopslab.problems.visitors import LoadTest, OldClient
 from aiopslab.services.certificates import authority
 from aiopslab.services.tls_manifests import authority_name, tls_data, trust_name
 from aiopslab.world.kube.eviction import covers
 
 PATIENCE_S = 120.0
 LOOK_S = 2.0
-
-
-class Happening(ABC):
-    """One distractor, drawn."""
-
-    def __init__(self, app: App, target: str, params: dict[str, Any]) -> None:
-        self.app = app
-        self.target = target
-        self.params = params
-
-    @classmethod
-    @abstractmethod
-    def fits(cls, app: App, component: str) -> bool:
-        """Say whether it can happen to this component."""
-
-    @abstractmethod
-    async def happen(self, env: Environment) -> None:
-        """Do it."""
 
 
 class InnocentRollout(Happening):
@@ -232,6 +215,36 @@ class JobByHand(Happening):
         await env.kube.create(made, actor=self.app.owners[job.owner].oncall)
 
 
+class JobInterrupted(JobByHand):
+    """A job started by hand loses its pod ``after`` seconds in, and the next pod finishes it."""
+
+    async def happen(self, env: Environment) -> None:
+        """Start it, and evict its pod as a platform does that needs the place."""
+        await super().happen(env)
+        await env.advance(float(self.params.get("after", 30.0)))
+        labels = f"batch.kubernetes.io/job-name={self.target}-manual"
+        for pod in await env.kube.list("Pod", env.namespace, labels=labels):
+            if pod.get("status", {}).get("phase") == "Running":
+                await discard(env, "Pod", pod["metadata"]["name"], actor="platform-bot")
+
+
+class EngineCordoned(Happening):
+    """An inference engine is taken out of its queue for maintenance; the others carry its load."""
+
+    @classmethod
+    def fits(cls, app: App, component: str) -> bool:
+        service = app.services.get(component)
+        return service is not None and service.program == "llm-engine"
+
+    async def happen(self, env: Environment) -> None:
+        services = self.app.services
+        queues = [n for n, s in services.items() if s.program == "llm-queue"]
+        mine = next(q for q in sorted(queues) if self.target in services[q].calls)
+        patch = {"data": {"QUEUE_CORDONED": self.target}}
+        actor = self.app.owners[services[self.target].owner].oncall
+        await edit(env, "ConfigMap", f"{mine}-config", patch, actor=actor, type="merge")
+
+
 class AuthorityRenewed(Happening):
     """The app's authority gets a new key: first everybody trusts it, then it signs."""
 
@@ -266,7 +279,11 @@ KINDS: dict[str, type[Happening]] = {
     "change/log-level": LogLevel,
     "cache/restart": CacheRestart,
     "load/spike": LoadSpike,
+    "traffic/load-test": LoadTest,
+    "traffic/old-client": OldClient,
     "job/by-hand": JobByHand,
+    "job/interrupted": JobInterrupted,
+    "llm/engine-cordoned": EngineCordoned,
     "partner/announcement": PartnerAnnouncement,
     "partner/degraded": PartnerDegraded,
     "change/restart-one-by-one": RestartOneByOne,

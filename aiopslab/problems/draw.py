@@ -21,6 +21,7 @@ from aiopslab.models.task import Task
 from aiopslab.models.timestamps import unix
 from aiopslab.models.truth import Truth
 from aiopslab.problems import distractors, selectors
+from aiopslab.problems.happening import Happening
 from aiopslab.seeds import Streams, derive
 
 WARM_S = 300.0
@@ -43,7 +44,7 @@ class Due:
     """A fault or distractor with its time relative to the incident's start (seconds)."""
 
     at: float
-    act: Fault | distractors.Happening
+    act: Fault | Happening
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,30 @@
+"""What a distractor is: something true and harmless that happens, drawn like a fault.
+
+Not here: the kinds (``distractors``, ``visitors``).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from aiopslab.environments.protocol import Environment
+from aiopslab.models.app import App
+
+
+class Happening(ABC):
+    """One distractor, drawn."""
+
+    def __init__(self, app: App, target: str, params: dict[str, Any]) -> None:
+        self.app = app
+        self.target = target
+        self.params = params
+
+    @classmethod
+    @abstractmethod
+    def fits(cls, app: App, component: str) -> bool:
+        """Say whether it can happen to this component."""
+
+    @abstractmethod
+    async def happen(self, env: Environment) -> None:
+        """Do it."""
