@@ -13,8 +13,8 @@ from aiopslab.errors import UsageError
 from aiopslab.faults import registry
 from aiopslab.faults.base import Fault
 from aiopslab.problems import catalogue
-from aiopslab.problems.happening import Happening
 from aiopslab.problems.draw import DrawnIncident, draw, world_key
+from aiopslab.problems.happening import Happening
 from aiopslab.services.catalogue import load_app
 
 APP = make_app()
