@@ -24,6 +24,7 @@ key                     default   meaning
 ``DB_POOL_MIN_IDLE``    0         connections held ready from the start; 0: made when needed
 ``DB_POOL_TIMEOUT_MS``  2000      longest wait for a free connection; 0: for ever
 ``DB_TIMEOUT_MS``       3000      longest statement; 0: no limit
+``DB_SSLMODE``          disable   TLS to the database: ``disable prefer require``
 ``CACHE_ADDR``          required  ``host:port`` of the cache
 ``CACHE_PASSWORD``      empty     from the Secret
 ``CACHE_POOL_SIZE``     16        connections at most

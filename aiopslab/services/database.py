@@ -19,7 +19,14 @@ from aiopslab.services.defects import Defects
 from aiopslab.services.exchange import Exchange, RequestFailed
 from aiopslab.services.instruments import Durations, Instruments
 from aiopslab.services.languages import Dialect, Frame
-from aiopslab.services.protocols import Clock, Host, NetError, PoolStats, SqlError
+from aiopslab.services.protocols import (
+    SSL_MODES,
+    Clock,
+    Host,
+    NetError,
+    PoolStats,
+    SqlError,
+)
 
 _KEEP_S = 5.0
 """Between two looks whether enough connections are there."""
@@ -81,6 +88,7 @@ class Database:
             database=config.text("DB_NAME"),
             pool=config.integer("DB_POOL_SIZE", 10, least=1),
             pool_timeout_s=config.deadline("DB_POOL_TIMEOUT_MS", 2000),
+            sslmode=config.choice("DB_SSLMODE", "disable", SSL_MODES),
         )
         if least := config.integer("DB_POOL_MIN_IDLE", 0, least=0):
             host.spawn(self._keep(least, host.clock))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from aiopslab.services.messaging import Queue
 from aiopslab.services.net_errors import CacheError as CacheError
@@ -216,6 +216,8 @@ class Cache(Protocol):
 
 
 Handler = Callable[[Request], Awaitable[Response]]
+SslMode = Literal["disable", "prefer", "require"]
+SSL_MODES: tuple[SslMode, ...] = ("disable", "prefer", "require")
 
 
 class Telemetry(Protocol):
@@ -313,9 +315,9 @@ class Host(Protocol):
 
     def sql(
         self, host: str, port: int, *, user: str, password: str, database: str, pool: int,
-        pool_timeout_s: float,
+        pool_timeout_s: float, sslmode: SslMode = "disable",
     ) -> Sql:  # fmt: skip
-        """Open a connection pool."""
+        """Open a connection pool; ``sslmode`` says whether its connections use TLS."""
         ...
 
     def cache(

@@ -1,49 +1,32 @@
 """The image of an app's service: the app program of ``services``, bound to a container.
 
 ``AppProgram`` is what the registry makes for ``<image>:<version>``. Here the protocols of
-``services.protocols`` meet the world: HTTP with keep-alive over the world's network, SQL and cache
-clients over the stores' messages, telemetry into the store. Not here: any behaviour of a service,
-queues (``app_queue``).
+``services.protocols`` meet the world: a clock, memory, ports, telemetry into the store. Not here:
+any behaviour of a service, its clients (``app_clients``), queues (``app_queue``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from aiopslab.models.app import App
 from aiopslab.models.kube import ExecResult
-from aiopslab.models.store import Statement
 from aiopslab.services import programs
 from aiopslab.services import protocols as p
 from aiopslab.services.database import statements_of
 from aiopslab.services.messaging import Queue
-from aiopslab.services.pool import Pool, PoolExhausted
-from aiopslab.world.connection import Connection, Peer
+from aiopslab.world.connection import Peer
+from aiopslab.world.images.app_clients import CacheClient, HttpClient, SqlClient
 from aiopslab.world.images.app_queue import WorldQueue
 from aiopslab.world.images.app_tls import PUBLIC, Identity
-from aiopslab.world.images.messages import (
-    CacheAuth,
-    CacheDelete,
-    CacheErr,
-    CacheGet,
-    CacheReply,
-    CacheSet,
-    PgError,
-    Query,
-    Rows,
-    Startup,
-)
-from aiopslab.world.tls import ClientTls
+from aiopslab.world.images.messages import Startup
 
 if TYPE_CHECKING:
     from aiopslab.world.clock import VirtualLoop
     from aiopslab.world.container import Container
-
-_SESSION_S = 1800.0
-"""Longest life of a connection to a store; HikariCP's default ``maxLifetime``."""
 
 
 class AppProgram:
@@ -110,19 +93,19 @@ class WorldHost:
         dial = None
         if tls is not None:
             dial = Identity(self._box, tls).client if tls.certificate else lambda: PUBLIC
-        return _Http(self._box, (host, port), pool, max_age_s, dial)
+        return HttpClient(self._box, (host, port), pool, max_age_s, dial)
 
     def sql(
         self, host: str, port: int, *, user: str, password: str, database: str, pool: int,
-        pool_timeout_s: float,
+        pool_timeout_s: float, sslmode: p.SslMode = "disable",
     ) -> p.Sql:  # fmt: skip
-        startup = Startup(user, password, database, application_name=self._service)
-        return _Sql(self._box, (host, port), startup, self._statements, pool, pool_timeout_s)
+        startup = Startup(user, password, database, self._service, sslmode)
+        return SqlClient(self._box, (host, port), startup, self._statements, pool, pool_timeout_s)
 
     def cache(
         self, host: str, port: int, *, password: str, pool: int, pool_timeout_s: float
     ) -> p.Cache:
-        return _Cache(self._box, (host, port), password, pool, pool_timeout_s)
+        return CacheClient(self._box, (host, port), password, pool, pool_timeout_s)
 
     def queue(self, host: str, port: int, *, password: str) -> Queue:
         return WorldQueue(self._box, (host, port), self._service, password)
@@ -243,154 +226,6 @@ class _Telemetry:
 
     def log(self, line: str, severity: str, trace_id: int, span_id: int) -> None:
         self._write(line, severity=severity, trace_id=trace_id, span_id=span_id)
-
-
-class _Pooled:
-    """A client with a pool of connections to one address."""
-
-    def __init__(
-        self,
-        box: Container,
-        address: tuple[str, int],
-        size: int,
-        age_s: float,
-        dial: Callable[[], ClientTls] | None = None,
-    ) -> None:
-        self._box = box
-        self._dial = dial
-        self._host, self._port = address
-        self._now: Callable[[], float] = box.loop.time
-        self._pool: Pool[Connection] = Pool(size, self._open, self._now, max_age_s=age_s)
-        self.stats = self._pool.stats
-
-    async def _open(self, timeout_s: float) -> Connection:
-        try:
-            tls = self._dial() if self._dial is not None else None
-        except p.TlsFilesError as error:
-            raise p.TlsError(self._host, self._port, "", str(error)) from None
-        return await self._box.netns.connect(self._host, self._port, timeout_s=timeout_s, tls=tls)
-
-    async def _take(self, timeout_s: float) -> Connection:
-        try:
-            return await self._pool.take(timeout_s)
-        except PoolExhausted:
-            now = self._pool.stats()
-            detail = (
-                f"request timed out after {timeout_s * 1000:.0f}ms (total={now.used + now.idle}, "
-                f"active={now.used}, idle={now.idle}, waiting={now.pending})"
-            )
-            raise p.PoolTimeout(self._host, self._port, "", detail) from None
-
-
-class _Http(_Pooled):
-    async def send(
-        self,
-        request: p.Request,
-        *,
-        timeout_s: float,
-        on_part: Callable[[], None] | None = None,
-    ) -> p.Response:
-        deadline = self._now() + timeout_s
-        connection = await self._take(timeout_s)
-        broken = True
-        try:
-            left = max(deadline - self._now(), 0.0)
-            response: p.Response = await connection.call(request, timeout_s=left, on_part=on_part)
-            broken = response.close
-            return response
-        finally:
-            self._pool.give(connection, broken=broken)
-
-
-class _Sql(_Pooled):
-    def __init__(
-        self, box: Container, address: tuple[str, int], startup: Startup,
-        statements: Mapping[str, Statement], size: int, wait_s: float,
-    ) -> None:  # fmt: skip
-        super().__init__(box, address, size, _SESSION_S)
-        self._startup = startup
-        self._statements = statements
-        self._wait_s = wait_s
-
-    async def _open(self, timeout_s: float) -> Connection:
-        """Connect and log in; an ErrorResponse becomes SqlError."""
-        connection = await super()._open(timeout_s)
-        try:
-            reply = await connection.call(self._startup, timeout_s=timeout_s)
-        except BaseException:
-            connection.close()
-            raise
-        if isinstance(reply, PgError):
-            connection.close()
-            raise p.SqlError(reply.sqlstate, reply.message, reply.severity)
-        return connection
-
-    async def keep(self, least: int) -> None:
-        await self._pool.keep(least, self._wait_s)
-
-    async def execute(
-        self, statement: str, params: Mapping[str, str], *, timeout_s: float, keep: bool = False
-    ) -> p.SqlResult:
-        connection = await self._take(self._wait_s)
-        broken = True
-        try:
-            query = Query(self._statements[statement], params)
-            reply: Rows | PgError = await connection.call(query, timeout_s=timeout_s)
-            broken = False
-        finally:
-            if broken or not keep:
-                self._pool.give(connection, broken=broken)
-        if isinstance(reply, PgError):
-            raise p.SqlError(reply.sqlstate, reply.message, reply.severity)
-        return p.SqlResult(reply.rows)
-
-
-class _Cache(_Pooled):
-    def __init__(
-        self, box: Container, address: tuple[str, int], password: str, size: int, wait_s: float
-    ) -> None:
-        super().__init__(box, address, size, _SESSION_S)
-        self._password = password
-        self._wait_s = wait_s
-
-    async def _open(self, timeout_s: float) -> Connection:
-        """Connect and authenticate, if there is a password."""
-        connection = await super()._open(timeout_s)
-        if not self._password:
-            return connection
-        try:
-            _value(await connection.call(CacheAuth(self._password), timeout_s=timeout_s))
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    async def get(self, key: str, *, timeout_s: float) -> str | None:
-        return await self._run(CacheGet(key), timeout_s)
-
-    async def set(self, key: str, size: int, ttl_s: float | None, *, timeout_s: float) -> None:
-        await self._run(CacheSet(key, size, ttl_s), timeout_s)
-
-    async def delete(self, key: str, *, timeout_s: float) -> None:
-        await self._run(CacheDelete(key), timeout_s)
-
-    async def _run(
-        self, command: CacheGet | CacheSet | CacheDelete, timeout_s: float
-    ) -> str | None:
-        connection = await self._take(self._wait_s)
-        broken = True
-        try:
-            reply = await connection.call(command, timeout_s=timeout_s)
-            broken = False
-        finally:
-            self._pool.give(connection, broken=broken)
-        return _value(reply)
-
-
-def _value(reply: CacheReply | CacheErr) -> str | None:
-    if isinstance(reply, CacheErr):
-        raise p.CacheError(reply.text)
-    return reply.value
 
 
 def _wake(future: asyncio.Future[None]) -> None:

@@ -1,8 +1,8 @@
 """What clients and stores say to each other over a ``Connection``: the wire, as dataclasses.
 
-PostgreSQL: the first message of a connection is ``Startup``; the answer is ``Ready`` or
-``PgError``. Then each ``Query`` is answered by ``Rows`` or ``PgError``. An error of severity
-``FATAL`` ends the session: the server closes the connection after it.
+PostgreSQL: the first message of a connection is ``Startup``; the answer is ``Ready``,
+``TlsRefused`` or ``PgError``. Then each ``Query`` is answered by ``Rows`` or ``PgError``. An error
+of severity ``FATAL`` ends the session: the server closes the connection after it.
 
 Valkey: each ``Cache*`` message or ``CacheCommand`` is answered by ``CacheReply`` or ``CacheErr``.
 
@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from aiopslab.models.store import Statement
+from aiopslab.services.protocols import SslMode
 from aiopslab.world.images.nats_consumer import ConsumerConfig, Delivered
 
 # -- PostgreSQL -----------------------------------------------------------------------------------
@@ -33,6 +34,13 @@ class Startup:
     password: str
     database: str
     application_name: str = ""
+    sslmode: SslMode = "disable"
+    """Whether the client asks for TLS first, and whether it goes on where there is none."""
+
+
+@dataclass(slots=True)
+class TlsRefused:
+    """The server has no TLS, and the client asked for it: the client hangs up."""
 
 
 @dataclass(slots=True)

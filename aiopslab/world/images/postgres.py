@@ -4,8 +4,9 @@ Start (initdb when the volume is empty, recovery after a crash), connections, me
 of postgres_exporter, fast shutdown, panic. ``exec`` runs ``psql``. Not here: what queries do
 (``postgres_server``), command line of clients (``postgres_psql``).
 
-What it reads: ``POSTGRES_DB`` and one ``ROLE_<USER>_PASSWORD`` per role at initdb, the files
-``/etc/postgresql/postgresql.conf`` and the arguments ``-c name=value`` at each start.
+What it reads: ``POSTGRES_DB`` and one ``ROLE_<USER>_PASSWORD`` per role at initdb, the file
+``/etc/postgresql/postgresql.conf``, the ``hba_file`` it may name and the arguments
+``-c name=value`` at each start.
 """
 
 from __future__ import annotations
@@ -22,21 +23,24 @@ from aiopslab.services.config import prefix
 from aiopslab.world.connection import Peer
 from aiopslab.world.container import Container
 from aiopslab.world.disk import Volume
-from aiopslab.world.images.messages import PgError, Query, Ready, Rows, Startup
+from aiopslab.world.images.messages import PgError, Query, Ready, Rows, Startup, TlsRefused
 from aiopslab.world.images.postgres_cluster import SUPERUSER, Cluster, initdb
 from aiopslab.world.images.postgres_execute import run_text
 from aiopslab.world.images.postgres_expressions import SqlFailure
+from aiopslab.world.images.postgres_hba import HbaError
 from aiopslab.world.images.postgres_output import render
 from aiopslab.world.images.postgres_psql import psql
 from aiopslab.world.images.postgres_server import Database
 from aiopslab.world.images.postgres_sessions import STATES, Session
-from aiopslab.world.images.postgres_settings import accepts, base_settings, size
+from aiopslab.world.images.postgres_settings import accepts, base_settings, is_on, size
 from aiopslab.world.images.postgres_storage import Storage
 from aiopslab.world.images.postgres_values import timestamp
 
 DATA = "/var/lib/postgresql/data"
 CONF = "/etc/postgresql/postgresql.conf"
 _BUILD = "x86_64-pc-linux-gnu, compiled by gcc (Debian 12.2.0-14) 12.2.0, 64-bit"
+_SNAKEOIL = "/etc/ssl/certs/ssl-cert-snakeoil.pem"
+"""The certificate that Debian's packages bring."""
 _START_S = 1.2
 _RECOVERY_S = 4.0
 """Crash recovery: replaying WAL since the last checkpoint."""
@@ -129,10 +133,20 @@ class Postgres:
                 box, "FATAL", 'could not write lock file "postmaster.pid": No space left on device'
             )
             return None
+        certificate = settings["ssl_cert_file"]
+        if is_on(settings["ssl"]) and certificate not in (_SNAKEOIL, *box.files):
+            text = f'could not load server certificate file "{certificate}"'
+            _log(box, "FATAL", f"{text}: No such file or directory")
+            return None
         _log(box, "LOG", f'listening on IPv4 address "0.0.0.0", port {self._store.port}')
         await self._recover(box, cluster)
+        try:
+            database = Database(box, cluster, base, storage, run_text)
+        except HbaError as error:
+            _log(box, "FATAL", str(error))
+            _log(box, "FATAL", f"could not load {settings['hba_file']}")
+            return None
         cluster.clean = False
-        database = Database(box, cluster, base, storage, run_text)
         _export(box, database)
         _log(box, "LOG", "database system is ready to accept connections")
         return database
@@ -197,7 +211,9 @@ class Postgres:
 
     # -- the wire ---------------------------------------------------------------------------------
 
-    async def _handle(self, message: object, peer: Peer) -> Ready | Rows | PgError | None:
+    async def _handle(
+        self, message: object, peer: Peer
+    ) -> Ready | Rows | PgError | TlsRefused | None:
         database = self.database
         if database is None:
             peer.close()
@@ -219,7 +235,11 @@ class Postgres:
         return None
 
 
-async def _connect(database: Database, startup: Startup, peer: Peer) -> Ready | PgError:
+async def _connect(
+    database: Database, startup: Startup, peer: Peer
+) -> Ready | PgError | TlsRefused:
+    if startup.sslmode == "require" and not is_on(database.settings["ssl"]):
+        return TlsRefused()
     try:
         session = await database.connect(
             startup, address=peer.ip, port=peer.port, disconnect=peer.close

@@ -7,6 +7,8 @@ import urllib.parse
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from aiopslab.services.protocols import SSL_MODES, SslMode
+
 _FLAGS = {"c": "command", "f": "file", "h": "host", "p": "port", "U": "user", "d": "database",
           "v": "variable", "F": "separator", "P": "pset"}  # fmt: skip
 
@@ -21,6 +23,7 @@ class Options:
     user: str = ""
     database: str = ""
     password: str = ""
+    sslmode: SslMode = "prefer"
     tuples_only: bool = False
     aligned: bool = True
     expanded: bool = False
@@ -36,6 +39,7 @@ def parse_options(words: Sequence[str], env: dict[str, str]) -> Options:
         password=env.get("PGPASSWORD", ""), database=env.get("PGDATABASE", ""),
     )  # fmt: skip
     _set(options, "port", env.get("PGPORT", "0"))
+    _set(options, "sslmode", env.get("PGSSLMODE", "prefer"))
     rest = list(words)
     while rest and not options.error:
         word = rest.pop(0)
@@ -104,6 +108,12 @@ def _set(options: Options, name: str, value: str) -> None:
             options.error = f"{value}: No such file or directory"
         case "host" | "user" | "separator":
             setattr(options, name, value)
+        case "sslmode":
+            chosen = next((mode for mode in SSL_MODES if mode == value), None)
+            if chosen is None:
+                options.error = f'invalid sslmode value: "{value}"'
+            else:
+                options.sslmode = chosen
         case "database" if "://" in value or "=" in value:
             _conninfo(options, value)
         case "database":

@@ -15,7 +15,7 @@ from aiopslab.models.store import Store
 from aiopslab.services.protocols import ConnectTimeout, NetError, NoSuchHost
 from aiopslab.world.connection import Connection
 from aiopslab.world.container import Container
-from aiopslab.world.images.messages import PgError, Query, Ready, Rows, Startup
+from aiopslab.world.images.messages import PgError, Query, Ready, Rows, Startup, TlsRefused
 from aiopslab.world.images.postgres_cluster import SUPERUSER
 from aiopslab.world.images.postgres_expressions import SqlFailure
 from aiopslab.world.images.postgres_options import Options, parse_options
@@ -95,7 +95,7 @@ async def psql(
 
 async def _connect(box: Container, database: Database | None, options: Options) -> Line:
     """Open the session. Raises ConnectionError with psql's words."""
-    startup = Startup(options.user, options.password, options.database, "psql")
+    startup = Startup(options.user, options.password, options.database, "psql", options.sslmode)
     if not options.host or options.host.startswith("/"):
         where = f'connection to server on socket "{SOCKET}.{options.port}" failed: '
         if database is None:
@@ -129,6 +129,10 @@ async def _dial(box: Container, options: Options, startup: Startup) -> Connectio
         connection.close()
         where = f'connection to server at "{host}", port {port} failed: '
         raise ConnectionError(f"{where}{answer.severity}:  {answer.message}")
+    if isinstance(answer, TlsRefused):
+        connection.close()
+        where = f'connection to server at "{host}", port {port} failed: '
+        raise ConnectionError(f"{where}server does not support SSL, but SSL was required")
     if not isinstance(answer, Ready):
         # Something else listens there, a cache for instance.
         connection.close()

@@ -18,6 +18,7 @@ from aiopslab.world.images import postgres_locks as lk
 from aiopslab.world.images.messages import PgError, Query, Rows, Startup
 from aiopslab.world.images.postgres_cluster import Cluster, Role, TableState, where_terms
 from aiopslab.world.images.postgres_expressions import SqlFailure
+from aiopslab.world.images.postgres_hba import HbaError
 from aiopslab.world.images.postgres_plan import check_columns, index_for, row_key, scan_s
 from aiopslab.world.images.postgres_sessions import (
     ADMIN_SHUTDOWN,
@@ -32,6 +33,8 @@ from aiopslab.world.images.postgres_values import timestamp
 
 FORK_S = 0.003
 """CPU seconds of a new backend: fork, catalogue caches, password check."""
+TLS_S = 0.002
+"""CPU seconds of a TLS handshake beside that."""
 BACKEND_BYTES = 5 * 2**20
 """Memory of a backend."""
 _POSTMASTER_BYTES = 18 * 2**20
@@ -61,6 +64,9 @@ class Database:
         base: Settings before ``postgresql.auto.conf``.
         storage: Where writes go.
         run_text: Executes SQL given as text.
+
+    Raises:
+        HbaError: ``pg_hba.conf`` cannot be loaded.
     """
 
     def __init__(
@@ -85,6 +91,7 @@ class Database:
         self.panic: asyncio.Future[str] = self.loop.create_future()
         """Set to the reason when the server must crash."""
         self._slow_s = slow_s(self.settings)
+        self.sessions.load_hba(box.files)
         self._run_text = run_text
         self._costs = box.streams("postgres", "cost")
         self._waits = box.streams("postgres", "io")
@@ -102,7 +109,7 @@ class Database:
         Raises:
             SqlFailure: FATAL; also logged.
         """
-        await self.box.burn(FORK_S)
+        await self.box.burn(FORK_S + TLS_S if self.sessions.encrypts(startup) else FORK_S)
         try:
             session = self.sessions.admit(
                 startup, address=address, port=port, disconnect=disconnect
@@ -354,6 +361,10 @@ class Database:
                 self.settings[name] = value
         self._slow_s = slow_s(self.settings)
         self.log(1, "LOG", "received SIGHUP, reloading configuration files")
+        try:
+            self.sessions.load_hba(self.box.files)
+        except HbaError as error:
+            self.log(1, "LOG", f"{error}; pg_hba.conf was not reloaded")
 
     # -- the end ----------------------------------------------------------------------------------
 

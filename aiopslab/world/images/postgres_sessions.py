@@ -14,7 +14,8 @@ from typing import Literal
 from aiopslab.world.images.messages import PgError, Startup
 from aiopslab.world.images.postgres_cluster import Cluster, Role
 from aiopslab.world.images.postgres_expressions import SqlFailure
-from aiopslab.world.images.postgres_settings import seconds
+from aiopslab.world.images.postgres_hba import PASSWORDS, Hba, load
+from aiopslab.world.images.postgres_settings import is_on, seconds
 
 State = Literal["active", "idle", "idle in transaction", "idle in transaction (aborted)"]
 STATES: tuple[State, ...] = (
@@ -98,6 +99,8 @@ class Sessions:
         self._settings = settings
         self._loop = loop
         self._next_pid = _FIRST_PID
+        self.hba = Hba()
+        """Who may try to log in over the network, and how he proves who he is."""
         self.open: dict[int, Session] = {}
         """By pid, oldest first."""
 
@@ -120,7 +123,7 @@ class Sessions:
         limit = int(self._settings["max_connections"])
         if len(self.open) >= limit:
             raise _fatal("53300", "sorry, too many clients already")
-        role = self._authenticate(startup, local=address is None)
+        role = self._authenticate(startup, address)
         reserved = int(self._settings["superuser_reserved_connections"])
         if not role.superuser and len(self.open) >= limit - reserved:
             raise _fatal(
@@ -141,6 +144,19 @@ class Sessions:
         )
         self.open[session.pid] = session
         return session
+
+    def encrypts(self, startup: Startup) -> bool:
+        """Tell whether a client and this server agree on TLS."""
+        return startup.sslmode != "disable" and is_on(self._settings["ssl"])
+
+    def load_hba(self, files: Mapping[str, str]) -> None:
+        """Read the ``pg_hba.conf`` that is in force from the files of the container.
+
+        Raises:
+            HbaError: It cannot be loaded; the one before stays.
+        """
+        path = self._settings["hba_file"]
+        self.hba = load(path, files.get(path))
 
     def close(self, session: Session) -> None:
         """Forget a session."""
@@ -177,9 +193,15 @@ class Sessions:
         self._next_pid += 1
         return self._next_pid
 
-    def _authenticate(self, startup: Startup, *, local: bool) -> Role:
+    def _authenticate(self, startup: Startup, address: str | None) -> Role:
         role = self._cluster.roles.get(startup.user)
-        if local:
+        record = None
+        if address is not None:
+            found = self.hba.admit(startup, address, encrypted=self.encrypts(startup))
+            if isinstance(found, PgError):
+                raise SqlFailure(found)
+            record = found
+        if record is None or record.method not in PASSWORDS:
             if role is None:
                 raise _fatal("28000", f'role "{startup.user}" does not exist')
         elif role is None:
@@ -198,8 +220,7 @@ class Sessions:
             raise _fatal(
                 "28P01",
                 f'password authentication failed for user "{startup.user}"',
-                detail='Connection matched file "/var/lib/postgresql/data/pg_hba.conf" line 128: '
-                '"host all all all scram-sha-256"',
+                detail=self.hba.matched(record),
             )
         return role
 

@@ -10,6 +10,7 @@ from typing import Literal
 from aiopslab.models.base import parse_size
 from aiopslab.models.store import Store
 from aiopslab.models.workload import Value
+from aiopslab.world.images.postgres_hba import DEFAULT_FILE
 
 Context = Literal["postmaster", "sighup", "superuser", "user", "internal"]
 
@@ -34,6 +35,9 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "effective_cache_size": Setting(
         "4GB", "memory", "user", "Sets the planner's assumption about the size of the data cache."
+    ),
+    "hba_file": Setting(
+        DEFAULT_FILE, "string", "postmaster", 'Sets the server\'s "hba" configuration file.'
     ),
     "idle_in_transaction_session_timeout": Setting(
         "0", "time", "user", "Sets the maximum allowed idle time between queries, in a transaction."
@@ -67,6 +71,10 @@ SETTINGS: Mapping[str, Setting] = {
     "server_version": Setting("16.4", "string", "internal", "Shows the server version."),
     "shared_buffers": Setting(
         "128MB", "memory", "postmaster", "Sets the number of shared memory buffers."
+    ),
+    "ssl": Setting("off", "bool", "sighup", "Enables SSL connections."),
+    "ssl_cert_file": Setting(
+        "server.crt", "string", "sighup", "Location of the SSL server certificate file."
     ),
     "statement_timeout": Setting(
         "0", "time", "user", "Sets the maximum allowed duration of any statement."
@@ -119,6 +127,15 @@ def accepts(name: str, value: str) -> bool:
     except (ValueError, KeyError):
         return False
     return True
+
+
+def is_on(value: str) -> bool:
+    """Read a boolean setting.
+
+    >>> is_on("on"), is_on("0")
+    (True, False)
+    """
+    return value.lower() in ("on", "true", "yes", "1")
 
 
 def base_settings(
