@@ -213,6 +213,13 @@ class Substrate(Protocol):
         """Switch a machine off, with everything that runs on it, or on again."""
         ...
 
+    async def suspend(self, pod: str, *, on: bool) -> None:
+        """Stop all threads of the first container of a pod of the app, or let them go on.
+
+        One that is not running is left alone.
+        """
+        ...
+
     async def leave_file(self, claim: str, path: str, size: int) -> None:
         """Leave a file on a claim's volume, as a tool that was run there does; 0 removes it.
 

@@ -56,6 +56,17 @@ class SimSubstrate:
         # On the world's loop, because pods that come back are tasks.
         self._world.kubelets[node].power(on)
 
+    async def suspend(self, pod: str, *, on: bool) -> None:
+        await self._bridge.enter(self._suspend(pod, on))
+
+    async def _suspend(self, pod: str, on: bool) -> None:
+        # On the world's loop, because whoever waited goes on as a task of it.
+        for place, box in self._world.boxes():
+            first = place["spec"]["containers"][0]["name"]
+            named = (pod, self._world.app.namespace, first)
+            if (box.pod.name, box.pod.namespace, box.name) == named:
+                box.suspend(on)
+
     async def leave_file(self, claim: str, path: str, size: int) -> None:
         volume = self._world.claims.get((self._world.app.namespace, claim))
         if volume is None:

@@ -214,7 +214,11 @@ class Connection:
     async def _serve(self, message: Any, reply: asyncio.Future[Any]) -> None:
         peer = self.peer
         try:
+            if self._process.awake is not None:  # the kernel has taken the packet; nobody reads it
+                await self._process.awake.wait()
             answer = await self._handler(message, peer)
+            if self._process.awake is not None:
+                await self._process.awake.wait()
             if not peer.closed:
                 self._back.send(_deliver, reply, answer)
         finally:

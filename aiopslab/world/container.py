@@ -30,6 +30,11 @@ LOG_LINES = 2000
 """Lines kept of a container's output; the kubelet rotates, too."""
 KILLED = 137
 """Exit code of a process ended by SIGKILL (128 + 9)."""
+PAUSED = (
+    "error: Internal error occurred: error executing command in container: failed to exec in "
+    "container: OCI runtime exec failed: exec failed: cannot exec in a paused container: unknown\n"
+)
+"""What who enters a suspended container is told."""
 NOT_FOUND = 127
 """Exit code of a shell that does not find a command."""
 
@@ -145,6 +150,7 @@ class Container:
         """How it ended; None while it lives."""
         self.program: Program | None = None
         """What runs as the main process; None before the start."""
+        self._signalled = False  # a SIGTERM that a suspended process has not seen
         self._shell = shell
         self._gone = asyncio.Event()
         self._lines: deque[tuple[int, float, str]] = deque(maxlen=LOG_LINES)
@@ -229,6 +235,8 @@ class Container:
         """
         if self.exit is not None:
             return ExecResult("", "error: container is not running\n", 1)
+        if self.suspended:
+            return ExecResult("", PAUSED, 1)
         task = self._process.spawn(self._exec(argv, stdin))
         try:
             await asyncio.wait([task])
@@ -239,8 +247,30 @@ class Container:
         return task.result()
 
     def terminate(self) -> None:
-        """Send SIGTERM."""
-        self.terminating.set()
+        """Send SIGTERM; a suspended process gets it when it goes on."""
+        self._signalled = True
+        if not self.suspended:
+            self.terminating.set()
+
+    @property
+    def suspended(self) -> bool:
+        """Whether no thread of it runs."""
+        return self._process.awake is not None
+
+    def suspend(self, suspended: bool) -> None:
+        """Stop every thread, as the cgroup freezer does, or let them go on.
+
+        The kernel lives on: its ports accept connections and take what is sent. A coroutine
+        between two steps may take the next one that needs neither CPU nor network.
+        """
+        if suspended == self.suspended or self.exit is not None:
+            return
+        self.cpu.freeze(suspended)
+        awake, self._process.awake = self._process.awake, asyncio.Event() if suspended else None
+        if awake is not None:
+            awake.set()
+            if self._signalled:
+                self.terminating.set()
 
     def kill(self) -> None:
         """Send SIGKILL: the process is gone when this returns."""

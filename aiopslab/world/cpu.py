@@ -38,8 +38,8 @@ class CpuGroup:
     """
 
     __slots__ = (
-        "_alloc", "_bandwidth", "_closed", "_jobs", "_loop", "_node", "_pace", "_request", "_seq",
-        "_since", "_spin", "_timer", "_timer_due", "_usage", "_virtual", "name",
+        "_alloc", "_bandwidth", "_closed", "_frozen", "_jobs", "_loop", "_node", "_pace",
+        "_request", "_seq", "_since", "_spin", "_timer", "_timer_due", "_usage", "_virtual", "name",
     )  # fmt: skip
 
     def __init__(self, node: NodeCpu, name: str, request: float, limit: float | None) -> None:
@@ -59,6 +59,7 @@ class CpuGroup:
         self._timer: Handle | None = None
         self._timer_due = 0.0
         self._closed = False
+        self._frozen = False
 
     # -- settings and figures ---------------------------------------------------------------------
 
@@ -152,6 +153,12 @@ class CpuGroup:
         if not self._jobs and not self._spin:
             self._bandwidth.wake(self._since)
         self._spin = threads
+        self._node._changed(self)
+
+    def freeze(self, frozen: bool) -> None:
+        """Let no thread of the group run, as the cgroup freezer does, or let them go on."""
+        self._settle()
+        self._frozen = frozen
         self._node._changed(self)
 
     def close(self) -> None:
@@ -326,8 +333,8 @@ class NodeCpu:
     def _changed(self, group: CpuGroup) -> None:
         """Share anew after the demand of a group, settled already, has changed."""
         self._settle()
-        throttled = group._bandwidth.throttled_at is not None
-        wants = 0.0 if throttled else len(group._jobs) + group._spin
+        stopped = group._frozen or group._bandwidth.throttled_at is not None
+        wants = 0.0 if stopped else len(group._jobs) + group._spin
         self._wanted += wants - self._groups[group]
         self._groups[group] = wants
         if self._crowded or self._wanted > self.cores + _CROWD:

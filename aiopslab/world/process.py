@@ -25,13 +25,15 @@ class Process:
             stops the world.
     """
 
-    __slots__ = ("_on_error", "_tasks", "ended", "loop")
+    __slots__ = ("_on_error", "_tasks", "awake", "ended", "loop")
 
     def __init__(
         self, loop: VirtualLoop, on_error: Callable[[BaseException], None] | None = None
     ) -> None:
         self.loop = loop
         self.ended = False
+        self.awake: asyncio.Event | None = None
+        """Set again when a process that is suspended now goes on; None while it runs."""
         self._on_error = on_error or loop.fail
         self._tasks: dict[asyncio.Task[Any], None] = {}
 

@@ -125,7 +125,7 @@ class Scraper:
                 target = self._pods.pop(key, None) or self._open(pod, spec)
                 found[key] = target
                 box = running.get(key)
-                if box is None or not _exports(wish, spec):
+                if box is None or box.suspended or not _exports(wish, spec):
                     target.fail(time)
                 else:
                     target.append(time, box.metrics)

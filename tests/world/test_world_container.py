@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from aiopslab.models.app import NodeSpec
 from aiopslab.models.kube import ExecResult
 from aiopslab.seeds import Streams
-from aiopslab.services.protocols import ConnectionRefused, ConnectionReset
+from aiopslab.services.protocols import ConnectionRefused, ConnectionReset, RequestTimeout
 from aiopslab.telemetry.store import Store
 from aiopslab.world.clock import VirtualLoop, WorldFailure
 from aiopslab.world.container import Container, ContainerSpec, Exit, PodIdentity, ProgramExit
@@ -148,6 +148,53 @@ def test_sigterm_is_for_the_program_and_sigkill_is_not() -> None:
     assert (ended.code, ended.reason) == (137, "Error")
     stubborn.kill()
     assert stubborn.exit is ended
+
+
+def test_a_suspended_process_is_connected_to_and_answers_only_when_it_goes_on() -> None:
+    machine = Machine()
+    box = machine.start(_serve)
+
+    async def call(patience_s: float) -> float:
+        connection = await machine.client.connect(machine.pod.ip, 8080, timeout_s=1.0)
+        await connection.call("hello", timeout_s=patience_s)
+        return machine.loop.time()
+
+    box.suspend(True)
+    with pytest.raises(RequestTimeout):
+        machine.loop.run_until_complete(call(1.0))
+    machine.loop.call_later(5.0, box.suspend, False)
+    answered = machine.loop.run_until_complete(call(60.0))
+    assert answered == pytest.approx(START + 6.0, abs=0.01)
+    assert not box.suspended
+
+
+def test_a_suspended_process_burns_no_cpu_and_gets_its_sigterm_afterwards() -> None:
+    async def work(box: Container) -> int:
+        await box.burn(1.0)
+        await box.terminating.wait()
+        return 0
+
+    machine = Machine()
+    box = machine.start(work)
+    machine.loop.call_at(START + 0.5, box.suspend, True)
+    machine.loop.call_at(START + 2.0, box.terminate)
+    machine.loop.run_until(START + 10.0)
+    assert box.cpu.usage_seconds == pytest.approx(0.5)
+    assert box.exit is None
+    box.suspend(False)
+    assert machine.end(box).finished_at == pytest.approx(START + 10.5)
+    assert box.cpu.usage_seconds == pytest.approx(1.0)
+
+
+def test_a_suspended_container_is_not_entered_and_dies_of_sigkill() -> None:
+    machine = Machine()
+    box = machine.start(_serve)
+    box.suspend(True)
+    refused = machine.loop.run_until_complete(box.exec(["ls"]))
+    assert refused.code == 1
+    assert "cannot exec in a paused container" in refused.stderr
+    box.kill()
+    assert machine.end(box).code == 137
 
 
 def test_memory_beyond_the_limit_kills_and_gives_everything_back() -> None:

@@ -28,6 +28,8 @@ from aiopslab.world.images.valkey_server import CommandError
 
 Factory = Callable[[], Program]
 BUSYBOX = "busybox:1.36"
+_PATIENCE_S = 600.0
+"""After which an operator takes it that a server will not answer."""
 _ENGINES: dict[str, Callable[[Store], Engine]] = {
     "postgres": Postgres,
     "valkey": Valkey,
@@ -101,7 +103,10 @@ class Registry:
         if engine is None:
             raise InfraError("store", f"{store!r} has not been started")
         try:
-            return await engine.admin(command)
+            async with asyncio.timeout(_PATIENCE_S):
+                return await engine.admin(command)
+        except TimeoutError as error:
+            raise InfraError("store", f"{store}: {command!r}: no answer") from error
         except (SqlFailure, CommandError, ApiError) as error:
             raise InfraError("store", f"{store}: {command!r}: {error}") from error
         except asyncio.CancelledError as error:
