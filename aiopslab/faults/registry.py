@@ -16,9 +16,11 @@ from aiopslab.faults import (
     certificate,
     config,
     config_policy,
+    container,
     database,
     database_schema,
     database_sessions,
+    database_tls,
     flag,
     identity,
     kubernetes,
@@ -41,16 +43,18 @@ from aiopslab.faults import (
     scheduling,
     service,
     storage,
+    storage_claim,
     traffic,
     workload,
 )
 from aiopslab.faults.base import Fault, Site
 
 _FAMILIES = (
-    admission, automation, autoscaling, cache, certificate, config, config_policy, database,
-    database_schema, database_sessions, flag, identity, kubernetes, llm_engines, llm_hardware,
-    llm_scheduling, network, node, observability, overload, partner, pod, queue, queue_limits,
-    quota, release, resources, rollout, scaling, scheduling, service, storage, traffic, workload,
+    admission, automation, autoscaling, cache, certificate, config, config_policy, container,
+    database, database_schema, database_sessions, database_tls, flag, identity, kubernetes,
+    llm_engines, llm_hardware, llm_scheduling, network, node, observability, overload, partner, pod,
+    queue, queue_limits, quota, release, resources, rollout, scaling, scheduling, service, storage,
+    storage_claim, traffic, workload,
 )  # fmt: skip
 KINDS: dict[str, type[Fault]] = {k.kind: k for f in _FAMILIES for k in f.KINDS}
 
