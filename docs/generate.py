@@ -32,7 +32,7 @@ from aiopslab.models.observation import Brief, Budget, Observation
 from aiopslab.models.task import TASKS
 from aiopslab.orchestrator.documents import read_journal
 from aiopslab.orchestrator.lock import of_incident
-from aiopslab.problems import catalogue, distractors
+from aiopslab.problems import catalogue, distractors, parity
 from aiopslab.report.catalogue import pages
 from aiopslab.report.terminal import baseline_rows, margin_rows, number
 from aiopslab.services import catalogue as services
@@ -148,6 +148,17 @@ def distractor_kinds() -> str:
     """Return the distractor kinds."""
     rows = [[f"`{k}`", _first(c.__doc__ or "")] for k, c in sorted(distractors.KINDS.items())]
     return _table(["Kind", "What happens"], rows)
+
+
+def counterparts() -> str:
+    """Return the fault families of AIOpsLab with the incidents that stand for them."""
+    rows = [
+        [f"`{c.family}`", c.application, c.does, f"`{c.incident}`" if c.incident else "none",
+         c.differs]
+        for c in parity.counterparts()
+    ]  # fmt: skip
+    columns = ["Family", "Application", "What it does there", "Incident here", "What differs"]
+    return _table(columns, rows)
 
 
 def apps() -> str:
@@ -345,6 +356,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "incident-keys": _fields(IncidentSpec),
     "margins": margins,
     "observation": _fields(Observation),
+    "parity": counterparts,
     "sli-condition": _fields(SliCondition),
     "solved-by-trivial": solved_by_trivial,
     "tools-reference": tools_reference,
