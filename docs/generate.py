@@ -33,6 +33,7 @@ from aiopslab.models.task import TASKS
 from aiopslab.orchestrator.documents import read_journal
 from aiopslab.orchestrator.lock import of_incident
 from aiopslab.problems import catalogue, distractors, parity
+from aiopslab.problems.patterns import built_on
 from aiopslab.report.catalogue import pages
 from aiopslab.report.terminal import baseline_rows, margin_rows, number
 from aiopslab.services import catalogue as services
@@ -159,6 +160,15 @@ def counterparts() -> str:
     ]  # fmt: skip
     columns = ["Family", "Application", "What it does there", "Incident here", "What differs"]
     return _table(columns, rows)
+
+
+def patterns() -> str:
+    """Return which incidents are built on which pattern of real outages."""
+    rows = [
+        [f"`{name}`", meaning, ", ".join(f"`{i}`" for i in built) or "none"]
+        for name, meaning, built in built_on(catalogue.incidents().values())
+    ]
+    return _table(["Pattern", "What it is", "Incidents"], rows)
 
 
 def apps() -> str:
@@ -355,6 +365,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "faults": faults,
     "incident-keys": _fields(IncidentSpec),
     "margins": margins,
+    "patterns": patterns,
     "observation": _fields(Observation),
     "parity": counterparts,
     "sli-condition": _fields(SliCondition),

@@ -11,6 +11,7 @@ import yaml
 from aiopslab.errors import ContentError, UsageError
 from aiopslab.models.task import TASKS
 from aiopslab.problems import catalogue
+from aiopslab.problems.patterns import PATTERNS, patterns_of
 
 INCIDENT = {
     "schema": "aiopslab/incident@1",
@@ -174,3 +175,15 @@ def test_a_symptom_asks_for_any_or_for_all_never_both(tmp_path: Path) -> None:
         path = str(write(tmp_path / "mine.yaml", symptom={**lists, "within": "5m"}))
         with pytest.raises(ContentError, match="either 'any' or 'all'"):
             catalogue.load_incident(path)
+
+
+def test_every_incident_of_the_hard_suite_names_the_pattern_it_is_built_on() -> None:
+    suite = catalogue.load_suite("hard")
+    assert suite is not None
+    for name in suite.incidents:
+        assert patterns_of(catalogue.load_incident(name)), name
+
+
+def test_a_pattern_that_an_incident_names_is_a_known_one() -> None:
+    for spec in catalogue.incidents().values():
+        assert set(patterns_of(spec)) <= set(PATTERNS), spec.name
