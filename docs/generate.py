@@ -213,7 +213,7 @@ def agents() -> str:
 def frequencies() -> str:
     """Return how often each cause occurs in the public catalogue: what the agent prior believes."""
     specs = list(catalogue.incidents().values())
-    causes = Counter(KINDS[spec.faults[0].kind].cause for spec in specs if spec.faults)
+    causes = Counter(KINDS[f.kind].cause for spec in specs for f in spec.faults)
     lines = ["# Written by docs/generate.py from problems/incidents.", "causes:"]
     lines += [f"  {cause}: {count}" for cause, count in sorted(causes.items())]
     return "\n".join([*lines, f"quiet: {sum(not s.faults for s in specs)}", ""])

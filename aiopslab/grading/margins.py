@@ -37,8 +37,12 @@ def reason(margin: Margin) -> str:
 
 
 def beyond(margin: Margin) -> float | None:
-    """Return how far beyond its bound the worst SLI with the fault is, in times the bound."""
-    return max((r.factor for r in margin.faulty if r.factor is not None), default=None)
+    """Return how far beyond its bound the SLI that opens the gate is, in times the bound.
+
+    The worst one; the best one of a gate that wants all of its clauses.
+    """
+    factors = [r.factor for r in margin.faulty if r.factor is not None]
+    return (min if margin.every else max)(factors, default=None)
 
 
 def short(margin: Margin) -> float | None:

@@ -63,6 +63,8 @@ class Margin(Model):
     """What opened it, or what was waited for in vain."""
     faulty: list[Reading] = Field(default_factory=list)
     """The SLIs that the gate names, at hand-over; empty where it names alerts only."""
+    every: bool = False
+    """The gate wants all of its clauses, so the SLI that is least beyond its bound decides."""
     twin: list[Reading] = Field(default_factory=list)
     """The same without the fault."""
     twin_seen: str = ""

@@ -150,7 +150,9 @@ class _Work:
 
     def _note(self, name: str, seed: int, found: dict[str, Any]) -> None:
         spec = self._targets[name]
-        row = Margin(incident=spec.name, seed=seed, digest=lock.of_incident(spec), **found)
+        every = spec.symptom is not None and bool(spec.symptom.all)
+        digest = lock.of_incident(spec)
+        row = Margin(incident=spec.name, seed=seed, digest=digest, every=every, **found)
         self._todo.discard((name, seed))
         self._rows[spec.name, seed] = row
         documents.append(self._out, row)

@@ -100,3 +100,11 @@ def test_one_draw_in_two_hundred_may_fail() -> None:
     assert margins.acceptable([*good, bad])
     assert not margins.acceptable([*good[1:], bad])
     assert margins.acceptable([])
+
+
+def test_of_a_gate_of_all_the_clause_nearest_to_its_bound_counts() -> None:
+    found = margin(0, [reading("p95", 1600.0, 400.0), reading("p95", 600.0, 400.0)])
+    assert margins.beyond(found) == pytest.approx(4.0)
+    every = found.model_copy(update={"every": True})
+    assert margins.beyond(every) == pytest.approx(1.5)
+    assert margins.beyond(margin(0, [], every=True)) is None
