@@ -181,6 +181,44 @@ class Substrate(Protocol):
         """Shape all packets that leave or reach a node."""
         ...
 
+    async def zone(self, zone: str, *, delay_s: float = 0.0, loss: float = 0.0) -> None:
+        """Shape all packets that leave or reach a zone."""
+        ...
+
+    async def bulk(self, node: str, *, name: str, rate: float) -> None:
+        """Let a bulk transfer that is not the app's offer bytes per second to a node's uplink."""
+        ...
+
+    async def host(
+        self,
+        node: str,
+        *,
+        cores: float | None = None,
+        backed: int | None = None,
+        unlimited: bool = True,
+    ) -> None:
+        """Change what the host under a node gives it.
+
+        Args:
+            node: The node.
+            cores: Cores that are left to it; None: all.
+            backed: Bytes of its memory that the host really has; None: all.
+            unlimited: Whether a burstable machine may go on without credits.
+        """
+        ...
+
+    async def memory_stream(self, node: str, *, name: str, rate: float) -> None:
+        """Let another guest of a node's host move so many bytes per second; 0 ends it."""
+        ...
+
+    async def memory_held(self, node: str) -> int:
+        """Return the bytes of memory that are in use on a node."""
+        ...
+
+    async def take_back(self, *, every_s: float) -> None:
+        """Let the provider take its preemptible capacity back, again and again; 0 ends it."""
+        ...
+
     async def pod_path(self, pod: str, *, delay_s: float = 0.0, loss: float = 0.0) -> None:
         """Shape all packets from and to one pod of the app, as long as it lives."""
         ...

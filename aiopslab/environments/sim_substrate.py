@@ -9,6 +9,7 @@ from aiopslab.errors import InfraError
 from aiopslab.models.external import Disturbance
 from aiopslab.models.signal import Change
 from aiopslab.world.images.messages import Startup
+from aiopslab.world.node import Node
 from aiopslab.world.ways import Shape
 from aiopslab.world.world import World
 
@@ -34,6 +35,14 @@ class SimSubstrate:
     async def uplink(self, node: str, *, delay_s: float = 0.0, loss: float = 0.0) -> None:
         self._world.network.ways.shape_node(node, Shape(delay_s, loss))
 
+    async def zone(self, zone: str, *, delay_s: float = 0.0, loss: float = 0.0) -> None:
+        self._world.network.ways.shape_zone(zone, Shape(delay_s, loss))
+
+    async def bulk(self, node: str, *, name: str, rate: float) -> None:
+        machine = self._machine(node)
+        machine.uplink.stream(name, rate)
+        self._world.network.ways.shape_queue(node, machine.uplink.shape)
+
     async def pod_path(self, pod: str, *, delay_s: float = 0.0, loss: float = 0.0) -> None:
         place = self._world.api.get("Pod", pod, self._world.app.namespace)
         ip = str(place["status"]["podIP"])
@@ -43,9 +52,37 @@ class SimSubstrate:
         self._world.nodes[node].clock.ahead_s = ahead_s
 
     async def neighbour(self, node: str, *, name: str, threads: float, memory: int = 0) -> None:
+        self._machine(node).neighbour(name, threads=threads, memory=memory)
+
+    async def host(
+        self, node: str, *, cores: float | None = None, backed: int | None = None,
+        unlimited: bool = True,
+    ) -> None:  # fmt: skip
+        host = self._machine(node).host
+        if host.cores != cores:
+            host.give_cores(cores)
+        if host.backing.bytes != backed:
+            host.back(backed)
+        if host.credits is not None and host.credits.unlimited != unlimited:
+            host.lift_credit_limit(unlimited)
+
+    async def memory_stream(self, node: str, *, name: str, rate: float) -> None:
+        self._machine(node).host.stream(name, rate)
+
+    async def memory_held(self, node: str) -> int:
+        return self._machine(node).memory.used
+
+    async def take_back(self, *, every_s: float) -> None:
+        await self._bridge.enter(self._take_back(every_s))
+
+    async def _take_back(self, every_s: float) -> None:
+        # On the world's loop, because the waves are a task.
+        self._world.reclaimer.every(every_s)
+
+    def _machine(self, node: str) -> Node:
         if node not in self._world.nodes:
             raise InfraError("inject", f"no node {node!r}")
-        self._world.nodes[node].neighbour(name, threads=threads, memory=memory)
+        return self._world.nodes[node]
 
     async def power(self, node: str, *, on: bool) -> None:
         if node not in self._world.kubelets:
@@ -74,9 +111,7 @@ class SimSubstrate:
         volume.write(path, min(size, volume.size(path) + volume.available))
 
     async def hardware(self, node: str, condition: str, value: float | None) -> None:
-        if node not in self._world.nodes:
-            raise InfraError("inject", f"no node {node!r}")
-        self._world.nodes[node].condition(condition, value)
+        self._machine(node).condition(condition, value)
 
     async def partner(self, name: str, disturbance: Disturbance) -> None:
         self._world.parties[name].disturb(disturbance)

@@ -22,19 +22,24 @@ from aiopslab.services.tokens import token_services
 from aiopslab.world.kube.validation.podspec import is_finished
 
 
-class _Machine(Fault, ABC):
+class Machine(Fault, ABC):
     """Something is wrong with a node; what can be done is to run elsewhere."""
 
     @classmethod
     def fits(cls, app: App, component: str) -> bool:
         return any(n.name == component for n in app.nodes)
 
+    def place(self) -> tuple[str, list[str]]:
+        """Return the node label, and its values, that the app must leave."""
+        return "kubernetes.io/hostname", [self.site.target]
+
+    def nodes(self) -> list[str]:
+        """Name the nodes of that place, sorted."""
+        return [self.site.target]
+
     def fix(self) -> list[FixStep]:
-        expression: Object = {
-            "key": "kubernetes.io/hostname",
-            "operator": "NotIn",
-            "values": [self.site.target],
-        }
+        key, values = self.place()
+        expression: Object = {"key": key, "operator": "NotIn", "values": values}
         terms = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
         required = {"requiredDuringSchedulingIgnoredDuringExecution": terms}
         spec = {"template": {"spec": {"affinity": {"nodeAffinity": required}}}}
@@ -51,23 +56,25 @@ class _Machine(Fault, ABC):
         return [f"node/{self.site.target}"]
 
     async def postconditions(self, env: Environment) -> list[CheckResult]:
-        here = await env.kube.list("Pod", env.namespace, fields=f"spec.nodeName={self.site.target}")
+        pods = await env.kube.list("Pod", env.namespace)
         # Users do not wait for scheduled work; its pods come and go wherever there is room.
         there = sorted(
             p["metadata"]["name"]
-            for p in here
-            if (labels := p["metadata"].get("labels", {})).get("app.kubernetes.io/name")
+            for p in pods
+            if p["spec"].get("nodeName") in self.nodes()
+            and (labels := p["metadata"].get("labels", {})).get("app.kubernetes.io/name")
             in self.site.app.components()
             and "job-name" not in labels
         )
-        return [condition("moved", not there, f"still on {self.site.target}: {there or 'none'}")]
+        where = ", ".join(self.nodes())
+        return [condition("moved", not there, f"still on {where}: {there or 'none'}")]
 
     async def undone(self, env: Environment) -> list[CheckResult]:
         """Nothing but the app's health: on a sound node its pods may stay where they are."""
         return []
 
 
-class NoisyNeighbour(_Machine):
+class NoisyNeighbour(Machine):
     """A batch tenant without a limit lands on the target node."""
 
     kind = "node/noisy-neighbour"
@@ -96,7 +103,7 @@ class NoisyNeighbour(_Machine):
         return [*super().aliases(), self.params.tenant]
 
 
-class UplinkDegraded(_Machine):
+class UplinkDegraded(Machine):
     """The uplink of the target node loses and delays packets; inside the node all is well."""
 
     kind = "node/uplink-degraded"
@@ -122,7 +129,7 @@ class UplinkDegraded(_Machine):
         await env.substrate.uplink(self.site.target)
 
 
-class ClockAhead(_Machine):
+class ClockAhead(Machine):
     """Time synchronisation of the target node ended; its clock runs away from the others'."""
 
     kind = "node/clock-ahead"

@@ -22,6 +22,7 @@ from aiopslab.faults import (
     database_sessions,
     database_tls,
     flag,
+    host,
     identity,
     kubernetes,
     llm_engines,
@@ -33,6 +34,7 @@ from aiopslab.faults import (
     overload,
     partner,
     pod,
+    preemption,
     queue,
     queue_limits,
     quota,
@@ -51,10 +53,10 @@ from aiopslab.faults.base import Fault, Site
 
 _FAMILIES = (
     admission, automation, autoscaling, cache, certificate, config, config_policy, container,
-    database, database_schema, database_sessions, database_tls, flag, identity, kubernetes,
+    database, database_schema, database_sessions, database_tls, flag, host, identity, kubernetes,
     llm_engines, llm_hardware, llm_scheduling, network, node, observability, overload, partner, pod,
-    queue, queue_limits, quota, release, resources, rollout, scaling, scheduling, service, storage,
-    storage_claim, traffic, workload,
+    preemption, queue, queue_limits, quota, release, resources, rollout, scaling, scheduling,
+    service, storage, storage_claim, traffic, workload,
 )  # fmt: skip
 KINDS: dict[str, type[Fault]] = {k.kind: k for f in _FAMILIES for k in f.KINDS}
 

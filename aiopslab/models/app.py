@@ -43,6 +43,17 @@ class PastChange(Model):
     diff: str = ""
 
 
+class CreditSpec(Model):
+    """CPU credits of a burstable machine: one is one core for one minute."""
+
+    baseline: float = Field(gt=0.0, lt=1.0)
+    """Share of each core that is earned, and that is left when no credit is."""
+    launch: float = Field(ge=0.0)
+    """Credits at boot."""
+    limit: float = Field(gt=0.0)
+    """Most credits that are kept."""
+
+
 class NodeSpec(Model):
     """A node of the cluster the app is deployed on."""
 
@@ -55,6 +66,10 @@ class NodeSpec(Model):
     """Labels of the Node object beside the well-known ones."""
     hardware: dict[str, float] = Field(default_factory=dict)
     """Conditions of the machine: what its sensors would tell, by name."""
+    uplink: float = Field(default=125e6, gt=0.0)
+    """Speed of its link to the other nodes, in bytes per second."""
+    credits: CreditSpec | None = None
+    """Set for a burstable machine."""
 
 
 class App(Model):

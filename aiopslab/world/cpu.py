@@ -3,13 +3,14 @@
 A fluid model of the Linux scheduler. A runnable thread uses at most one core. Within a group (a
 container's cgroup) the threads share equally; between groups a crowded node shares by weight
 (``cpu.shares``, that is, by request), max-min fair, so that what one group does not want goes to
-the others. Limits are ``bandwidth``'s. Steal slows every core.
+the others. Limits are ``bandwidth``'s. Steal slows every core, and so do stalls (threads that wait
+for memory without using a core) and a low efficiency (cores that wait for memory, busily).
 
 Event-driven and exact: progress inside a group is one number, the *virtual* CPU time that each
 thread has received; a job ends when that passes its tag (virtual time at arrival plus demand). On
 a node that is not crowded a job costs O(log jobs of its group) and touches no other group.
 
-Not here: run-queue latency below the fluid limit, contention for caches and memory bandwidth.
+Not here: run-queue latency below the fluid limit; why cores are slow or gone (``host``).
 Neighbours: ``node`` owns one ``NodeCpu``, ``container`` one ``CpuGroup``.
 """
 
@@ -20,6 +21,7 @@ from heapq import heapify, heappop, heappush
 
 from aiopslab.world.bandwidth import Bandwidth
 from aiopslab.world.clock import Handle, VirtualLoop
+from aiopslab.world.core_time import CoreTime
 
 _MIN_SHARE = 0.002
 """Least weight in cores: ``cpu.shares`` 2, what Kubernetes gives a container without request."""
@@ -38,7 +40,7 @@ class CpuGroup:
     """
 
     __slots__ = (
-        "_alloc", "_bandwidth", "_closed", "_frozen", "_jobs", "_loop", "_node", "_pace",
+        "_alloc", "_bandwidth", "_closed", "_frozen", "_gain", "_jobs", "_loop", "_node", "_pace",
         "_request", "_seq", "_since", "_spin", "_timer", "_timer_due", "_usage", "_virtual", "name",
     )  # fmt: skip
 
@@ -53,6 +55,7 @@ class CpuGroup:
         self._virtual = 0.0
         self._alloc = 0.0  # cores held now, steal included
         self._pace = 0.0  # CPU seconds per second that each thread receives now
+        self._gain = 0.0  # of these, what brings a thread on
         self._usage = 0.0
         self._since = self._loop.time()
         self._bandwidth = Bandwidth(limit, self._since)
@@ -189,7 +192,7 @@ class CpuGroup:
         self._since = now
         pace = self._pace
         if pace:
-            self._virtual += pace * elapsed
+            self._virtual += self._gain * elapsed
             rate = pace * (len(self._jobs) + self._spin)
             self._usage += rate * elapsed
             self._bandwidth.book(now, rate * elapsed, rate)
@@ -204,9 +207,10 @@ class CpuGroup:
             due = quota.end
         elif alloc > 0.0:
             self._pace = pace = alloc * speed / threads
+            self._gain = gain = pace * self._node._efficiency
             due = quota.exhausted_at(self._since, pace * threads)
             if self._jobs:
-                due = min(due, self._since + (self._jobs[0][0] - self._virtual) / pace)
+                due = min(due, self._since + (self._jobs[0][0] - self._virtual) / gain)
         else:
             self._pace = 0.0
             return
@@ -254,8 +258,8 @@ class NodeCpu:
     """
 
     __slots__ = (
-        "_busy", "_crowded", "_groups", "_loop", "_pressure", "_since", "_steal", "_stolen",
-        "_usage", "_wanted", "cores",
+        "_busy", "_crowded", "_efficiency", "_groups", "_loop", "_plain", "_since", "_speed",
+        "_spent", "_stall", "_steal", "_total", "_wanted", "cores",
     )  # fmt: skip
 
     def __init__(self, loop: VirtualLoop, cores: float) -> None:
@@ -266,10 +270,13 @@ class NodeCpu:
         self._busy = 0.0
         self._crowded = False
         self._steal = 0.0
+        self._stall = 0.0
+        self._speed = 1.0  # what steal and stalls leave
+        self._efficiency = 1.0
+        self._plain = True  # every core is there, all time, and brings threads on
+        self._total = cores
         self._since = loop.time()
-        self._usage = 0.0
-        self._stolen = 0.0
-        self._pressure = 0.0
+        self._spent = CoreTime()
 
     def group(self, name: str, *, request: float, limit: float | None) -> CpuGroup:
         """Add a group; request and limit in cores, no limit is None."""
@@ -282,31 +289,49 @@ class NodeCpu:
         """Share of each core that the hypervisor gives to others; at least 0, less than 1."""
         return self._steal
 
-    @steal.setter
-    def steal(self, share: float) -> None:
-        if not 0.0 <= share < 1.0:
-            raise ValueError(f"steal is a share from 0 to less than 1, not {share!r}")
+    def shape(
+        self, *, steal: float | None = None, stall: float | None = None,
+        efficiency: float | None = None, cores: float | None = None,
+    ) -> None:  # fmt: skip
+        """Change what the cores are worth; None leaves it as it is.
+
+        Args:
+            steal: Share that the hypervisor gives to others, 0 to less than 1.
+            stall: Share of its time that a thread waits for memory, 0 to less than 1.
+            efficiency: More than 0, at most 1.
+            cores: Cores online, more than 0.
+        """
+        if steal is not None and not 0.0 <= steal < 1.0:
+            raise ValueError(f"steal is a share from 0 to less than 1, not {steal!r}")
         self._settle_all()
-        self._steal = share
+        self._steal = self._steal if steal is None else steal
+        self._stall = self._stall if stall is None else stall
+        self._efficiency = self._efficiency if efficiency is None else efficiency
+        self.cores = self.cores if cores is None else cores
+        self._speed = (1.0 - self._steal) * (1.0 - self._stall)
+        self._plain = self._speed == self._efficiency == 1.0 and self.cores == self._total
         self._share()
 
     @property
-    def usage_seconds(self) -> float:
-        """CPU seconds used by all groups, those that left included."""
+    def spent(self) -> CoreTime:
+        """Where the time of the cores went until now."""
         self._settle()
-        return self._usage
+        return self._spent
+
+    @property
+    def usage_seconds(self) -> float:
+        """CPU seconds used by all groups, past ones included."""
+        return self.spent.used
 
     @property
     def steal_seconds(self) -> float:
         """Core seconds stolen while a thread wanted to run (``node_cpu_seconds_total`` steal)."""
-        self._settle()
-        return self._stolen
+        return self.spent.stolen
 
     @property
     def pressure_seconds(self) -> float:
         """Seconds in which some thread waited for a core (PSI ``cpu some``)."""
-        self._settle()
-        return self._pressure
+        return self.spent.pressure
 
     @property
     def runnable(self) -> float:
@@ -320,10 +345,16 @@ class NodeCpu:
         elapsed = now - self._since
         if elapsed > 0.0:
             self._since = now
-            self._usage += elapsed * self._busy * (1.0 - self._steal)
-            self._stolen += elapsed * self._busy * self._steal
+            spent = self._spent
             if self._crowded:
-                self._pressure += elapsed
+                spent.pressure += elapsed
+            if self._plain:
+                spent.used += elapsed * self._busy
+                return
+            spent.book(
+                elapsed, self._busy, steal=self._steal, stall=self._stall,
+                efficiency=self._efficiency, missing=self._total - self.cores,
+            )  # fmt: skip
 
     def _settle_all(self) -> None:
         self._settle()
@@ -342,11 +373,11 @@ class NodeCpu:
             self._share()
         else:
             self._busy += wants - group._alloc
-            group._grant(wants, 1.0 - self._steal)
+            group._grant(wants, self._speed)
 
     def _share(self) -> None:
         """Give every group its cores by weighted max-min (water filling); all are settled."""
-        speed = 1.0 - self._steal
+        speed = self._speed
         # Summed afresh: increments by fractional threads drift.
         self._wanted = sum(self._groups.values())
         self._crowded = self._wanted > self.cores + _CROWD

@@ -1,7 +1,8 @@
 """What cAdvisor, the kubelet and node_exporter export: usage of containers, volumes and nodes.
 
 Real are all figures that the world computes: CPU, throttling, memory, disks, pressure. Modelled is
-the split of CPU time into user and system. Not here: objects' state (``kube_state``).
+the split of CPU time into user and system. Not here: objects' state (``kube_state``), what lies
+under a node (``host_exporter``).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable
 from aiopslab.telemetry.instruments import Labels
 from aiopslab.telemetry.samples import Target
 from aiopslab.world.container import Container
+from aiopslab.world.host_exporter import HostFigures
 from aiopslab.world.kube.objects import Object, dig
 from aiopslab.world.node import Node
 
@@ -133,6 +135,7 @@ class NodeExporter:
         self._target = target
         self._node = node
         self._columns = _Columns(target, {"node": node.name})
+        self._host = HostFigures(node, self._columns.add)
         self._loads = {1: 0.0, 5: 0.0, 15: 0.0}
         self._loaded_at = node.booted_at
 
@@ -144,6 +147,7 @@ class NodeExporter:
             self._target.fail(time)
             return
         self._cpu(out, time)
+        self._host.put(out, time)
 
         def add(name: str, value: float) -> None:
             self._columns.add(out, name, value)
@@ -165,10 +169,11 @@ class NodeExporter:
 
     def _cpu(self, out: dict[int, float], time: float) -> None:
         node = self._node
-        used, stolen = node.cpu.usage_seconds, node.cpu.steal_seconds
-        idle = max(0.0, (time - node.booted_at) * node.cores - used - stolen)
+        spent = node.cpu.spent
+        used, stolen, waited = spent.used, spent.stolen, spent.stalled
+        there = (time - node.booted_at) * node.cores - spent.offline
         modes = {
-            "idle": idle, "iowait": 0.0, "steal": stolen,
+            "idle": max(0.0, there - used - stolen - waited), "iowait": waited, "steal": stolen,
             "system": used * _SYSTEM_SHARE, "user": used * (1.0 - _SYSTEM_SHARE),
         }  # fmt: skip
         # The world's cores are alike: each has the same part.

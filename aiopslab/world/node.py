@@ -1,7 +1,8 @@
 """A node: a machine with cores, memory, a disk, and tenants that are not ours.
 
 Not here: the Node object of Kubernetes and its conditions (kubelet and node lifecycle controller),
-the network (``network`` knows nodes by name). Neighbours: ``cpu``, ``memory``, ``disk``.
+the network (``network`` knows nodes by name). Neighbours: ``cpu``, ``memory``, ``disk``, ``host``
+(what lies under the machine), ``uplink``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from aiopslab.models.app import NodeSpec
 from aiopslab.world.clock import VirtualLoop
 from aiopslab.world.cpu import CpuGroup, NodeCpu
 from aiopslab.world.disk import Volume
+from aiopslab.world.host import Host
 from aiopslab.world.memory import MemoryGroup, NodeMemory
+from aiopslab.world.uplink import Uplink
 
 SYSTEM_MEMORY = 512 * 2**20
 """Bytes held by the operating system, container runtime and kubelet."""
@@ -52,6 +55,8 @@ class Node:
         self.cores = spec.cpu
         self.cpu = NodeCpu(loop, spec.cpu)
         self.memory = NodeMemory(spec.memory, system=SYSTEM_MEMORY)
+        self.host = Host(loop, spec, self.cpu, self.memory)
+        self.uplink = Uplink(loop, spec.uplink)
         self.disk = Volume(spec.disk)
         self.powered = True
         """Whether the machine is on; ``Kubelet.power`` switches it."""

@@ -1,12 +1,14 @@
 """The ways between addresses, and what is special about each: by component, by node, by address.
 
 A way from one address to another is shaped by the pair of components, by the uplinks of both nodes
-(if it leaves a node at all) and by the addresses themselves. Packets see one ``Link``, combined
-whenever a part changes, so connections that stand feel it too. Not here: sending (``path``).
+(if it leaves a node at all), by both zones (if it leaves a zone) and by the addresses themselves.
+Packets see one ``Link``, combined whenever a part changes, so connections that stand feel it too.
+Not here: sending (``path``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -52,6 +54,10 @@ class Ways:
         self._links: dict[Key, Link] = {}
         self._pairs: dict[tuple[str, str], Shape] = {}
         self._nodes: dict[str, Shape] = {}
+        self._queues: dict[str, Shape] = {}
+        self.zones: Mapping[str, str] = {}
+        """Zone of each node; what is outside the cluster is in none."""
+        self._zones: dict[str, Shape] = {}
         self._addresses: dict[str, Shape] = {}
         self._gone: dict[str, int] = {}
         """Packets sent again on ways that are no more, by node of the sender."""
@@ -75,6 +81,16 @@ class Ways:
     def shape_node(self, node: str, shape: Shape) -> None:
         """Shape packets that leave or reach a node."""
         _keep(self._nodes, node, shape)
+        self._recombine()
+
+    def shape_queue(self, node: str, shape: Shape) -> None:
+        """Shape packets that wait in the queue of a node's uplink, on their way out or in."""
+        _keep(self._queues, node, shape)
+        self._recombine()
+
+    def shape_zone(self, zone: str, shape: Shape) -> None:
+        """Shape packets that leave or reach a zone."""
+        _keep(self._zones, zone, shape)
         self._recombine()
 
     def shape_address(self, ip: str, shape: Shape) -> None:
@@ -103,6 +119,10 @@ class Ways:
         parts = [self._pairs.get((source, target))]
         if source_node != target_node:
             parts += [self._nodes.get(source_node), self._nodes.get(target_node)]
+            parts += [self._queues.get(source_node), self._queues.get(target_node)]
+            source_zone, target_zone = self.zones.get(source_node), self.zones.get(target_node)
+            if source_zone != target_zone:
+                parts += [self._zones.get(source_zone or ""), self._zones.get(target_zone or "")]
         parts += [self._addresses.get(source_ip), self._addresses.get(target_ip)]
         delay_s, arrives, cut = 0.0, 1.0, False
         for part in parts:

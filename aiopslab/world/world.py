@@ -39,6 +39,7 @@ from aiopslab.world.network import Network
 from aiopslab.world.node import Node
 from aiopslab.world.outsiders import Outsiders
 from aiopslab.world.process import Process
+from aiopslab.world.reclaimer import Reclaimer
 from aiopslab.world.scrape import Scraper
 from aiopslab.world.users import Users
 
@@ -91,6 +92,7 @@ class World:
         self.rules = RuleEvaluator(
             self.store, load_rules(journey.entry for journey in app.journeys.values())
         )
+        self.reclaimer = Reclaimer(self.loop, self.api, self.recorder, self.nodes)
         self.parties = parties(app, self.network, self.streams, self.store.post)
         self._monitoring = Process(self.loop)
 
@@ -100,6 +102,7 @@ class World:
             spec.name: Node(self.loop, spec, f"198.18.240.{i}")
             for i, spec in enumerate(self.app.nodes, start=10)
         }
+        self.network.ways.zones = {name: node.zone for name, node in nodes.items()}
         self.network.clocks = {name: node.clock for name, node in nodes.items()}
         for name, node in nodes.items():
             node.retransmitted = partial(self.network.ways.lost, name)

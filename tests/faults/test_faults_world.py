@@ -13,6 +13,7 @@ import pytest
 from aiopslab.environments.sim import Sim
 from aiopslab.faults import registry
 from aiopslab.faults.base import Fault, Site
+from aiopslab.faults.node import Machine
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.task import Task
 from aiopslab.problems import intent, selectors
@@ -25,7 +26,7 @@ HOTEL, SHOP, LLMSERVE = (load_app(name) for name in ("hotel", "shop", "llmserve"
 PATIENCE_S = 240.0
 POLL_S = 5.0
 TASK: Task = "mitigation"
-INVISIBLE = ("node/noisy-neighbour", "node/uplink-degraded", "node/clock-ahead")
+INVISIBLE = {kind for kind, cls in registry.KINDS.items() if issubclass(cls, Machine)}
 """What is wrong with a node is no object of the cluster: mended is where the app has moved away."""
 BEYOND_REACH = {kind for kind, cls in registry.KINDS.items() if cls.undone is not Fault.undone}
 """Mended is where the app has gone round the cause: so it is not before, nor once that is over."""

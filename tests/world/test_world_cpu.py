@@ -126,11 +126,11 @@ def test_steal_slows_everything_and_is_accounted() -> None:
     loop = VirtualLoop(0.0)
     node = NodeCpu(loop, 2.0)
     group = node.group("a", request=0.1, limit=None)
-    node.steal = 0.5
+    node.shape(steal=0.5)
     assert burn(loop, group, 1.0) == [pytest.approx(2.0)]
     assert node.steal_seconds == pytest.approx(1.0)
     with pytest.raises(ValueError, match="steal"):
-        node.steal = 1.0
+        node.shape(steal=1.0)
 
 
 def test_a_cancelled_job_gives_its_share_back() -> None:
@@ -188,7 +188,7 @@ def test_no_core_idles_while_a_thread_wants_one(wanted: Jobs, cores: float, stea
     loop = VirtualLoop(0.0)
     node = NodeCpu(loop, cores)
     groups = [node.group(str(n), request=0.1 * n, limit=None) for n in range(3)]
-    node.steal = steal
+    node.shape(steal=steal)
     start(loop, groups, wanted)
     instant = 1e-6
     for n in itertools.count(1):
