@@ -191,6 +191,22 @@ def test_a_quota_shows_as_a_condition_and_an_event(web: Cluster) -> None:
     assert not is_true(web.get("Deployment", "web"), "ReplicaFailure")
 
 
+def test_what_is_refused_is_tried_again_ever_more_slowly(web: Cluster) -> None:
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "team", "namespace": "shop"},
+        "spec": {"hard": {"pods": "3"}},
+    }
+    web.create(quota)
+    web.patch("Deployment", "web", {"spec": {"replicas": 5}})
+    web.wait(5)
+    first = condition(web.get("Deployment", "web"), "ReplicaFailure")
+    web.wait(55)
+    assert condition(web.get("Deployment", "web"), "ReplicaFailure") == first
+    assert 5 < len(web.events("FailedCreate")) < 25
+
+
 def test_min_ready_seconds_slow_a_rollout_down(cluster: Cluster) -> None:
     cluster.create(deployment(replicas=1, minReadySeconds=20))
     took = cluster.wait_for(lambda: settled(cluster, 1))

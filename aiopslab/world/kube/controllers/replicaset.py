@@ -15,6 +15,7 @@ from aiopslab.world.kube.controllers.base import Controller
 from aiopslab.world.kube.objects import (
     Object,
     clone,
+    condition,
     controller_of,
     deleting,
     dig,
@@ -127,7 +128,9 @@ class ReplicaSetController(Controller):
         status.update({key: value for key, value in counters.items() if value})
         conditions = dig(current, "status", "conditions", default=[])
         if refusal is not None:
-            failure = {
+            # Every refusal names another draft: a condition that followed them would be a change
+            # each time, and bring the key back at once instead of after its back-off.
+            failure = condition(current, "ReplicaFailure") or {
                 "type": "ReplicaFailure",
                 "status": "True",
                 "reason": "FailedCreate",
