@@ -6,7 +6,7 @@ spans a search takes). Not here: frames and files (``frames``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,10 @@ _DTYPES = {
     "attributes": "i4", "start": "f8", "end": "f8", "trace": "i4",
 }  # fmt: skip
 Attributes = tuple[tuple[str, str | int | float], ...]
+Record = Callable[
+    [int, int, int, str, str, float, float, str, Mapping[str, str | int | float] | None], None
+]
+"""Trace, span and parent id, name, kind, start, end, error, attributes."""
 Mask = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int64]
 Edge = tuple[str, str, int, int, float]
@@ -49,15 +53,34 @@ class SpanTable:
         kind: str, start: float, end: float, error: str,
         attributes: Mapping[str, str | int | float] | None,
     ) -> None:  # fmt: skip
-        """Record a finished span; ids are W3C numbers, times unix seconds, ``error`` '' if ok."""
+        """Record a finished span; ids are W3C numbers, times unix seconds, ``error`` '' if ok.
+
+        Nobody changes ``attributes`` afterwards.
+        """
         self._buffer.append(
-            (
-                trace_id, span_id, parent_id, service, pod, name, kind, start, end, error,
-                tuple(attributes.items()) if attributes else (),
-            )
-        )  # fmt: skip
+            (trace_id, span_id, parent_id, service, pod, name, kind, start, end, error, attributes)
+        )
         if len(self._buffer) >= _BATCH:
             self._seal()
+
+    def recorder(self, service: str, pod: str) -> Record:
+        """Return ``append`` for the spans of one process."""
+        buffer = self._buffer
+
+        def record(
+            trace_id: int, span_id: int, parent_id: int, name: str, kind: str, start: float,
+            end: float, error: str, attributes: Mapping[str, str | int | float] | None,
+        ) -> None:  # fmt: skip
+            buffer.append(
+                (
+                    trace_id, span_id, parent_id, service, pod, name, kind, start, end, error,
+                    attributes,
+                )
+            )  # fmt: skip
+            if len(buffer) >= _BATCH:
+                self._seal()
+
+        return record
 
     def columns(self) -> Columns:
         """Return the columns with everything recorded so far."""
@@ -175,7 +198,7 @@ class SpanTable:
         trace, span, parent, service, pod, name, kind, start, end, error, attributes = zip(
             *self._buffer, strict=True
         )
-        code, attribute_code = self.strings.__getitem__, self.attributes.__getitem__
+        code = self.strings.__getitem__
         self._columns.extend(
             {
                 "trace_high": [t >> 64 for t in trace],
@@ -187,13 +210,24 @@ class SpanTable:
                 "name": list(map(code, name)),
                 "kind": list(map(code, kind)),
                 "error": list(map(code, error)),
-                "attributes": list(map(attribute_code, attributes)),
+                "attributes": self._attribute_codes(attributes),
                 "start": start,
                 "end": end,
                 "trace": list(map(self.traces.__getitem__, trace)),
             }
         )
         self._buffer.clear()
+
+    def _attribute_codes(self, attributes: Sequence[Mapping[str, Any] | None]) -> list[int]:
+        """Return codes of attributes; most spans share theirs with others as one object."""
+        known: dict[int, int] = {}
+        codes = []
+        for each in attributes:
+            code = known.get(id(each))
+            if code is None:
+                code = known[id(each)] = self.attributes[tuple(each.items()) if each else ()]
+            codes.append(code)
+        return codes
 
     def _code(self, text: str) -> int:
         return self.strings.get(text, -1)

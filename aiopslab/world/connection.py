@@ -209,20 +209,25 @@ class Connection:
             self._back.send(self._over)
             return
         peer._serving += 1
-        self._process.spawn(self._serve(message, reply))
+        self._process.start(reply, self._serve(message, reply))
 
     async def _serve(self, message: Any, reply: asyncio.Future[Any]) -> None:
         peer = self.peer
         try:
-            if self._process.awake is not None:  # the kernel has taken the packet; nobody reads it
-                await self._process.awake.wait()
-            answer = await self._handler(message, peer)
-            if self._process.awake is not None:
-                await self._process.awake.wait()
-            if not peer.closed:
-                self._back.send(_deliver, reply, answer)
+            try:
+                if self._process.awake is not None:  # the kernel has the packet; nobody reads it
+                    await self._process.awake.wait()
+                answer = await self._handler(message, peer)
+                if self._process.awake is not None:
+                    await self._process.awake.wait()
+                if not peer.closed:
+                    self._back.send(_deliver, reply, answer)
+            finally:
+                peer._finished()
+        except Exception as error:
+            self._process.failed(error)
         finally:
-            peer._finished()
+            self._process.done(reply)
 
     def _part(self) -> None:
         """The first part of the reply is here, unless its client has given up."""

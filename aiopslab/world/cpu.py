@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 from heapq import heapify, heappop, heappush
 
-from aiopslab.world.bandwidth import Bandwidth
+from aiopslab.world.bandwidth import NEVER, Bandwidth
 from aiopslab.world.clock import Handle, VirtualLoop
 from aiopslab.world.core_time import CoreTime
 
@@ -201,16 +201,21 @@ class CpuGroup:
         """Take the cores the node gives (settled before) and plan the next event."""
         self._alloc = alloc
         quota = self._bandwidth
-        threads = len(self._jobs) + self._spin
         if quota.throttled_at is not None:
             self._pace = 0.0
             due = quota.end
         elif alloc > 0.0:
+            jobs = self._jobs
+            threads = len(jobs) + self._spin
             self._pace = pace = alloc * speed / threads
             self._gain = gain = pace * self._node._efficiency
-            due = quota.exhausted_at(self._since, pace * threads)
-            if self._jobs:
-                due = min(due, self._since + (self._jobs[0][0] - self._virtual) / gain)
+            due = NEVER
+            if quota.limit is not None:
+                due = quota.exhausted_at(self._since, pace * threads)
+            if jobs:
+                done = self._since + (jobs[0][0] - self._virtual) / gain
+                if done < due:
+                    due = done
         else:
             self._pace = 0.0
             return
@@ -219,7 +224,7 @@ class CpuGroup:
             if self._timer_due <= due:
                 return  # it fires early, finds nothing to do and plans anew: cheaper than a cancel
             timer.cancel()
-        if due < float("inf"):
+        if due < NEVER:
             self._timer_due = due
             self._timer = self._loop.call_at(due, self._fire)
         else:

@@ -35,21 +35,36 @@ class Process:
         self.awake: asyncio.Event | None = None
         """Set again when a process that is suspended now goes on; None while it runs."""
         self._on_error = on_error or loop.fail
-        self._tasks: dict[asyncio.Task[Any], None] = {}
+        self._tasks: dict[object, asyncio.Task[Any]] = {}
 
     def spawn(self, coro: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Run a coroutine as a task of this process; of an ended one, it is cancelled at once."""
         task = self.loop.create_task(coro)
-        self._tasks[task] = None
+        self._tasks[task] = task
         task.add_done_callback(self._forget)
         if self.ended:
             task.cancel()
         return task
 
+    def start(self, key: object, coro: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine that says itself, by ``done``, that it is: cheaper than ``spawn``."""
+        if self.ended:
+            coro.close()
+        else:
+            self._tasks[key] = self.loop.create_task(coro)
+
+    def done(self, key: object) -> None:
+        """What was started under a key is done."""
+        self._tasks.pop(key, None)
+
+    def failed(self, error: Exception) -> None:
+        """An error escaped from what was started; its owner is told next."""
+        self.loop.call_soon(self._on_error, error)
+
     def end(self) -> None:
         """Cancel every task, also the one that calls."""
         self.ended = True
-        for task in list(self._tasks):
+        for task in list(self._tasks.values()):
             task.cancel()
 
     def _forget(self, task: asyncio.Task[Any]) -> None:

@@ -193,10 +193,8 @@ class _Telemetry:
 
     def __init__(self, box: Container) -> None:
         self._bits = box.streams("telemetry").getrandbits
-        self._record = box.store.span
         self._write = box.log
-        self._service = box.pod.component
-        self._pod = box.pod.name
+        self.span = box.store.spans.recorder(box.pod.component, box.pod.name)
         self.histogram = box.metrics.histogram
         self.counter = box.metrics.counter
         self.gauge = box.metrics.gauge
@@ -206,23 +204,6 @@ class _Telemetry:
 
     def new_span_id(self) -> int:
         return self._bits(64) or 1
-
-    def span(
-        self,
-        trace_id: int,
-        span_id: int,
-        parent_id: int,
-        name: str,
-        kind: str,
-        start: float,
-        end: float,
-        error: str,
-        attributes: Mapping[str, str | int | float] | None,
-    ) -> None:
-        self._record(
-            trace_id, span_id, parent_id, self._service, self._pod, name, kind, start, end, error,
-            attributes,
-        )  # fmt: skip
 
     def log(self, line: str, severity: str, trace_id: int, span_id: int) -> None:
         self._write(line, severity=severity, trace_id=trace_id, span_id=span_id)

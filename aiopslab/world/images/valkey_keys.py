@@ -7,6 +7,7 @@ and LFU are approximate in the same way. Not here: commands and clients (``valke
 from __future__ import annotations
 
 import random
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -61,6 +62,8 @@ class Keys:
         self._entries: dict[str, Entry] = {}
         self._order: list[str] = []
         """Keys in no particular order, for sampling in O(1)."""
+        self._expiry = array("d")
+        """Unix seconds at which these keys expire."""
         self._volatile = 0
         self.used = BASE_BYTES
         """Bytes, as ``used_memory``."""
@@ -116,6 +119,7 @@ class Keys:
         expires = float("inf") if ttl_s is None else now + ttl_s
         self._entries[key] = Entry(size, expires, now, len(self._order), text=text)
         self._order.append(key)
+        self._expiry.append(expires)
         self._volatile += ttl_s is not None
         self.used += _bytes(key, size)
 
@@ -146,12 +150,14 @@ class Keys:
             return False
         self._volatile += (ttl_s is not None) - (entry.expires != float("inf"))
         entry.expires = float("inf") if ttl_s is None else now + ttl_s
+        self._expiry[entry.slot] = entry.expires
         return True
 
     def clear(self) -> None:
         """Remove everything."""
         self._entries.clear()
         self._order.clear()
+        self._expiry = array("d")
         self._volatile = 0
         self.used = BASE_BYTES
 
@@ -164,14 +170,14 @@ class Keys:
 
     def reap(self, now: float) -> None:
         """Sample keys and drop expired ones; repeated while a quarter of the sample was."""
-        # Ten times a second for every store: looks at entries without a call for each.
-        order, entries, draw = self._order, self._entries, self._sample.random
-        while self._volatile and order:
+        # Ten times a second for every store: looks at times without a call or an entry for each.
+        expiry, draw = self._expiry, self._sample.random
+        while self._volatile and expiry:
             found = 0
-            for _ in range(min(_ACTIVE_EXPIRY_KEYS, len(order))):
-                key = order[int(draw() * len(order))]
-                if entries[key].expires <= now:
-                    self._remove(key)
+            for _ in range(min(_ACTIVE_EXPIRY_KEYS, len(expiry))):
+                slot = int(draw() * len(expiry))
+                if expiry[slot] <= now:
+                    self._remove(self._order[slot])
                     self.expired += 1
                     found += 1
             if found <= _ACTIVE_EXPIRY_KEYS // 4:
@@ -198,9 +204,10 @@ class Keys:
 
     def _remove(self, key: str) -> None:
         entry = self._entries.pop(key)
-        last = self._order.pop()
+        last, expires = self._order.pop(), self._expiry.pop()
         if last != key:
             self._order[entry.slot] = last
+            self._expiry[entry.slot] = expires
             self._entries[last].slot = entry.slot
         self._volatile -= entry.expires != float("inf")
         self.used -= _bytes(key, entry.size)
