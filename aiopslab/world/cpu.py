@@ -8,10 +8,8 @@ for memory without using a core) and a low efficiency (cores that wait for memor
 
 Event-driven and exact: progress inside a group is one number, the *virtual* CPU time that each
 thread has received; a job ends when that passes its tag (virtual time at arrival plus demand). On
-a node that is not crowded a job costs O(log jobs of its group) and touches no other group.
-
-Not here: run-queue latency below the fluid limit; why cores are slow or gone (``host``).
-Neighbours: ``node`` owns one ``NodeCpu``, ``container`` one ``CpuGroup``.
+a node that is not crowded a job costs O(log jobs of its group) and touches no other group. Not
+here: run-queue latency below the fluid limit; why cores are slow or gone (``host``).
 """
 
 from __future__ import annotations
@@ -205,17 +203,12 @@ class CpuGroup:
             self._pace = 0.0
             due = quota.end
         elif alloc > 0.0:
-            jobs = self._jobs
-            threads = len(jobs) + self._spin
+            threads = len(self._jobs) + self._spin
             self._pace = pace = alloc * speed / threads
             self._gain = gain = pace * self._node._efficiency
-            due = NEVER
-            if quota.limit is not None:
-                due = quota.exhausted_at(self._since, pace * threads)
-            if jobs:
-                done = self._since + (jobs[0][0] - self._virtual) / gain
-                if done < due:
-                    due = done
+            due = NEVER if quota.limit is None else quota.exhausted_at(self._since, pace * threads)
+            if self._jobs:
+                due = min(due, self._since + (self._jobs[0][0] - self._virtual) / gain)
         else:
             self._pace = 0.0
             return
@@ -363,8 +356,9 @@ class NodeCpu:
 
     def _settle_all(self) -> None:
         self._settle()
-        for group in self._groups:
-            group._settle()
+        for group, wants in self._groups.items():
+            if wants:  # the others make no progress
+                group._settle()
 
     def _changed(self, group: CpuGroup) -> None:
         """Share anew after the demand of a group, settled already, has changed."""
@@ -374,6 +368,8 @@ class NodeCpu:
         self._wanted += wants - self._groups[group]
         self._groups[group] = wants
         if self._crowded or self._wanted > self.cores + _CROWD:
+            if not wants:
+                group._grant(0.0, self._speed)
             self._settle_all()
             self._share()
         else:
@@ -381,7 +377,7 @@ class NodeCpu:
             group._grant(wants, self._speed)
 
     def _share(self) -> None:
-        """Give every group its cores by weighted max-min (water filling); all are settled."""
+        """Give the groups that want cores theirs by weighted max-min; all are settled."""
         speed = self._speed
         # Summed afresh: increments by fractional threads drift.
         self._wanted = sum(self._groups.values())
@@ -389,17 +385,16 @@ class NodeCpu:
         if not self._crowded:
             self._busy = self._wanted
             for group, wants in self._groups.items():
-                group._grant(wants, speed)
+                if wants:
+                    group._grant(wants, speed)
             return
         self._busy = free = self.cores
-        claims = [(g, w, max(_MIN_SHARE, g._request)) for g, w in self._groups.items()]
-        weight = sum(share for _, wants, share in claims if wants > 0.0)
+        claims = [(g, w, max(_MIN_SHARE, g._request)) for g, w in self._groups.items() if w]
+        weight = sum([share for _, _, share in claims])
         # Who wants least for his weight is satisfied first; the others split what is left.
         claims.sort(key=lambda claim: claim[1] / claim[2])
         for group, wants, share in claims:
-            alloc = 0.0
-            if wants > 0.0:
-                alloc = min(wants, free * share / weight)
-                free -= alloc
-                weight -= share
+            alloc = min(wants, free * share / weight)
+            free -= alloc
+            weight -= share
             group._grant(alloc, speed)
