@@ -29,7 +29,7 @@ class StoreMarked(Fault):
         """Parameters."""
 
         actor: str = "finops-bot"
-        every_s: float = 75.0
+        every_s: float = 5.0
         """Time between two waves."""
 
     params: Params
