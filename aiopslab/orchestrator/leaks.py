@@ -23,8 +23,8 @@ from aiopslab.world.kube import kinds
 
 LAB_WORDS = ("fault", "inject", "chaos", "simulat", "aiopslab", "benchmark", "distractor")
 """Stems that no object, line or name of the world may contain."""
-_HONEST = re.compile(r"default", re.IGNORECASE)
-"""``default`` contains ``fault``; Kubernetes is full of it."""
+_HONEST = re.compile(r"default|pgmajfault|page faults?", re.IGNORECASE)
+"""Contain ``fault``: Kubernetes is full of defaults, and the kernel of page faults."""
 MAX_HITS = 20
 
 
