@@ -15,7 +15,7 @@ from aiopslab.models.base import Model
 
 
 class _Engines(Knobs):
-    """All engines, or those of one kind of GPU."""
+    """All engines, unless it says otherwise."""
 
     program = "llm-engine"
     everywhere = True
@@ -44,7 +44,7 @@ class KvUtilisation(_Engines):
 
 
 class Parallelism(_Engines):
-    """The engines of one kind of GPU were rolled out with a quarter of their GPUs."""
+    """The engines were rolled out with a quarter of their GPUs."""
 
     kind = "llm/parallelism"
     cause = "tensor_parallelism_wrong"
@@ -56,11 +56,6 @@ class Parallelism(_Engines):
 
     def good(self, key: str, value: str | None) -> bool:
         return value == "8"
-
-    def components(self) -> list[str]:
-        app = self.site.app
-        kind = app.services[self.site.target].config["ENGINE_GPU"]
-        return [c for c in super().components() if app.services[c].config["ENGINE_GPU"] == kind]
 
 
 class WholePrompts(_Engines):

@@ -54,6 +54,10 @@ class RoutingPolicy(Knobs):
     def wrong(self) -> Mapping[str, str]:
         return {"ROUTER_POLICY": "round_robin"}
 
+    def fix(self) -> list[FixStep]:
+        worked_off = {"seconds": 180.0, "reason": "until the slower engines have caught up"}
+        return [*super().fix(), FixStep(tool="wait", arguments=worked_off)]
+
     def good(self, key: str, value: str | None) -> bool:
         return value == "workload_aware"
 

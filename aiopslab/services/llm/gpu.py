@@ -22,7 +22,7 @@ _KELVIN_PER_SHARE = 58.0
 """Rise above the inlet at peak power."""
 SLOWDOWN_CELSIUS = 84.0
 RELEASE_CELSIUS = 80.0
-SLOWDOWN = 2.2
+SLOWDOWN = 2.5
 """Factor on everything while the hardware slows down against heat."""
 DEFAULT_INLET = 24.0
 _CAP_EXPONENT = 2.0
