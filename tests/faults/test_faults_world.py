@@ -183,3 +183,18 @@ def test_a_drifted_replica_hides_behind_a_config_map_that_is_right(sim: Sim) -> 
     assert any(check.startswith("value") for check in broken(sim, fault))
     sim.run_sync(fault.recover(sim))
     assert within_patience(sim, lambda: broken(sim, fault) + unready(sim)) == []
+
+
+@pytest.mark.parametrize("kind", ["llm/tenant-storm"])
+def test_a_tenant_is_limited_to_its_quota_not_to_nothing(sim: Sim, kind: str) -> None:
+    fault = place(kind)
+    name = f"{fault.site.target}-config"
+    sim.run_sync(fault.inject(sim))
+    for limit, mends in (("0", False), ("80", False), ("nothing", False), ("0.4", True)):
+        patch = {"data": {"GATEWAY_TENANT_LIMITS": f"free-chat=90, acme-etl={limit}"}}
+        edit = sim.kube.patch(
+            "ConfigMap", name, patch, namespace=sim.namespace, type="merge", actor="nora.lind"
+        )
+        sim.run_sync(edit)
+        assert (broken(sim, fault) == []) is mends
+    sim.run_sync(fault.recover(sim))
