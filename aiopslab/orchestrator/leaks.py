@@ -23,7 +23,7 @@ from aiopslab.world.kube import kinds
 
 LAB_WORDS = ("fault", "inject", "chaos", "simulat", "aiopslab", "benchmark", "distractor")
 """Stems that no object, line or name of the world may contain."""
-_HONEST = re.compile(r"default|pgmajfault|page faults?", re.IGNORECASE)
+HONEST = re.compile(r"default|pgmajfault|page faults?", re.IGNORECASE)
 """Contain ``fault``: Kubernetes is full of defaults, and the kernel of page faults."""
 MAX_HITS = 20
 
@@ -70,7 +70,7 @@ class Snoop:
             # Nearly always: most texts are ids, and there are a hundred thousand of them.
             return
         for text in texts:
-            for match in self._forbidden.finditer(_HONEST.sub("-------", text)):
+            for match in self._forbidden.finditer(HONEST.sub("-------", text)):
                 yield repr(text[max(0, match.start() - 30) : match.end() + 30])
 
 

@@ -15,7 +15,7 @@ from wire_clients import APIS, Wire, asked, monitoring
 
 from aiopslab.environments.sim import Sim
 from aiopslab.errors import LimitExceeded
-from aiopslab.orchestrator.leaks import LAB_WORDS
+from aiopslab.orchestrator.leaks import HONEST, LAB_WORDS
 from aiopslab.telemetry.store import Store
 from aiopslab.wire.gate import Call, Turn
 from aiopslab.wire.identity import Tokens, administrator
@@ -174,7 +174,7 @@ def test_nothing_that_can_be_read_speaks_of_a_lab(wire: Wire, hotel: Sim) -> Non
     ]  # fmt: skip
     for path in paths:
         answer = wire.get(path)
-        text = answer.text.replace("default", "") + str(dict(answer.headers))
+        text = HONEST.sub("", answer.text) + str(dict(answer.headers))
         assert words.search(text) is None, (path, words.search(text))
     answer = wire.ask("POST", "/alertmanager/api/v2/silences", json={})
     assert words.search(answer.text) is None
