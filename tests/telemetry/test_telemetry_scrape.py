@@ -15,6 +15,7 @@ from aiopslab.telemetry.store import Store
 from aiopslab.world.clock import VirtualLoop
 from aiopslab.world.disk import Volume
 from aiopslab.world.exporters import Cadvisor, NodeExporter
+from aiopslab.world.host_exporter import IPC
 from aiopslab.world.kube_state import KubeState
 from aiopslab.world.memory import MemoryGroup
 from aiopslab.world.node import Node
@@ -79,8 +80,8 @@ def box(node: Node, owner: Object) -> Any:
     disk = Volume(1000)
     disk.write("base", 250)
     return SimpleNamespace(
-        pod=identity, name="rate", image_ref="hotel-rate:2.14.0", exit=None, metrics=metrics,
-        cpu=node.cpu.group("rate", request=0.1, limit=0.5), memory=memory, started_at=START,
+        pod=identity, name="rate", image_ref="hotel-rate:2.14.0", exit=None, suspended=False,
+        metrics=metrics, cpu=node.cpu.group("rate", request=0.1, limit=0.5), memory=memory, started_at=START,
         volumes={"/data": disk},
     )  # fmt: skip
 
@@ -250,3 +251,26 @@ def test_cpu_time_of_a_node_adds_up_to_its_cores(loop: VirtualLoop, node: Node) 
     assert one(store, 'count(node_cpu_seconds_total{mode="user"})', now) == 4.0
     assert one(store, "node_load1", now) == pytest.approx(3.0, rel=0.3)
     assert one(store, "node_pressure_cpu_waiting_seconds_total", now) == 0.0
+
+
+def test_a_node_exports_what_its_host_does_to_it(loop: VirtualLoop, node: Node) -> None:
+    scrape, store = scraper(loop, node, Api(), Kubelet())
+    node.cpu.group("app", request=1.0, limit=None).spin(1.0)
+    node.host.give_cores(1.0)
+    node.host.stream("other", 2.0 * node.host.bus.bandwidth)
+    node.uplink.stream("copy", 2.0 * node.uplink.speed)
+    loop.run_until(START + 10.0)
+    scrape.scrape(START + 10.0)
+
+    def value(query: str) -> float:
+        return one(store, query, START + 10.0)
+
+    assert value("sum(node_cpu_online)") == 1.0
+    assert value('platform_event_total{kind="capacity_changed"}') == 1.0
+    ratio = "node_perf_instructions_total / node_perf_cpucycles_total"
+    assert value(ratio) == pytest.approx(IPC * node.host.bus.efficiency)
+    assert value('resctrl_mbm_local_bytes_total{group="other"}') > 0.0
+    assert value("node_network_transmit_drop_total") > 0.0
+    assert value('fabric_flow_bytes_total{flow="copy"}') == pytest.approx(10 * node.uplink.speed)
+    idle = value('sum(node_cpu_seconds_total{mode="idle"})')
+    assert idle == pytest.approx(0.0, abs=1e-6)
