@@ -81,8 +81,8 @@ def box(node: Node, owner: Object) -> Any:
     disk.write("base", 250)
     return SimpleNamespace(
         pod=identity, name="rate", image_ref="hotel-rate:2.14.0", exit=None, suspended=False,
-        metrics=metrics, cpu=node.cpu.group("rate", request=0.1, limit=0.5), memory=memory, started_at=START,
-        volumes={"/data": disk},
+        cpu=node.cpu.group("rate", request=0.1, limit=0.5), memory=memory, started_at=START,
+        volumes={"/data": disk}, metrics=metrics,
     )  # fmt: skip
 
 
