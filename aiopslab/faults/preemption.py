@@ -18,7 +18,7 @@ from aiopslab.world.reclaimer import PREEMPTIBLE
 
 
 class StoreMarked(Fault):
-    """A database is marked preemptible to save costs; then the provider needs its capacity back."""
+    """A review of costs marks a database preemptible; then the provider needs its capacity back."""
 
     kind = "preemption/store-marked"
     cause = "workload_hint_wrong"
@@ -30,7 +30,7 @@ class StoreMarked(Fault):
 
         actor: str = "finops-bot"
         every_s: float = 5.0
-        """Time between two waves."""
+        """Seconds between two waves: whoever comes back is taken again."""
 
     params: Params
 
@@ -38,6 +38,11 @@ class StoreMarked(Fault):
     def fits(cls, app: App, component: str) -> bool:
         store = app.stores.get(component)
         return store is not None and store.kind == "postgres"
+
+    @property
+    def _next(self) -> str:
+        """The service that is reviewed after the store."""
+        return min(n for n, s in self.site.app.services.items() if s.replicas > 1)
 
     @staticmethod
     def _mark(value: str | None) -> Object:
@@ -49,11 +54,16 @@ class StoreMarked(Fault):
             env, "StatefulSet", self.site.target, self._mark("true"), actor=self.params.actor
         )
         await until_rolled_out(env, "StatefulSet", self.site.target)
+        # The review goes on: the next workload is told, rightly, that it is not preemptible.
+        await edit(env, "Deployment", self._next, self._mark("false"), actor=self.params.actor)
+        await until_rolled_out(env, "Deployment", self._next)
         await env.substrate.take_back(every_s=self.params.every_s)
 
     async def recover(self, env: Environment) -> None:
         await env.substrate.take_back(every_s=0.0)
-        await edit(env, "StatefulSet", self.site.target, self._mark(None), actor=self.params.actor)
+        for kind, name in (("StatefulSet", self.site.target), ("Deployment", self._next)):
+            if await fetch(env, kind, name) is not None:
+                await edit(env, kind, name, self._mark(None), actor=self.params.actor)
 
     def fix(self) -> list[FixStep]:
         arguments = {
