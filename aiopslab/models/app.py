@@ -64,6 +64,8 @@ class NodeSpec(Model):
     zone: str = "zone-a"
     labels: dict[str, str] = Field(default_factory=dict)
     """Labels of the Node object beside the well-known ones."""
+    taints: dict[str, str] = Field(default_factory=dict)
+    """Taints ``key: value`` that keep pods away; services tied to the node bear them."""
     hardware: dict[str, float] = Field(default_factory=dict)
     """Conditions of the machine: what its sensors would tell, by name."""
     uplink: float = Field(default=125e6, gt=0.0)

@@ -95,6 +95,8 @@ class External(Model):
     """The way there and back over the internet."""
     endpoints: dict[str, ExternalEndpoint] = Field(min_length=1)
     """``METHOD /path`` to behaviour."""
+    tokens: bool = False
+    """Requests must bring ``token``, ``<subject>.<unix seconds of its end>``, that holds."""
     rate_limit: RateLimit | None = None
     status_page: StatusPage | None = None
     without: str = ""

@@ -157,6 +157,12 @@ def _pod_spec(app: App, name: str, service: Service) -> Object:
     }
     if service.node:
         spec["nodeSelector"] = {"kubernetes.io/hostname": service.node}
+        taints = next(n.taints for n in app.nodes if n.name == service.node)
+        if taints:
+            spec["tolerations"] = [
+                {"key": key, "operator": "Equal", "value": value, "effect": "NoSchedule"}
+                for key, value in sorted(taints.items())
+            ]
     return mount(app, name, spec)
 
 

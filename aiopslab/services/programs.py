@@ -14,11 +14,14 @@ from aiopslab.models.app import App
 from aiopslab.models.kube import ExecResult
 from aiopslab.services.config import Config
 from aiopslab.services.llm import (
+    autoscaler,
     encoder,
     engine,
     fair_sched,
     gateway,
     len_predictor,
+    platform_agent,
+    power_mgr,
     queue_mgr,
     router,
 )
@@ -40,20 +43,26 @@ class Program(Protocol):
 
 Make = Callable[[App, str, str, Host], Program]
 PROGRAMS: Mapping[str, Make] = {
+    "llm-autoscaler": autoscaler.Autoscaler,
     "llm-encoder": encoder.Encoder,
     "llm-engine": engine.Engine,
     "llm-fair-sched": fair_sched.FairSched,
     "llm-gateway": gateway.Gateway,
     "llm-len-predictor": len_predictor.LenPredictor,
+    "llm-platform-agent": platform_agent.PlatformAgent,
+    "llm-power-mgr": power_mgr.PowerManager,
     "llm-queue": queue_mgr.QueueManager,
     "llm-router": router.Router,
 }
 CHECKS: Mapping[str, Callable[[Config], object]] = {
+    "llm-autoscaler": autoscaler.Settings.read,
     "llm-encoder": encoder.Settings.read,
     "llm-engine": engine.Settings.read,
     "llm-fair-sched": fair_sched.Settings.read,
     "llm-gateway": gateway.Settings.read,
     "llm-len-predictor": len_predictor.Settings.read,
+    "llm-platform-agent": platform_agent.Settings.read,
+    "llm-power-mgr": power_mgr.Settings.read,
     "llm-queue": queue_mgr.Settings.read,
     "llm-router": router.Settings.read,
 }

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from aiopslab.services.cluster import Cluster
 from aiopslab.services.messaging import Queue
 from aiopslab.services.net_errors import CacheError as CacheError
 from aiopslab.services.net_errors import CircuitOpen as CircuitOpen
@@ -303,6 +304,7 @@ class Host(Protocol):
     """Conditions of the machine below, as its sensors would tell; empty where none are known."""
     clock: Clock
     cpu: CpuTime
+    cluster: Cluster
     memory: Memory
     telemetry: Telemetry
     random: random.Random

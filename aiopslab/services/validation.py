@@ -104,7 +104,8 @@ class _Checker:
             user = name if role == "db" else DEFAULT_USER
             self.known(f"stores.{store}.users", user, spec.users, "user")
         for target in service.calls:
-            self.known(f"{where}.calls", target, self._app.services, "service")
+            known = [*self._app.services, *self._app.externals]
+            self.known(f"{where}.calls", target, known, "service")
         if service.node:
             nodes = [node.name for node in self._app.nodes]
             self.known(f"{where}.node", service.node, nodes, "node")

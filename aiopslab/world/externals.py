@@ -91,6 +91,8 @@ class Party:
             return Response(404, "not found")
         if now.silent:
             await asyncio.Event().wait()
+        if self._spec.tokens and not _holds(message.params.get("token", ""), self._loop.time()):
+            return Response(401, "the token is missing or has expired")
         if not self._admitted():
             return Response(429, "rate limit exceeded")
         mean_s = endpoint.ms * now.latency_factor / 1000.0
@@ -115,6 +117,12 @@ class Party:
             return False
         self._tokens -= 1.0
         return True
+
+
+def _holds(token: str, now: float) -> bool:
+    """Say whether a token is one and has not ended."""
+    _, _, end = token.rpartition(".")
+    return end.isdecimal() and now < int(end)
 
 
 def parties(

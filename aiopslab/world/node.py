@@ -51,6 +51,8 @@ class Node:
         self.name = spec.name
         self.zone = spec.zone
         self._extra_labels = dict(spec.labels)
+        self.taints = dict(spec.taints)
+        """Taints of the Node object at registration, ``NoSchedule``."""
         self.ip = ip
         self.cores = spec.cpu
         self.cpu = NodeCpu(loop, spec.cpu)

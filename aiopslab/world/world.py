@@ -67,7 +67,7 @@ class World:
         self.api = ApiServer(self.loop.time, self.streams)
         self.recorder = EventRecorder(self.api)
         self.store = Store()
-        self.registry = Registry.for_app(app)
+        self.registry = Registry.for_app(app, self.api)
         if app.tls is not None:
             self.registry.add(app.tls.image.ref, lambda: Renewer(self.api, app))
         self.registry.add(kubectl.IMAGE, lambda: kubectl.Kubectl(self.api))

@@ -70,7 +70,7 @@ def test_a_live_key_is_followed_and_a_wrong_one_refused(sim: Sim) -> None:
                 "ConfigMap", name, patch, namespace=sim.namespace, type="merge", actor="a.obi"
             )
         )
-        sim.run_for(70.0)
+        sim.run_for(95.0)
         return control(sim, "queue-mgr-west", "get", "QUEUE_POLICY")
 
     assert set_policy("edf") == "QUEUE_POLICY=edf\n"

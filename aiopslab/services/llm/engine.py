@@ -87,6 +87,8 @@ class Engine(LlmProcess):
         self._canary()
         self.route("POST", "/v1/completions", self._complete)
         self.route("POST", "/v1/stats", self._stats, traced=False)
+        self.route("POST", "/v1/limits", self._limits, traced=False)
+        self.route("POST", "/v1/drain", self._drain, traced=False)
         self.host.spawn(self._work())
         self.host.spawn(self._watch())
 
@@ -126,8 +128,29 @@ class Engine(LlmProcess):
             "waiting": len(self.batcher.waiting),
             "running": len(self.batcher.running),
             "prefill_ms": self.settings.profile.prefill_ms,
+            "watts": round(self.gpu.watts * self.settings.profile.gpus, 1),
+            "peak_watts": self.settings.profile.peak_watts * self.settings.profile.gpus,
+            "inlet_celsius": self.gpu.inlet,
+            "throttled": self.gpu.reasons,
         }
         return Response(200, json.dumps(found))
+
+    async def _limits(self, call: Call) -> Response:
+        """Follow the power manager; the lower of its clock and the key's counts."""
+        mhz, share = float(call.params["mhz"]), float(call.params["share"])
+        before = (self.gpu.clock_ratio, self.gpu.cap_watts)
+        self.gpu.limit(mhz, share)
+        if before != (self.gpu.clock_ratio, self.gpu.cap_watts):
+            watts = round(self.gpu.cap_watts)
+            fields: dict[str, str | int] = {"mhz": round(mhz), "watts_per_gpu": watts}
+            self.journal.write("INFO", "limits of clock and power were set", fields)
+        return Response(200, json.dumps({"watts": self.gpu.cap_watts}))
+
+    async def _drain(self, call: Call) -> Response:
+        """Take nothing new until the process ends, or ``on=false``."""
+        self.drained = call.params.get("on", "true") == "true"
+        self.journal.write("INFO", "drain requested" if self.drained else "drain ended")
+        return Response(200, json.dumps({"running": len(self.batcher.running)}))
 
     # -- requests ---------------------------------------------------------------------------------
 

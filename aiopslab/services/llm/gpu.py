@@ -43,7 +43,8 @@ class Gpu:
         self._hardware = hardware
         self._at = now
         self._prefill_s = self._decode_s = 0.0
-        self._clock = 1.0
+        self._clock = self._limit_clock = 1.0
+        self._limit_watts = profile.peak_watts
         self.utilisation = 0.0
         self.watts = profile.idle_watts
         self.celsius = self.inlet + 12.0
@@ -60,7 +61,9 @@ class Gpu:
     @property
     def cap_watts(self) -> float:
         """Power a GPU may draw."""
-        return self._hardware.get("power_cap_watts", self.profile.peak_watts)
+        return min(
+            self._limit_watts, self._hardware.get("power_cap_watts", self.profile.peak_watts)
+        )
 
     @property
     def capped(self) -> bool:
@@ -81,17 +84,28 @@ class Gpu:
 
     @property
     def clock_ratio(self) -> float:
-        """SM clock as set, relative to the highest."""
-        return self._clock
+        """SM clock as set and limited, relative to the highest."""
+        return min(self._clock, self._limit_clock)
 
     def set_clock(self, mhz: float) -> None:
         """Set the SM clock an operator or a controller wants."""
         self._clock = min(1.0, max(0.1, mhz / MAX_CLOCK_MHZ))
 
+    def limit(self, mhz: float, share: float) -> None:
+        """Set limits from outside, as ``nvidia-smi -lgc`` and ``-pl`` do.
+
+        Args:
+            mhz: SM clock at most.
+            share: Power at most, as a part of the peak; more than 1 is no limit.
+        """
+        self._limit_clock = min(1.0, max(0.1, mhz / MAX_CLOCK_MHZ))
+        peak = self.profile.peak_watts
+        self._limit_watts = min(peak, max(self.profile.idle_watts, round(peak * share)))
+
     @property
     def clock_mhz(self) -> float:
         """SM clock as the driver reports it, protection and cap included."""
-        ratio = self._clock / (1.7 if self.hot else 1.0)
+        ratio = self.clock_ratio / (1.7 if self.hot else 1.0)
         if self.capped and self.utilisation > 0.0:
             ratio *= 1.0 - 0.45 * (1.0 - self.cap_watts / self.profile.peak_watts)
         return round(MAX_CLOCK_MHZ * ratio / 15.0) * 15.0
@@ -120,7 +134,7 @@ class Gpu:
         self._prefill_s = self._decode_s = 0.0
         self.utilisation = 0.5 * self.utilisation + 0.5 * (prefill + decode)
         dynamic = self.profile.peak_watts - self.profile.idle_watts
-        scale = self._clock**1.5 / (1.6 if self.hot else 1.0)
+        scale = self.clock_ratio**1.5 / (1.6 if self.hot else 1.0)
         wanted = self.profile.idle_watts + dynamic * scale * (0.95 * prefill + 0.62 * decode)
         if self.capped and prefill > 0.0:
             self.power_violation_s += elapsed * prefill

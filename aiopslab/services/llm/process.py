@@ -23,7 +23,7 @@ from aiopslab.services.config import CONFIG_DIR, ClientPolicy, Config, ConfigErr
 from aiopslab.services.exchange import Exchange, RequestFailed
 from aiopslab.services.instruments import Durations, Instruments
 from aiopslab.services.journal import Journal
-from aiopslab.services.protocols import Host, Request, Response
+from aiopslab.services.protocols import Host, Request, Response, TlsFiles
 
 _STARTUP_CPU_SHARE = 0.1
 _HEALTH_CPU_S = 0.0001
@@ -149,13 +149,16 @@ class LlmProcess(ABC):
     def callees(self, program: str) -> list[str]:
         """Name the services this one calls that run a program, sorted."""
         services = self.app.services
-        return sorted(n for n in self.service.calls if services[n].program == program)
+        mine = (n for n in self.service.calls if n in services)
+        return sorted(n for n in mine if services[n].program == program)
 
-    async def ask(self, target: str, path: str) -> dict[str, object] | None:
+    async def ask(
+        self, target: str, path: str, params: Mapping[str, str] | None = None
+    ) -> dict[str, object] | None:
         """Poll another program's figures; None where it does not answer soon."""
         try:
             async with asyncio.timeout(_ASK_S):
-                response = await self.call(target, path, Exchange(0, 0, {}), {})
+                response = await self.call(target, path, Exchange(0, 0, {}), params or {})
         except (RequestFailed, TimeoutError):
             return None
         found = json.loads(response.body)
@@ -203,7 +206,11 @@ class LlmProcess(ABC):
         host.memory.hold("base", self.service.memory_base)
         self._clients = {
             target: ServiceClient(
-                Peer(target), ClientPolicy.read(config, target), host, self.dialect, self.journal
+                self._peer(target),
+                ClientPolicy.read(config, target),
+                host,
+                self.dialect,
+                self.journal,
             )
             for target in targets(self.app, self.name)
         }
@@ -214,6 +221,12 @@ class LlmProcess(ABC):
         gauge("process_start_time_seconds", lambda: started)
         gauge("process_resident_memory_bytes", lambda: float(host.memory.used()))
         gauge("http_server_active_requests", lambda: float(self._active))
+
+    def _peer(self, target: str) -> Peer:
+        external = self.app.externals.get(target)
+        if external is None:
+            return Peer(target)
+        return Peer(target, tls=TlsFiles() if external.tls else None, outside=True)
 
     async def _reload(self) -> None:
         """Follow the mounted configuration."""

@@ -104,6 +104,9 @@ class QueueManager(LlmProcess):
             state = self._stats.get(engine, {}).get("state")
             lane.open = state == "serving" and engine not in self.settings.cordoned
             self.queues.pump(engine)
+        for engine, lane in self.queues.lanes.items():
+            if not lane.open:
+                self.queues.move(engine)
 
     async def _answer_stats(self, call: Call) -> Response:
         engines = {
@@ -144,6 +147,7 @@ class QueueManager(LlmProcess):
         self.queues.enter(ticket)
         try:
             await turn.wait(None)
+            engine = ticket.engine
             waited = self.now() - ticket.arrived_at
             self._wait.observe(waited)
             attributes: dict[str, str | int | float] = {

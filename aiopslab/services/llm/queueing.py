@@ -120,6 +120,14 @@ class Queues:
             ticket.sent = True
             ticket.go()
 
+    def move(self, engine: str) -> None:
+        """Let who waits for an engine that takes nothing wait for another one, if there is one."""
+        there = [e for e, lane in self.lanes.items() if lane.open and e != engine]
+        while there and self.lanes[engine].waiting:
+            ticket = self.lanes[engine].waiting.pop(0)
+            ticket.engine = min(there, key=lambda e: (len(self.lanes[e].waiting), e))
+            self.enter(ticket)
+
     def depth(self, tier: str, engine: str) -> int:
         """Count who waits."""
         return sum(t.tier == tier for t in self.lanes[engine].waiting)

@@ -59,6 +59,7 @@ class Router(LlmProcess):
         engines = [e for q in self._queues.values() for e in self.app.services[q].calls]
         self._views = {e: EngineView(e, region_of(e)) for e in sorted(engines)}
         self._chooser = Chooser(list(self._views.values()))
+        self._tokens = 0
         self._redirects: dict[tuple[str, str], Counter] = {}
         self.route("POST", "/v1/route", self._route)
         self.route("POST", "/v1/stats", self._stats, traced=False)
@@ -99,12 +100,13 @@ class Router(LlmProcess):
                     _update(view, engines.get(view.name) if isinstance(engines, dict) else None)
 
     async def _stats(self, call: Call) -> Response:
-        return Response(200, json.dumps({"usage": self._chooser.usage()}))
+        return Response(200, json.dumps({"usage": self._chooser.usage(), "tokens": self._tokens}))
 
     # -- requests ---------------------------------------------------------------------------------
 
     async def _route(self, call: Call) -> Response:
         predicted = await self._predict(call)
+        self._tokens += call.number("prompt_tokens") + predicted
         key = self.settings.affinity_key
         avoid: list[str] = []
         hops = 0

@@ -2,7 +2,8 @@
 
 ``AppProgram`` is what the registry makes for ``<image>:<version>``. Here the protocols of
 ``services.protocols`` meet the world: a clock, memory, ports, telemetry into the store. Not here:
-any behaviour of a service, its clients (``app_clients``), queues (``app_queue``).
+any behaviour of a service, its clients (``app_clients``, ``app_cluster``), queues
+(``app_queue``).
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from aiopslab.models.app import App
 from aiopslab.models.kube import ExecResult
 from aiopslab.services import programs
 from aiopslab.services import protocols as p
+from aiopslab.services.cluster import Cluster
 from aiopslab.services.database import statements_of
 from aiopslab.services.messaging import Queue
 from aiopslab.world.connection import Peer
 from aiopslab.world.images.app_clients import CacheClient, HttpClient, SqlClient
+from aiopslab.world.images.app_cluster import WorldCluster
 from aiopslab.world.images.app_queue import WorldQueue
 from aiopslab.world.images.app_tls import PUBLIC, Identity
 from aiopslab.world.images.messages import Startup
@@ -27,6 +30,7 @@ from aiopslab.world.images.messages import Startup
 if TYPE_CHECKING:
     from aiopslab.world.clock import VirtualLoop
     from aiopslab.world.container import Container
+    from aiopslab.world.kube.api import ApiServer
 
 
 class AppProgram:
@@ -36,10 +40,12 @@ class AppProgram:
         app: The app.
         service: The service, where the pod does not name another one of the same image.
         version: The image's version.
+        api: The cluster's API, for programs that steer others.
     """
 
-    def __init__(self, app: App, service: str, version: str) -> None:
+    def __init__(self, app: App, service: str, version: str, api: ApiServer | None = None) -> None:
         self._app = app
+        self._api = api
         self._service = service
         self._version = version
         self._process: programs.Program | None = None
@@ -47,7 +53,7 @@ class AppProgram:
     async def run(self, box: Container) -> int:
         """Serve until the container is told to end; return the exit code."""
         service = self._role(box.pod.component)
-        host = WorldHost(box, self._app, service, self._version)
+        host = WorldHost(box, self._app, service, self._version, self._api)
         job = box.args[1] if box.args[:1] == ["job"] and len(box.args) > 1 else ""
         if job and job not in self._app.jobs:
             box.log(f"unknown job {job!r}", severity="FATAL")
@@ -73,7 +79,9 @@ class AppProgram:
 class WorldHost:
     """``services.protocols.Host`` over a container."""
 
-    def __init__(self, box: Container, app: App, service: str, version: str) -> None:
+    def __init__(
+        self, box: Container, app: App, service: str, version: str, api: ApiServer | None = None
+    ) -> None:
         self._statements = statements_of(app, service, version)
         self._box = box
         self._service = service
@@ -83,6 +91,7 @@ class WorldHost:
         self.hardware: Mapping[str, float] = box.node.hardware
         self.clock: p.Clock = _Clock(box)
         self.cpu: p.CpuTime = box.cpu
+        self.cluster: Cluster = WorldCluster(api, box.pod)
         self.memory: p.Memory = _Memory(box)
         self.telemetry: p.Telemetry = _Telemetry(box)
         self.random: random.Random = box.streams("program")

@@ -25,6 +25,7 @@ from aiopslab.world.images.postgres import Postgres
 from aiopslab.world.images.postgres_expressions import SqlFailure
 from aiopslab.world.images.valkey import Valkey
 from aiopslab.world.images.valkey_server import CommandError
+from aiopslab.world.kube.api import ApiServer
 
 Factory = Callable[[], Program]
 BUSYBOX = "busybox:1.36"
@@ -61,14 +62,19 @@ class Registry:
         self._engines: dict[str, Engine] = {}
 
     @classmethod
-    def for_app(cls, app: App) -> Registry:
-        """Know every version and release of the app's services, its stores' images, busybox."""
+    def for_app(cls, app: App, api: ApiServer | None = None) -> Registry:
+        """Know every version and release of the app's services, its stores' images, busybox.
+
+        Args:
+            app: The app.
+            api: What programs that steer the cluster speak to.
+        """
         registry = cls()
         registry.add(BUSYBOX, Busybox)
         registry.add(podpolicy.IMAGE, podpolicy.PodPolicy)
         for name, service in sorted(app.services.items()):
             for version in dict.fromkeys((service.image.version, *sorted(service.releases))):
-                registry.add(f"{service.image.name}:{version}", _service(app, name, version))
+                registry.add(f"{service.image.name}:{version}", _service(app, name, version, api))
         for _, store in sorted(app.stores.items()):
             registry.add(store.image.ref, registry._store(app, store))
         return registry
@@ -167,5 +173,5 @@ class StoreImage:
         return None if self._engine is None else await self._engine.exec(box, argv, stdin)
 
 
-def _service(app: App, name: str, version: str) -> Factory:
-    return lambda: AppProgram(app, name, version)
+def _service(app: App, name: str, version: str, api: ApiServer | None) -> Factory:
+    return lambda: AppProgram(app, name, version, api)

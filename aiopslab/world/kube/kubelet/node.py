@@ -98,11 +98,17 @@ class NodeReporter:
 
     def _node(self) -> Object:
         node = self._runtime.node
+        spec: Object = {"podCIDR": self._pod_cidr, "podCIDRs": [self._pod_cidr]}
+        if node.taints:
+            spec["taints"] = [
+                {"key": key, "value": value, "effect": "NoSchedule"}
+                for key, value in sorted(node.taints.items())
+            ]
         return {
             "apiVersion": "v1",
             "kind": "Node",
             "metadata": {"name": node.name, "labels": dict(node.labels)},
-            "spec": {"podCIDR": self._pod_cidr, "podCIDRs": [self._pod_cidr]},
+            "spec": spec,
             "status": self._fixed(),
         }
 
