@@ -27,6 +27,7 @@ from aiopslab.faults import (
     kubernetes,
     llm_engines,
     llm_hardware,
+    llm_platform,
     llm_scheduling,
     llm_tenants,
     network,
@@ -55,9 +56,9 @@ from aiopslab.faults.base import Fault, Site
 _FAMILIES = (
     admission, automation, autoscaling, cache, certificate, config, config_policy, container,
     database, database_schema, database_sessions, database_tls, flag, host, identity, kubernetes,
-    llm_engines, llm_hardware, llm_scheduling, llm_tenants, network, node, observability, overload,
-    partner, pod, preemption, queue, queue_limits, quota, release, resources, rollout, scaling,
-    scheduling, service, storage, storage_claim, traffic, workload,
+    llm_engines, llm_hardware, llm_platform, llm_scheduling, llm_tenants, network, node,
+    observability, overload, partner, pod, preemption, queue, queue_limits, quota, release,
+    resources, rollout, scaling, scheduling, service, storage, storage_claim, traffic, workload,
 )  # fmt: skip
 KINDS: dict[str, type[Fault]] = {k.kind: k for f in _FAMILIES for k in f.KINDS}
 

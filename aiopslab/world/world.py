@@ -41,6 +41,7 @@ from aiopslab.world.outsiders import Outsiders
 from aiopslab.world.process import Process
 from aiopslab.world.reclaimer import Reclaimer
 from aiopslab.world.scrape import Scraper
+from aiopslab.world.spot import SpotMarket
 from aiopslab.world.users import Users
 
 DEPLOYER = "ci-pipeline"
@@ -139,6 +140,7 @@ class World:
         manager.start()
         for kubelet in self.kubelets.values():
             kubelet.start()
+        SpotMarket(self.loop, self.api, self.nodes, self.kubelets).start()
         for obj in manifests(self.app, self.seed, self.loop.time()):
             self.api.create(obj, actor=DEPLOYER)
         # From here on every write is a change; the first deployment was not one.
