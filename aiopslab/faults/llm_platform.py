@@ -20,7 +20,7 @@ from aiopslab.services.llm.planning import offset_s
 
 _BACK = FixStep(
     tool="wait",
-    arguments={"seconds": 150.0, "reason": "until machines are back and weights loaded"},
+    arguments={"seconds": 210.0, "reason": "until machines are back and weights loaded"},
 )
 _OFFSETS = ("-10:00", "-09:00")
 
@@ -50,7 +50,7 @@ class ForecastTimezone(_Platform):
     params: Params
 
     def wrong(self) -> Mapping[str, str]:
-        return {"AUTOSCALER_TZ": _OFFSETS[self.params.place % len(_OFFSETS)]}
+        return {"SCALE_TZ": _OFFSETS[self.params.place % len(_OFFSETS)]}
 
     def good(self, key: str, value: str | None) -> bool:
         right = offset_s(self.right(self.site.target)[key])
@@ -69,12 +69,10 @@ class ForecastTimezone(_Platform):
         """The plan is for this hour, or none is made from the hour, or it keeps every engine."""
         data = await self._data(env)
         pool = sum(s.program == "llm-engine" for s in self.site.app.services.values())
-        least = data.get("AUTOSCALER_MIN", "0")
-        kept = data.get("AUTOSCALER_MODE") != "forecast" or (
-            least.isdecimal() and int(least) >= pool
-        )
-        met = kept or self.good("AUTOSCALER_TZ", data.get("AUTOSCALER_TZ"))
-        return [condition("plan", met, f"time {data.get('AUTOSCALER_TZ')}, kept {kept}")]
+        least = data.get("SCALE_MIN", "0")
+        kept = data.get("SCALE_MODE") != "forecast" or (least.isdecimal() and int(least) >= pool)
+        met = kept or self.good("SCALE_TZ", data.get("SCALE_TZ"))
+        return [condition("plan", met, f"time {data.get('SCALE_TZ')}, kept {kept}")]
 
 
 class ForecastStale(_Platform):
@@ -87,7 +85,7 @@ class ForecastStale(_Platform):
     Params = NoParams
 
     def wrong(self) -> Mapping[str, str]:
-        return {"AUTOSCALER_PLAN_S": "6000"}
+        return {"SCALE_PLAN_S": "6000"}
 
     async def _age_s(self, env: Environment) -> float:
         config = await fetch(env, "ConfigMap", f"{self._clocks()}-config")
@@ -103,7 +101,7 @@ class ForecastStale(_Platform):
         data = await self._data(env)
         config = await fetch(env, "ConfigMap", f"{self._clocks()}-config")
         profile = (config or {}).get("data", {}).get("POWER_CLOCK_PROFILE")
-        every, age = _number(data.get("AUTOSCALER_PLAN_S", "")), await self._age_s(env)
+        every, age = _number(data.get("SCALE_PLAN_S", "")), await self._age_s(env)
         met = profile == "day" or 0.0 < every < age
         return [condition("fresh", met, f"every {every:g} s, {age:g} s count, profile {profile}")]
 
@@ -172,7 +170,7 @@ class ReclaimToken(_Platform):
         return next(n for n, s in sorted(services.items()) if s.program == "llm-autoscaler")
 
     async def _most(self, env: Environment, engines: Any) -> None:
-        patch = {"data": {"AUTOSCALER_MAX": str(engines)}}
+        patch = {"data": {"SCALE_MAX": str(engines)}}
         await edit(
             env, "ConfigMap", f"{self._planner()}-config", patch, actor="i.calvo", type="merge"
         )

@@ -87,10 +87,10 @@ def test_the_app_runs_every_engine_through_the_day() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("AUTOSCALER_TZ", "CEST"),
-        ("AUTOSCALER_PROFILE_TPS", "1,2,3"),
-        ("AUTOSCALER_MODE", "auto"),
-        ("AUTOSCALER_MIN", "0"),
+        ("SCALE_TZ", "CEST"),
+        ("SCALE_PROFILE_TPS", "1,2,3"),
+        ("SCALE_MODE", "auto"),
+        ("SCALE_MIN", "0"),
     ],
 )
 def test_keys_of_the_autoscaler_that_cannot_be_read_are_refused(key: str, value: str) -> None:

@@ -76,13 +76,13 @@ def test_in_the_day_nothing_is_changed(sim: Sim) -> None:
 
 
 def test_a_smaller_pool_is_scaled_in_without_losses_and_its_machines_come_back(sim: Sim) -> None:
-    configure(sim, "autoscaler", AUTOSCALER_MAX="3")
+    configure(sim, "autoscaler", SCALE_MAX="3")
     sim.run_for(120.0)
     stopped = sorted(name for name, count in replicas(sim).items() if not count)
     assert len(stopped) == 3
     assert cordoned(sim) == sorted(str(LLMSERVE.services[e].node) for e in stopped)
     assert len(status(sim, "autoscaler")["ready"]) == 3
-    configure(sim, "autoscaler", AUTOSCALER_MAX="6")
+    configure(sim, "autoscaler", SCALE_MAX="6")
     assert len(status(sim, "autoscaler")["ready"]) < 6  # a machine takes its time
     sim.run_for(150.0)
     assert set(replicas(sim).values()) == {1}
@@ -92,11 +92,11 @@ def test_a_smaller_pool_is_scaled_in_without_losses_and_its_machines_come_back(s
 
 
 def test_a_token_that_has_ended_keeps_machines_away_until_it_is_renewed(sim: Sim) -> None:
-    configure(sim, "autoscaler", AUTOSCALER_MAX="4")
+    configure(sim, "autoscaler", SCALE_MAX="4")
     sim.run_for(60.0)
     configure(sim, "platform-agent", PLATFORM_TOKEN_TTL_S="20")
     sim.run_for(30.0)
-    configure(sim, "autoscaler", AUTOSCALER_MAX="6")
+    configure(sim, "autoscaler", SCALE_MAX="6")
     sim.run_for(180.0)
     assert status(sim, "platform-agent")["token"] == "expired"
     assert len(status(sim, "autoscaler")["wanted"]) == 6
@@ -121,13 +121,13 @@ def test_only_a_drained_engine_loses_nothing_when_its_machine_is_taken(sim: Sim,
 
 
 def test_clocks_fall_back_to_the_night_when_forecasts_grow_old(sim: Sim) -> None:
-    configure(sim, "autoscaler", AUTOSCALER_PLAN_S="6000")
+    configure(sim, "autoscaler", SCALE_PLAN_S="6000")
     sim.run_for(170.0)
     found = status(sim, "power-mgr")
     assert found["clock_profile"] == "night"
     [series] = sim.run_sync(sim.telemetry.instant("max(DCGM_FI_DEV_SM_CLOCK)"))
     assert series.points[-1][1] == found["clock_limit_mhz"] < 1000.0
-    configure(sim, "autoscaler", AUTOSCALER_PLAN_S="60")
+    configure(sim, "autoscaler", SCALE_PLAN_S="60")
     assert status(sim, "power-mgr")["clock_profile"] == "day"
 
 

@@ -59,24 +59,24 @@ class Settings:
     @classmethod
     def read(cls, config: Config) -> Settings:
         """Read the keys; raises ConfigError."""
-        offset = config.text("AUTOSCALER_TZ", "+00:00")
-        profile = tuple(config.numbers("AUTOSCALER_PROFILE_TPS"))
+        offset = config.text("SCALE_TZ", "+00:00")
+        profile = tuple(config.numbers("SCALE_PROFILE_TPS"))
         try:
             seconds = offset_s(offset)
         except ValueError:
-            raise ConfigError("AUTOSCALER_TZ", offset, "an offset such as +02:00") from None
+            raise ConfigError("SCALE_TZ", offset, "an offset such as +02:00") from None
         if len(profile) != HOURS:
-            raise ConfigError("AUTOSCALER_PROFILE_TPS", None, f"{HOURS} numbers")
+            raise ConfigError("SCALE_PROFILE_TPS", None, f"{HOURS} numbers")
         return cls(
-            mode=config.choice("AUTOSCALER_MODE", "forecast", MODES),
-            least=config.integer("AUTOSCALER_MIN", 3, least=1),
-            most=config.integer("AUTOSCALER_MAX", 6, least=1),
+            mode=config.choice("SCALE_MODE", "forecast", MODES),
+            least=config.integer("SCALE_MIN", 3, least=1),
+            most=config.integer("SCALE_MAX", 6, least=1),
             offset_s=seconds,
             profile=profile,
-            margin=config.number("AUTOSCALER_MARGIN", 1.15),
-            engine_tps=config.number("AUTOSCALER_ENGINE_TPS", 4000.0),
-            override_kv=config.number("AUTOSCALER_OVERRIDE_KV", 0.8),
-            plan_s=config.number("AUTOSCALER_PLAN_S", 60.0),
+            margin=config.number("SCALE_MARGIN", 1.15),
+            engine_tps=config.number("SCALE_ENGINE_TPS", 4000.0),
+            override_kv=config.number("SCALE_OVERRIDE_KV", 0.8),
+            plan_s=config.number("SCALE_PLAN_S", 60.0),
         )
 
 
