@@ -18,6 +18,7 @@ from aiopslab.load.arrivals import Arrivals
 from aiopslab.load.journeys import Script, Visit
 from aiopslab.load.slis import Slis
 from aiopslab.models.journey import Journey, Load
+from aiopslab.pauses import pause
 from aiopslab.seeds import Streams
 
 _NOT_YET = (404, 409, 425, 429)
@@ -153,7 +154,7 @@ class Generator:
     async def _play(self, script: Script, source: _Source, visits: list[Visit]) -> None:
         for visit in visits:
             if visit.think_s:
-                await asyncio.sleep(visit.think_s)
+                await pause(self._loop, visit.think_s)
             start = self._loop.time()
             look = self._await if visit.poll else self._visit
             reply = await look(script.journey, source, visit)
@@ -168,7 +169,7 @@ class Generator:
         """Send a request until it succeeds or the user's patience ends; None: it never did."""
         for attempt in range(max(1, journey.retry.attempts)):
             if attempt:
-                await asyncio.sleep(source.backoff(attempt))
+                await pause(self._loop, source.backoff(attempt))
             reply = await self._ask(journey, source, visit)
             if 200 <= reply.status < 400:
                 return reply
@@ -191,7 +192,7 @@ class Generator:
                 return None
             if self._loop.time() + visit.poll.every > deadline:
                 return None
-            await asyncio.sleep(visit.poll.every)
+            await pause(self._loop, visit.poll.every)
 
     async def _ask(self, journey: Journey, source: _Source, visit: Visit) -> Reply:
         return await source.client.request(

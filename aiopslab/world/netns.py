@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from aiopslab.pauses import Deadline, pause
 from aiopslab.services.protocols import (
     ConnectionRefused,
     ConnectionReset,
@@ -213,7 +214,7 @@ class Netns:
             return found
         if not self._network.admits_lookup(stack):
             await self._network.never()
-        await asyncio.sleep(LOOKUP_S)
+        await pause(loop, LOOKUP_S)
         found = self._network.dns.resolve(host, stack.namespace)
         stack.answers[host] = (loop.time() + CACHE_S, found)
         return found
@@ -238,7 +239,7 @@ class Netns:
         """
         attempt = _Attempt(host, port)
         try:
-            async with asyncio.timeout(timeout_s):
+            with Deadline(self._network.loop, timeout_s):
                 return await self._dial(attempt, tls)
         except TimeoutError:
             raise attempt.error(ConnectTimeout) from None
@@ -294,7 +295,7 @@ class Netns:
         backends = network.backends(ip, attempt.port)
         if backends is not None and not backends:
             # kube-proxy's REJECT rule on the own node: no packet leaves.
-            await asyncio.sleep(0.000_05)
+            await pause(network.loop, 0.000_05)
             raise attempt.error(ConnectionRefused)
         if backends is not None:
             ip, port = backends[network.pick(source, len(backends))]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from aiopslab.world.images.messages import PgError
 from aiopslab.world.images.postgres_expressions import SqlFailure
@@ -39,8 +40,7 @@ _CONFLICTS = (
 _CONFLICT_BITS = tuple(sum(1 << mode for mode in modes) for modes in _CONFLICTS)
 
 
-@dataclass(frozen=True, slots=True)
-class Lockable:
+class Lockable(NamedTuple):
     """A table (``row`` empty) or one of its rows."""
 
     table: str
@@ -207,6 +207,8 @@ class Locks:
 
 def _blockers(entry: _Entry, owner: Hashable, mode: int, before: int) -> list[Hashable]:
     """Return who keeps an owner from a mode: holders, then waiters ahead of it in the queue."""
+    if not (entry.holders or before):
+        return []
     conflicts = _CONFLICT_BITS[mode]
     found = [other for other, bits in entry.holders.items() if bits & conflicts and other != owner]
     if owner in entry.holders:

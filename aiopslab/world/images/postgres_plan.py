@@ -8,7 +8,7 @@ with ANALYZE. Not here: what the rest of a statement costs (``postgres_server``)
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from aiopslab.world.images.messages import PgError
 from aiopslab.world.images.postgres_cluster import TableState, where_terms
@@ -25,12 +25,11 @@ def scan_s(table: TableState) -> float:
     return table.rows * _SCAN_ROW_S + table.allocated * _SCAN_BYTE_S
 
 
-def index_for(table: TableState, compared: Iterable[str]) -> str | None:
+def index_for(table: TableState, compared: Collection[str]) -> str | None:
     """Name the index that a query comparing these columns is answered with, if any."""
     if not table.analyzed:
         return None
-    columns = set(compared)
-    return next((n for n, column in sorted(table.indexes.items()) if column in columns), None)
+    return min([name for name, column in table.indexes.items() if column in compared], default=None)
 
 
 def check_columns(table: TableState, text: str) -> None:

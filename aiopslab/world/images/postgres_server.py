@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from aiopslab.models.store import Statement
+from aiopslab.pauses import pause
 from aiopslab.seeds import lognormal
 from aiopslab.world.container import Container
 from aiopslab.world.images import postgres_locks as lk
@@ -143,7 +144,7 @@ class Database:
         session.query = query.text if query.statement is None else query.statement.text
         if session.xact_start is None:
             session.xact_start = now
-        session.task = asyncio.current_task()
+        session.task = asyncio.current_task(self.loop)
         limit = self.sessions.setting(session, "statement_timeout")
         timer = (
             self.loop.call_later(seconds(limit), session.stop, TIMED_OUT) if limit != "0" else None
@@ -212,20 +213,18 @@ class Database:
         await self._lock(session, table, statement, params)
         await self.box.burn(self._cost_s(table, statement))
         if statement.io_ms > 0:
-            await asyncio.sleep(lognormal(self._waits, statement.io_ms, 0.5) / 1000.0)
+            await pause(self.loop, lognormal(self._waits, statement.io_ms, 0.5) / 1000.0)
         return self._apply(table, statement)
 
     async def _lock(
-        self,
-        session: Session,
-        table: TableState,
-        statement: Statement,
-        params: Mapping[str, str],
+        self, session: Session, table: TableState, statement: Statement, params: Mapping[str, str]
     ) -> None:
         mode = lk.ACCESS_SHARE if statement.kind == "SELECT" else lk.ROW_EXCLUSIVE
         if statement.lock == "table":
             mode = lk.ACCESS_EXCLUSIVE
-        await self.lock(session, lk.Lockable(table.name), mode)
+        target = lk.Lockable(table.name)
+        if not self.locks.try_acquire(session, target, mode):
+            await self.lock(session, target, mode)
         if statement.lock == "row" and statement.kind != "INSERT":
             row = row_key(statement.text, params)
             await self.lock(session, lk.Lockable(table.name, row), lk.EXCLUSIVE)
@@ -259,7 +258,7 @@ class Database:
         terms = where_terms(statement.text)
         if statement.kind == "INSERT" or not terms:
             return cost
-        if index_for(table, (column for column, _ in terms)) is not None:
+        if index_for(table, {column for column, _ in terms}) is not None:
             table.idx_scans += 1
             return cost
         table.seq_scans += 1

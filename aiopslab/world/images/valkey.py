@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from aiopslab.models.kube import ExecResult
 from aiopslab.models.store import Store
+from aiopslab.pauses import pause
 from aiopslab.services.config import as_text
 from aiopslab.services.protocols import NetError, NoSuchHost
 from aiopslab.world.connection import Connection, Peer
@@ -119,7 +120,7 @@ class Valkey:
 
 async def _reap(server: CacheServer) -> None:
     while True:
-        await asyncio.sleep(_REAP_S)
+        await pause(server.loop, _REAP_S)
         server.keys.reap(server.loop.time())
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from aiopslab.pauses import pause
 from aiopslab.services.protocols import (
     ConnectionRefused,
     ConnectionReset,
@@ -173,4 +174,4 @@ class Prober:
             reached = streak >= needed[outcome.ok]
             self._on_result(self.kind, outcome, outcome.ok if reached else None)
             due = max(due + period, loop.time())
-            await asyncio.sleep(due - loop.time())
+            await pause(loop, due - loop.time())
