@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 
 from aiopslab.models.job import Job
+from aiopslab.services.branches import Run
 from aiopslab.services.config import Config
 from aiopslab.services.exchange import Exchange, RequestFailed
 from aiopslab.services.journal import Journal
 from aiopslab.services.languages import Dialect, Frame
 from aiopslab.services.protocols import Host
-from aiopslab.services.steps import Run
 
 
 class Batch:

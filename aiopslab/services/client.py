@@ -43,6 +43,8 @@ class Operation:
 
     method: str
     path: str
+    name: str
+    """Of its spans."""
     url: str
     durations: Durations
     frames: list[Frame]
@@ -111,6 +113,7 @@ class ServiceClient:
         return Operation(
             method=method,
             path=path,
+            name=f"{method} {path}",
             url=self._url(path),
             durations=self._instruments.client(self.target, method),
             frames=[self._dialect.frame(module, f"{method.lower()}{path}")],
@@ -236,8 +239,8 @@ class ServiceClient:
         if attempt:
             attributes = attributes | {"http.request.resend_count": attempt}
         self._telemetry.span(
-            x.trace_id, span_id, x.span_id, f"{operation.method} {operation.path}", "client",
-            start, end, problem.message if problem else "", attributes,
+            x.trace_id, span_id, x.span_id, operation.name, "client", start, end,
+            problem.message if problem else "", attributes,
         )  # fmt: skip
         operation.durations.observe(status or (problem.type if problem else ""), end - start)
 

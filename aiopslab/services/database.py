@@ -136,7 +136,8 @@ class Database:
         Raises:
             RequestFailed: The database could not be reached (503) or answered an error (500).
         """
-        for _ in range(self._defects.statements):
+        await self._once(statement, x)
+        for _ in range(1, self._defects.statements):
             await self._once(statement, x)
 
     async def _once(self, statement: Statement, x: Exchange) -> None:

@@ -70,14 +70,23 @@ class Defects:
             if bug.kept_per_key
         ]
 
+    @property
+    def locking(self) -> bool:
+        """Whether requests wait for a lock of the process."""
+        return bool(self.lock_s or self.deadlock_s)
+
     def fails(self, params: Params) -> bool:
         """Say whether this request hits an unhandled exception."""
+        if not self._errors:
+            return False
         return any(
             _carries(params, only) and self._draw.random() < rate for only, rate in self._errors
         )
 
     def latency_s(self, params: Params) -> float:
         """Return how long this request waits without need."""
+        if not self._latencies:
+            return 0.0
         return sum(
             mean_s * self._draw.uniform(1.0 - _LATENCY_SPREAD, 1.0 + _LATENCY_SPREAD)
             for only, mean_s in self._latencies
@@ -96,10 +105,14 @@ class Defects:
 
     def leaked(self, params: Params) -> int:
         """Return the bytes that this request leaves behind."""
+        if not self._leaks:
+            return 0
         return sum(size for only, size in self._leaks if _carries(params, only))
 
     def kept(self, params: Params) -> Iterable[tuple[str, int]]:
         """Return the keys, with bytes, that this request leaves in a cache without a bound."""
+        if not self._keys:
+            return ()
         return [
             (key(params), size)
             for only, size, names, key in self._keys

@@ -62,6 +62,15 @@ class Pool(Generic[C]):
         self._used = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
 
+    def ready(self) -> C | None:
+        """Return an idle connection if one can be had at once; else ``take`` must be awaited."""
+        if self._used >= self.size or self._waiters:
+            return None
+        connection = self._pop()
+        if connection is not None:
+            self._used += 1
+        return connection
+
     async def take(self, timeout_s: float) -> C:
         """Return an idle connection or a new one.
 

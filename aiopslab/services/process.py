@@ -15,6 +15,7 @@ from aiopslab.models.kube import ExecResult
 from aiopslab.models.service import Background
 from aiopslab.services import languages
 from aiopslab.services.batch import Batch
+from aiopslab.services.branches import Run
 from aiopslab.services.caching import CacheClient
 from aiopslab.services.client import Peer, ServiceClient
 from aiopslab.services.config import ClientPolicy, Config, ConfigError, ConsumerPolicy, targets
@@ -29,7 +30,7 @@ from aiopslab.services.protocols import Host, TlsFiles, TlsFilesError
 from aiopslab.services.queue import QueueClient
 from aiopslab.services.runtime import Heap, Runtime
 from aiopslab.services.server import Server
-from aiopslab.services.steps import Compiler, Equipment, Run
+from aiopslab.services.steps import Compiler, Equipment
 from aiopslab.services.tls_manifests import AUTHORITIES_FILE, CERTIFICATE_FILE
 from aiopslab.services.worker import Bench, Worker
 

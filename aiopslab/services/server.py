@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl
 
 from aiopslab.models.service import Service
+from aiopslab.services.branches import Run
 from aiopslab.services.config import Config
 from aiopslab.services.critical import Critical
 from aiopslab.services.defects import Defects
@@ -18,7 +19,7 @@ from aiopslab.services.journal import Journal
 from aiopslab.services.languages import Dialect, Frame
 from aiopslab.services.protocols import Host, Request, Response
 from aiopslab.services.runtime import Heap
-from aiopslab.services.steps import Compiler, Run
+from aiopslab.services.steps import Compiler
 from aiopslab.services.workers import Workers
 
 _HEALTH_CPU_S = 0.0001
@@ -123,7 +124,8 @@ class Server:
         try:
             if self._defects.fails(request.params):
                 raise RequestFailed(500, self._dialect.defect(endpoint.route))
-            await self._critical.enter(x)
+            if self._defects.locking:
+                await self._critical.enter(x)
             if wait_s := self._defects.latency_s(request.params):
                 await self._host.clock.sleep(wait_s)
             await endpoint.run(x)

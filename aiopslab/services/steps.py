@@ -7,9 +7,8 @@ A compiled step takes the ``Exchange`` and returns when the step is done, or rai
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,6 +31,7 @@ from aiopslab.models.step import (
     WhenStep,
 )
 from aiopslab.services import templates
+from aiopslab.services.branches import Branches, Run
 from aiopslab.services.caching import CacheClient
 from aiopslab.services.client import ServiceClient
 from aiopslab.services.config import Config, as_text
@@ -44,8 +44,6 @@ from aiopslab.services.languages import Problem
 from aiopslab.services.protocols import Host
 from aiopslab.services.queue import QueueClient
 from aiopslab.services.tokens import Tokens
-
-Run = Callable[[Exchange], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -136,10 +134,7 @@ class Compiler:
         assert database is not None, "checked when the app was loaded"
         statement = database.statement(step.sql, templates.mapping(step.params))
 
-        async def sql(x: Exchange) -> None:
-            await database.run(statement, x)
-
-        return sql
+        return lambda x: database.run(statement, x)
 
     def _cache(self, access: CacheAccess) -> Run:
         cache = self._use.cache
@@ -264,20 +259,4 @@ class Compiler:
 
 
 def _side_by_side(runs: Sequence[Run]) -> Run:
-    async def run(x: Exchange) -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                for each in runs:
-                    group.create_task(_task(each, x))
-        except BaseExceptionGroup as errors:
-            failed, rest = errors.split(RequestFailed)
-            if failed is None or rest is not None:
-                raise
-            first = failed.exceptions[0]
-            raise first from first.__cause__
-
-    return run
-
-
-async def _task(run: Run, x: Exchange) -> None:
-    await run(x)
+    return lambda x: Branches().run(runs, x)

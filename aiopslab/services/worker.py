@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from aiopslab.models.queue import Consumer
+from aiopslab.services.branches import Run
 from aiopslab.services.config import ConsumerPolicy
 from aiopslab.services.defects import Defects
 from aiopslab.services.exchange import Exchange, RequestFailed
@@ -24,7 +25,6 @@ from aiopslab.services.messaging import Message, QueueError, Subscription
 from aiopslab.services.protocols import Host, NetError
 from aiopslab.services.queue import SYSTEM, QueueClient
 from aiopslab.services.runtime import Heap
-from aiopslab.services.steps import Run
 
 _WAIT_S = 5.0
 """How long one request for messages waits at the server."""

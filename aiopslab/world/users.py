@@ -44,7 +44,7 @@ class Users:
         pool = self._pool(service)
         deadline = self._now() + timeout_s
         try:
-            connection = await pool.take(timeout_s)
+            connection = pool.ready() or await pool.take(timeout_s)
         except (NetError, PoolExhausted):
             return Reply(0)
         broken = True

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from aiopslab.models.app import App
@@ -124,15 +124,15 @@ class WorldHost:
     ) -> p.Listening:
         serving = Identity(self._box, tls).server() if tls is not None else None
 
-        async def serve(message: object, peer: Peer) -> p.Response | None:
+        def serve(message: object, peer: Peer) -> Awaitable[p.Response | None]:
             if not isinstance(message, p.Request):
                 # A client of a database, or whoever else mistook the port.
                 peer.abort()
-                return None
+                return _at_once(None)
             if serving is not None and not peer.certified and message.path not in p.HEALTH:
-                return p.Response(400, "No required SSL certificate was sent")
+                return _at_once(p.Response(400, "No required SSL certificate was sent"))
             message.emit = peer.emit
-            return await handler(message)
+            return handler(message)
 
         return self._box.netns.listen(port, serve, tls=serving)
 
@@ -221,3 +221,7 @@ class _Telemetry:
 def _wake(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+async def _at_once(response: p.Response | None) -> p.Response | None:
+    return response

@@ -84,7 +84,7 @@ class HttpClient(_Pooled):
         on_part: Callable[[], None] | None = None,
     ) -> p.Response:
         deadline = self._now() + timeout_s
-        connection = await self._take(timeout_s)
+        connection = self._pool.ready() or await self._take(timeout_s)
         broken = True
         try:
             left = max(deadline - self._now(), 0.0)
@@ -133,7 +133,7 @@ class SqlClient(_Pooled):
     async def execute(
         self, statement: str, params: Mapping[str, str], *, timeout_s: float, keep: bool = False
     ) -> p.SqlResult:
-        connection = await self._take(self._wait_s)
+        connection = self._pool.ready() or await self._take(self._wait_s)
         broken = True
         try:
             query = Query(self._statements[statement], params)
@@ -181,7 +181,7 @@ class CacheClient(_Pooled):
     async def _run(
         self, command: CacheGet | CacheSet | CacheDelete, timeout_s: float
     ) -> str | None:
-        connection = await self._take(self._wait_s)
+        connection = self._pool.ready() or await self._take(self._wait_s)
         broken = True
         try:
             reply = await connection.call(command, timeout_s=timeout_s)
