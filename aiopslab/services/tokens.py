@@ -8,7 +8,6 @@ start. Not here: which endpoints sign or verify (the app's steps).
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 from typing import Any, Literal
 
@@ -56,7 +55,7 @@ class Tokens:
     """Signs and verifies for one process; raises ConfigError without a key."""
 
     def __init__(self, config: Config, clock: Clock) -> None:
-        self._key = config.text(KEY).encode()
+        self._mac = hmac.new(config.text(KEY).encode(), digestmod="sha256")
         self._ttl_s = config.number("TOKEN_TTL_S", 30)
         self._leeway_s = config.number("TOKEN_LEEWAY_S", 5)
         self._now = clock.now
@@ -90,4 +89,6 @@ class Tokens:
         return ""
 
     def _signature(self, issued: str) -> str:
-        return hmac.new(self._key, issued.encode(), hashlib.sha256).hexdigest()[:32]
+        mac = self._mac.copy()
+        mac.update(issued.encode())
+        return mac.hexdigest()[:32]

@@ -19,6 +19,7 @@ from aiopslab.world.kube.selectors import Selector, from_object, matches
 
 PolicyObject = Mapping[str, Any]
 Transport = Literal["TCP", "UDP"]
+Labels = Mapping[str, str]
 IPNetwork = IPv4Network | IPv6Network
 _NOBODY = IPv4Network("255.255.255.255/32")
 
@@ -115,7 +116,7 @@ class PolicySet:
         namespaces: Labels by namespace; ``kubernetes.io/metadata.name`` is understood anyway.
     """
 
-    __slots__ = ("_namespaces", "_policies")
+    __slots__ = ("_known", "_namespaces", "_policies")
 
     def __init__(
         self,
@@ -124,15 +125,23 @@ class PolicySet:
     ) -> None:
         self._policies = [_compile(policy) for policy in policies]
         self._namespaces = namespaces or {}
+        self._known: dict[tuple[str, str, int, str], tuple[Labels, Labels, bool]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._policies)
 
     def allows(self, source: End, target: End, port: int, transport: Transport = "TCP") -> bool:
         """Return whether a connection from ``source`` to a port of ``target`` may be made."""
-        return self.allows_egress(source, target, port, transport) and self._permitted(
+        key = (source.ip, target.ip, port, transport)
+        known = self._known.get(key)
+        # Whoever has the address later, or changes his labels, has other labels.
+        if known is not None and known[0] is source.labels and known[1] is target.labels:
+            return known[2]
+        allowed = self.allows_egress(source, target, port, transport) and self._permitted(
             target, source, target, port, transport, "ingress"
         )
+        self._known[key] = (source.labels, target.labels, allowed)
+        return allowed
 
     def allows_egress(
         self, source: End, target: End, port: int, transport: Transport = "TCP"

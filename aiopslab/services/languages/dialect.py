@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from aiopslab.services.config import ConfigError
 from aiopslab.services.protocols import NetError, SqlError
@@ -110,8 +111,13 @@ class Dialect(ABC):
 
 def iso(time: float, separator: str = "T") -> str:
     """Write unix seconds as ``2026-03-10T09:00:00.123`` in UTC."""
-    moment = datetime.fromtimestamp(round(time * 1000) / 1000, UTC)
-    text = moment.isoformat(sep=separator, timespec="milliseconds")
+    second, millisecond = divmod(round(time * 1000), 1000)
+    return f"{_second(second, separator)}.{millisecond:03d}"
+
+
+@lru_cache(maxsize=16)
+def _second(time: int, separator: str) -> str:
+    text = datetime.fromtimestamp(time, UTC).isoformat(sep=separator, timespec="seconds")
     return text.removesuffix("+00:00")
 
 

@@ -9,6 +9,8 @@ from aiopslab.services import protocols as p
 from aiopslab.services.config import ConfigError
 from aiopslab.services.languages.dialect import Dialect, Fields, Frame, Level, Problem, iso
 
+_ENCODE = json.JSONEncoder(separators=(",", ":")).encode
+
 
 class Go(Dialect):
     """net/http, pgx v5, go-redis, nats.go."""
@@ -25,7 +27,7 @@ class Go(Dialect):
         }
         if trace:
             record |= {"trace_id": trace, "span_id": span}
-        return json.dumps(record, separators=(",", ":"))
+        return _ENCODE(record)
 
     def failed(
         self,
