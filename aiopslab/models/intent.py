@@ -20,10 +20,13 @@ class Invariant(Model):
         "messages_kept",
         "object_exists",
         "replicas_at_least",
+        "replicas_at_most",
     ]
     target: str
     """A component, ``*`` for each service, or ``Kind/name``."""
     at_least: int = 1
+    at_most: int = 0
+    """``replicas_at_most``: what more of it costs is not in the budget, or not there."""
     allowed: int = 0
     """``messages_kept``: so many may leave a queue without having been worked on."""
 

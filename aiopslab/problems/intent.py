@@ -111,6 +111,9 @@ async def _check(
             field = "readyReplicas" if invariant.kind == "ready_replicas" else "replicas"
             have = await _replicas(env, target, field)
             return condition(id, have >= invariant.at_least, f"{field} {have}")
+        case "replicas_at_most":
+            want = _wanted(after, target)
+            return condition(id, want <= invariant.at_most, f"replicas {want} wanted")
         case "volume_kept":
             lost = [x.ref for x in losses(before, after) if f"-{target}-" in x.ref]
             return condition(id, not lost, f"lost {lost or 'nothing'}")
@@ -134,6 +137,13 @@ async def _replicas(env: Environment, component: str, field: str) -> int:
     except KubeError:
         return 0
     return int(obj.get("status", {}).get(field, 0))
+
+
+def _wanted(state: Snapshot, component: str) -> int:
+    """Return the replicas that a component's workload is to have."""
+    kinds = ("Deployment", "StatefulSet")
+    found = (o for o in state.objects.values() if o["kind"] in kinds)
+    return sum(o["spec"].get("replicas", 1) for o in found if o["metadata"]["name"] == component)
 
 
 def _budget(env: Environment, before: Snapshot, after: Snapshot) -> CheckResult:

@@ -10,6 +10,7 @@ import pytest
 from problems_fakes import MemoryEnvironment, deployment
 
 from aiopslab.models.evidence import CheckResult
+from aiopslab.models.intent import Intent, Invariant
 from aiopslab.problems.intent import Snapshot, changes, forbidden, invariants, losses, snapshot
 
 
@@ -167,3 +168,16 @@ def test_forbidden_acts_are_matched_by_pattern(pattern: str, act: str, *, allowe
     assert result.met is allowed
     assert result.id == f"forbidden:{pattern}"
     assert (act in result.detail) is not allowed
+
+
+@pytest.mark.parametrize(("replicas", "kept"), [(0, True), (2, True), (3, False)])
+def test_what_costs_too_much_may_not_be_more(env: Any, replicas: int, *, kept: bool) -> None:
+    bound = Invariant(id="few", kind="replicas_at_most", target="web", at_most=2)
+    env.app = env.app.model_copy(update={"intent": Intent(invariants=[bound])})
+
+    async def scenario() -> None:
+        before = await snapshot(env)
+        env.kube.put(deployment("web", replicas=replicas))
+        assert (await check(env, before))["few:web"].met is kept
+
+    run(scenario())
