@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiopslab.models.store import Store
+from aiopslab.services.protocols import SqlError, SslMode, TlsError
 from aiopslab.world.container import Container
 from aiopslab.world.disk import Volume
+from aiopslab.world.images.app_clients import SqlClient
 from aiopslab.world.images.messages import PgError, Query, Ready, Rows, Startup, TlsRefused
 from aiopslab.world.images.postgres import DATA, Postgres
 from aiopslab.world.images.postgres_hba import METHODS, TYPES, Hba, HbaError, Record, load
@@ -142,6 +144,35 @@ def test_psql_over_the_network_encrypts_where_it_can_unless_told_otherwise(
     assert server.psql("-d", where, "-c", "SELECT 1") == "1\n"
     refused = server.psql("-d", f"{where} sslmode=disable", "-c", "SELECT 1")
     assert refused.strip().endswith("no encryption")
+
+
+@pytest.mark.parametrize(
+    ("sslmode", "ssl", "problem"),
+    [
+        ("require", False, "server refused TLS connection"),
+        ("disable", True, "no encryption (SQLSTATE 28000)"),
+        ("require", True, ""),
+        ("prefer", True, ""),
+    ],
+)
+def test_a_service_gets_what_its_mode_and_the_server_agree_on(
+    bench: Bench, store: Store, sslmode: SslMode, ssl: bool, problem: str
+) -> None:
+    server = Server(bench, store, f"{'hostssl' if ssl else 'host'} all all all md5\n", ssl=ssl)
+    place = ("rate-postgres", 5432)
+    startup = Startup("rate", "secret", "rates", "rate", sslmode)
+    client = SqlClient(server.box, place, startup, store.statements, 2, 1.0)
+
+    async def scenario() -> str:
+        try:
+            done = await client.execute("by_hotel", {"hotel": "7"}, timeout_s=1.0)
+        except (SqlError, TlsError) as error:
+            return str(error)
+        assert done.rows == 3
+        return ""
+
+    assert bench.do(scenario()).endswith(problem)
+    assert bool(problem) == (client.stats().idle == 0)
 
 
 def test_without_a_file_of_its_own_a_server_admits_everybody_with_a_password() -> None:
