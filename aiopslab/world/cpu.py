@@ -119,9 +119,7 @@ class CpuGroup:
     # -- use --------------------------------------------------------------------------------------
 
     async def burn(self, seconds: float) -> None:
-        """Use CPU seconds on one thread; returns when they have been received.
-
-        Cancelling gives up the rest.
+        """Use CPU seconds on one thread, until they are received; cancelling gives up the rest.
 
         Raises:
             asyncio.CancelledError: The group was closed: whoever ran here is dead.
@@ -160,6 +158,8 @@ class CpuGroup:
         """Let no thread of the group run, as the cgroup freezer does, or let them go on."""
         self._settle()
         self._frozen = frozen
+        if not frozen and (self._jobs or self._spin):
+            self._bandwidth.wake(self._since)
         self._node._changed(self)
 
     def close(self) -> None:

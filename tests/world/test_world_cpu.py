@@ -266,3 +266,29 @@ def test_full_groups_receive_cores_in_proportion_to_their_requests(requests: lis
     loop.run_until(10.0)
     for group, request in zip(groups, requests, strict=True):
         assert group.usage_seconds == pytest.approx(20.0 * request / sum(requests), rel=1e-6)
+
+
+@given(
+    limit=st.sampled_from([None, 0.1, 0.25, 0.9]),
+    demands=st.lists(st.floats(0.01, 2.0), min_size=1, max_size=4),
+    at=st.floats(0.0, 1.5),
+    lasts=st.floats(0.001, 90.0),
+    crowd=st.sampled_from([0.0, 3.0]),
+)
+@settings(deadline=None)
+def test_a_frozen_group_makes_no_progress_and_then_ends_its_jobs(
+    limit: float | None, demands: list[float], at: float, lasts: float, crowd: float
+) -> None:
+    loop = VirtualLoop(1_773_133_200.0)
+    node = NodeCpu(loop, 2.0)
+    node.group("crowd", request=0.5, limit=None).spin(crowd)
+    group = node.group("a", request=0.1, limit=limit)
+    used = []
+    loop.call_at(loop.time() + at, group.freeze, True)
+    loop.call_at(loop.time() + at, lambda: used.append(group.usage_seconds))
+    loop.call_at(loop.time() + at + lasts, lambda: used.append(group.usage_seconds))
+    loop.call_at(loop.time() + at + lasts, group.freeze, False)
+    burn(loop, group, *demands)
+    loop.run_until(max(loop.time(), 1_773_133_200.0 + at + lasts + 0.1))
+    assert used[0] == used[1]
+    assert group.usage_seconds == pytest.approx(sum(demands), abs=RESOLUTION)
