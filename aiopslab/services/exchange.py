@@ -33,3 +33,16 @@ class RequestFailed(Exception):
         self.status = status
         self.problem = problem
         self.frames = frames
+
+    def settled(self) -> RequestFailed:
+        """Return it without where it came from, for whoever answers it and raises it no more.
+
+        The calls it came through hold it as it holds them. A world full of failures would be full
+        of such circles, which only the garbage collector finds.
+        """
+        error: BaseException | None = self
+        while error is not None:
+            cause = error.__cause__ or error.__context__
+            error.__traceback__ = error.__cause__ = error.__context__ = None
+            error = cause
+        return self

@@ -175,6 +175,7 @@ class Pool(Generic[C]):
             timer.cancel()
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
+            del waiter  # it holds the error that is raised, which holds this call
 
 
 def _expire(waiter: asyncio.Future[None]) -> None:

@@ -211,7 +211,7 @@ class Process:
             try:
                 await run(x)
             except RequestFailed as failed:
-                message = failed.problem.message
+                message = failed.settled().problem.message
                 text = f"job {job.name} failed"
                 self._journal.failure("ERROR", text, failed.problem, [*frames, *failed.frames], x)
             telemetry.span(

@@ -130,7 +130,7 @@ class Server:
                 await self._host.clock.sleep(wait_s)
             await endpoint.run(x)
         except RequestFailed as failed:
-            status, error = failed.status, failed
+            status, error = failed.status, failed.settled()
         finally:
             workers.leave()
             heap.in_flight(workers.active)

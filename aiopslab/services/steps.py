@@ -122,7 +122,7 @@ class Compiler:
             try:
                 await call(x)
             except RequestFailed as failed:
-                fields = {"target": target, "error": failed.problem.message}
+                fields = {"target": target, "error": failed.settled().problem.message}
                 journal.write("WARN", f"continuing without {target}", fields, x)
                 if fallback is not None:
                     await fallback(x)
@@ -175,7 +175,7 @@ class Compiler:
             except RequestFailed as failed:
                 if not message.optional:
                     raise
-                fields = {"subject": message.subject, "error": failed.problem.message}
+                fields = {"subject": message.subject, "error": failed.settled().problem.message}
                 journal.write("WARN", "continuing without publishing", fields, x)
 
         return publish

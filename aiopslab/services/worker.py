@@ -228,7 +228,7 @@ class Worker:
                 await host.clock.sleep(wait_s)
             await self._run(x)
         except RequestFailed as error:
-            failed = error
+            failed = error.settled()
         self._use.heap.served(message.params)
         self._finish(message, x, start, failed)
         await self._answer(message, x, failed)

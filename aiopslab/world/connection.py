@@ -86,8 +86,9 @@ class Peer:
     def abort(self) -> None:
         """Hang up now; requests without an answer fail at the client."""
         if not self.closed:
+            connection = self._connection
             self._over()
-            self._connection._back.send(self._connection._over)
+            connection._back.send(connection._over)
 
     def _over(self) -> None:
         """End this side."""
@@ -95,9 +96,11 @@ class Peer:
             return
         self.closed = self._closing = True
         self._connection._server_book.pop(self._connection, None)
+        del self._connection  # both sides hold each other: only the collector would find them
         hooks, self._hooks = self._hooks, []
         for hook in hooks:
             hook()
+        self.session = None
 
     def _finished(self) -> None:
         """One request less is being served."""
@@ -191,6 +194,7 @@ class Connection:
         finally:
             deadline.cancel()
             self._pending.pop(reply, None)
+            del reply  # it holds the error that is raised, which holds this call
 
     def on_close(self, hook: Callable[[], None]) -> None:
         """Have ``hook`` called once when this side learns that the connection is over."""

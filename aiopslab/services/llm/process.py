@@ -276,7 +276,7 @@ class LlmProcess(ABC):
             await self.host.cpu.burn(self.request_cpu_s if route.traced else _HEALTH_CPU_S)
             response = await route.handler(call)
         except RequestFailed as failed:
-            response, error = Response(failed.status, str(failed)), failed.problem.message
+            response, error = Response(failed.status, str(failed)), failed.settled().problem.message
         except ValueError as wrong:
             response = Response(400, str(wrong))
         finally:
