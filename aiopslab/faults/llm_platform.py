@@ -16,17 +16,39 @@ from aiopslab.faults.llm_scheduling import NoParams
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.truth import FixStep
+from aiopslab.services.config import settings
 from aiopslab.services.llm.planning import offset_s
 
 _BACK = FixStep(
     tool="wait",
     arguments={"seconds": 210.0, "reason": "until machines are back and weights loaded"},
 )
+_LATER_S = 25.0
 _OFFSETS = ("-10:00", "-09:00")
 
 
 class _Platform(Knobs):
-    """Keys of a program that steers the pool."""
+    """Keys of a program that steers the pool, changed by somebody who goes on to the router's logs.
+
+    The newest change is then not the one that hurts, as on most days.
+    """
+
+    beside: ClassVar[Mapping[str, str]] = {"DECISION_LOG_RATIO": "0.2"}
+    """Keys of the router that the same hand sets a little later; they hardly matter."""
+
+    def _router(self) -> str:
+        services = self.site.app.services
+        return next(n for n, s in sorted(services.items()) if s.program == "llm-router")
+
+    async def inject(self, env: Environment) -> None:
+        await super().inject(env)
+        await env.advance(_LATER_S)
+        await self._set(env, self._router(), self.beside)
+
+    async def recover(self, env: Environment) -> None:
+        await super().recover(env)
+        declared = settings(self.site.app, self._router())
+        await self._set(env, self._router(), {key: declared[key] for key in self.beside})
 
     async def _data(self, env: Environment) -> dict[str, str]:
         config = await fetch(env, "ConfigMap", f"{self.site.target}-config")
