@@ -157,9 +157,22 @@ class LlmProcess(ABC):
     ) -> dict[str, object] | None:
         """Poll another program's figures; None where it does not answer soon."""
         try:
+            return await self.hear(target, path, params)
+        except TimeoutError:
+            return None
+
+    async def hear(
+        self, target: str, path: str, params: Mapping[str, str] | None = None
+    ) -> dict[str, object] | None:
+        """Poll another program's figures; None where nobody listens or it refuses.
+
+        Raises:
+            TimeoutError: Silence.
+        """
+        try:
             async with asyncio.timeout(_ASK_S):
                 response = await self.call(target, path, Exchange(0, 0, {}), params or {})
-        except (RequestFailed, TimeoutError):
+        except RequestFailed:
             return None
         found = json.loads(response.body)
         return found if isinstance(found, dict) else None

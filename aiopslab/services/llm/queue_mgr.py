@@ -7,7 +7,9 @@ leaves it a choice. Not here: which engine (``routing``), how engines work (``ba
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiopslab.services.config import Config
@@ -20,6 +22,8 @@ from aiopslab.services.protocols import Response
 
 _POLL_S = 1.0
 _REDIRECT = 307
+_SILENT_POLLS = 5
+"""Polls without any answer after which an engine counts as gone with all it had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,8 @@ class QueueManager(LlmProcess):
     def prepare(self, config: Config) -> None:
         self._engines = self.callees("llm-engine")
         self._stats: dict[str, dict[str, object]] = {}
+        self._silent = dict.fromkeys(self._engines, 0)
+        self._at: dict[str, dict[asyncio.Timeout, None]] = {e: {} for e in self._engines}
         self.queues = Queues(self._engines, self.now)
         self.route("POST", "/v1/enqueue", self._enqueue)
         self.route("POST", "/v1/stats", self._answer_stats, traced=False)
@@ -95,9 +101,25 @@ class QueueManager(LlmProcess):
 
     async def _poll(self) -> None:
         for engine in self._engines:
-            found = await self.ask(engine, "/v1/stats")
+            found = None
+            try:
+                found = await self.hear(engine, "/v1/stats")
+                self._silent[engine] = 0
+            except TimeoutError:
+                self._silent[engine] += 1
+                if self._silent[engine] == _SILENT_POLLS:
+                    self._give_up(engine)
             self._stats[engine] = found or {"state": "unreachable"}
         self._open()
+
+    def _give_up(self, engine: str) -> None:
+        """Fail what is at an engine whose machine says nothing any more; nobody will answer it."""
+        self.journal.write(
+            "ERROR", f"{engine} is silent, its requests fail", {"count": len(self._at[engine])}
+        )
+        now = asyncio.get_running_loop().time()
+        for patience in self._at[engine]:
+            patience.reschedule(now)
 
     def _open(self) -> None:
         for engine, lane in self.queues.lanes.items():
@@ -156,6 +178,18 @@ class QueueManager(LlmProcess):
                 "llmserve.predicted_tokens": ticket.predicted,
             }
             self.span(call.x, "queue", ticket.arrived_at, self.now(), attributes)
-            return await self.call(engine, "/v1/completions", call.x, call.params, first)
+            return await self._complete(engine, call, first)
         finally:
             self.queues.leave(ticket)
+
+    async def _complete(self, engine: str, call: Call, first: Callable[[], None]) -> Response:
+        """Have an engine answer; it fails when the engine is given up."""
+        patience = asyncio.timeout(None)
+        try:
+            async with patience:
+                self._at[engine][patience] = None
+                return await self.call(engine, "/v1/completions", call.x, call.params, first)
+        except TimeoutError:
+            raise RequestFailed(502, Problem("502", f"{engine} is gone")) from None
+        finally:
+            self._at[engine].pop(patience, None)
