@@ -138,3 +138,23 @@ def test_a_cap_of_a_row_is_shared_by_its_engines(sim: Sim) -> None:
     assert series.points[-1][1] <= 4400.0
     capped = [e for e in status(sim, "power-mgr")["throttled"] if not e.startswith("engine-west")]
     assert capped == []
+
+
+def test_a_queue_manager_fails_what_a_silent_machine_had_and_no_drain_is_cut_short(
+    sim: Sim,
+) -> None:
+    def at_engine() -> int:
+        count: int = status(sim, "queue-mgr-central")["queues"]["engine-central-0"]["in_flight"]
+        return count
+
+    sim.run_sync(sim.traffic.scale(3.0))
+    configure(sim, "autoscaler", SCALE_MAX="4")  # engines end with work left to do
+    sim.run_for(60.0)
+    assert failed(sim, 155.0) == 0
+    while not at_engine():
+        sim.run_for(1.0)
+    sim.run_sync(sim.substrate.power("gpu-central-0", on=False))
+    sim.run_for(5.0)
+    assert at_engine() > 0
+    sim.run_for(20.0)
+    assert at_engine() == 0
