@@ -154,8 +154,8 @@ def distractor_kinds() -> str:
 def counterparts() -> str:
     """Return the fault families of AIOpsLab with the incidents that stand for them."""
     rows = [
-        [f"`{c.family}`", c.application, c.does, f"`{c.incident}`" if c.incident else "none",
-         c.differs]
+        [f"`{c.family}`", c.application, c.does,
+         f"`{c.incident}`" if c.incident else f"draft `{c.draft}`", c.differs]
         for c in parity.counterparts()
     ]  # fmt: skip
     columns = ["Family", "Application", "What it does there", "Incident here", "What differs"]

@@ -19,7 +19,9 @@ class Counterpart(Model):
     does: str
     """What it does there."""
     incident: str | None
-    """The incident that stands for it here; null where there is none."""
+    """The incident that stands for it here; null where none is proven."""
+    draft: str | None = None
+    """The draft that is meant to, where none is proven."""
     differs: str
     """How that differs, for whoever compares results; empty where it does not."""
 
