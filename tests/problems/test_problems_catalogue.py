@@ -187,3 +187,8 @@ def test_every_incident_of_the_hard_suite_names_the_pattern_it_is_built_on() -> 
 def test_a_pattern_that_an_incident_names_is_a_known_one() -> None:
     for spec in catalogue.incidents().values():
         assert set(patterns_of(spec)) <= set(PATTERNS), spec.name
+
+
+def test_three_incidents_have_two_faults_at_once_that_are_repaired_one_by_one() -> None:
+    several = [s for s in catalogue.incidents().values() if len(s.faults) > 1]
+    assert sum(not s.joint for s in several) >= 3
