@@ -63,6 +63,12 @@ def test_the_root_cause_is_in_the_vocabulary_that_agents_are_given(app: str, kin
             assert cause == "*" or cause in known
 
 
+def test_every_cause_of_the_vocabulary_can_be_right() -> None:
+    truths = [fault.root_cause() for app, kind in PLACES for fault in everywhere(app, kind)]
+    right = {t.cause for t in truths} | {cause for t in truths for _, cause in t.accepted}
+    assert set(causes()) <= right
+
+
 @pytest.mark.parametrize(("app", "kind"), PLACES)
 def test_the_reference_fix_is_made_of_valid_tool_calls(app: str, kind: str) -> None:
     for fault in everywhere(app, kind):
