@@ -155,7 +155,7 @@ def counterparts() -> str:
     """Return the fault families of AIOpsLab with the incidents that stand for them."""
     rows = [
         [f"`{c.family}`", c.application, c.does,
-         f"`{c.incident}`" if c.incident else f"draft `{c.draft}`", c.differs]
+         f"`{c.incident}`", c.differs]
         for c in parity.counterparts()
     ]  # fmt: skip
     columns = ["Family", "Application", "What it does there", "Incident here", "What differs"]

@@ -18,10 +18,8 @@ class Counterpart(Model):
     """Where it is injected there."""
     does: str
     """What it does there."""
-    incident: str | None
-    """The incident that stands for it here; null where none is proven."""
-    draft: str | None = None
-    """The draft that is meant to, where none is proven."""
+    incident: str
+    """The incident that stands for it here."""
     differs: str
     """How that differs, for whoever compares results; empty where it does not."""
 
