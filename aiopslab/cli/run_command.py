@@ -135,7 +135,7 @@ def command(
     """Run an agent on problems and grade it.
 
     Args:
-        targets: Suites (core@0.2), incidents, problems, globs, or paths of incident files.
+        targets: Suites (core@1.0), incidents, problems, globs, or paths of incident files.
         what: Which problems.
         who: Which agent.
         where: Which environment.

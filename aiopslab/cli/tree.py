@@ -33,7 +33,7 @@ _EXAMPLES = {
     ],
     "run": [
         ("aiopslab run quickstart", "statistical agent, no key"),
-        ("aiopslab run core@0.2 -a noop -n 2", "a whole suite on two cores"),
+        ("aiopslab run core@1.0 -a noop -n 2", "a whole suite on two cores"),
         ("aiopslab run core -a react -m gpt-5 -l 5", "an LLM, five problems"),
     ],
     "resume": [("aiopslab resume runs/NAME", "finish what is missing")],

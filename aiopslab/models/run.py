@@ -59,7 +59,7 @@ class RunConfig(Model):
 
     schema_: Literal["aiopslab/run@1"] = Field(default="aiopslab/run@1", alias="schema")
     targets: list[str] = Field(min_length=1)
-    """Suites (``core@0.2``), problem ids, incident names, globs or paths."""
+    """Suites (``core@1.0``), problem ids, incident names, globs or paths."""
     agent: str = "statistical"
     """Name, folder, ``module:Class`` or ``file.py:Class``."""
     model: str | None = None
