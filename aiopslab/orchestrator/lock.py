@@ -43,8 +43,11 @@ def take(lab: Lab, config: RunConfig, trials: Sequence[PlannedTrial]) -> Lock:
 
 
 def of_incident(spec: IncidentSpec) -> str:
-    """Digest an incident's file, short: what rows of a measurement carry."""
-    return _digest_text(documents.encode(spec))[:12]
+    """Digest an incident's file, short: what rows of a measurement carry.
+
+    Without ``solved_by``, which is what such a measurement finds out.
+    """
+    return _digest_text(documents.encode(spec.model_copy(update={"solved_by": {}})))[:12]
 
 
 def _agent_digest(agent: str) -> str:

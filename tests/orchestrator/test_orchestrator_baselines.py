@@ -219,6 +219,11 @@ def test_the_digest_of_an_incident_changes_with_its_file() -> None:
     assert lock.of_incident(SPECS["one"]) != lock.of_incident(changed)
 
 
+def test_saying_who_solves_an_incident_does_not_make_its_rows_old() -> None:
+    said = SPECS["one"].model_copy(update={"solved_by": {"restart-everything": "as people do"}})
+    assert lock.of_incident(SPECS["one"]) == lock.of_incident(said)
+
+
 def test_an_agent_that_does_not_exist_is_refused_before_anything_boots() -> None:
     with pytest.raises(UsageError, match="nobody"):
         asyncio.run(baselines.measure(["quickstart"], agents=["nobody"], seeds=[0], hosts=1))
