@@ -16,7 +16,14 @@ _QUIET, _LOUD = "bulk-b", "bulk-a"
 """The copy that harms, and the larger one that does not."""
 
 
-class CreditsExhausted(Machine):
+class _Shortage(Machine):
+    """A host gives its machine less than before; undone, it gives again what the app says."""
+
+    async def recover(self, env: Environment) -> None:
+        await env.substrate.host(self.site.target)
+
+
+class CreditsExhausted(_Shortage):
     """A burstable machine may not go beyond its credits any more, and then they run out."""
 
     kind = "host/credits-exhausted"
@@ -36,11 +43,8 @@ class CreditsExhausted(Machine):
     async def inject(self, env: Environment) -> None:
         await env.substrate.host(self.site.target, unlimited=False)
 
-    async def recover(self, env: Environment) -> None:
-        await env.substrate.host(self.site.target)
 
-
-class CoresReclaimed(Machine):
+class CoresReclaimed(_Shortage):
     """The provider takes most cores of a machine back; the cluster goes on to count on them."""
 
     kind = "host/cores-reclaimed"
@@ -59,11 +63,8 @@ class CoresReclaimed(Machine):
     async def inject(self, env: Environment) -> None:
         await env.substrate.host(self.site.target, cores=self.params.cores)
 
-    async def recover(self, env: Environment) -> None:
-        await env.substrate.host(self.site.target)
 
-
-class MemoryOvercommitted(Machine):
+class MemoryOvercommitted(_Shortage):
     """The peaks of two guests fall together, and their host has promised its memory twice."""
 
     kind = "host/memory-overcommitted"
@@ -83,9 +84,6 @@ class MemoryOvercommitted(Machine):
         held = await env.substrate.memory_held(self.site.target)
         backed = int(held * (1.0 - self.params.missing))
         await env.substrate.host(self.site.target, backed=backed)
-
-    async def recover(self, env: Environment) -> None:
-        await env.substrate.host(self.site.target)
 
 
 class MemoryBandwidth(Machine):

@@ -20,12 +20,13 @@ from aiopslab.grading import SCORING_VERSION
 from aiopslab.grading.baselines import solved
 from aiopslab.models.baseline import Baseline
 from aiopslab.models.run import PlannedTrial, RunConfig
-from aiopslab.orchestrator import documents, lock, players
+from aiopslab.orchestrator import lock, players
 from aiopslab.orchestrator.lab import find_lab
 from aiopslab.orchestrator.plan import plan_jobs, spread
 from aiopslab.orchestrator.pool import Pool
 from aiopslab.orchestrator.progress import OnProgress, Teller
 from aiopslab.orchestrator.records import RunDirectory
+from aiopslab.orchestrator.rows import Rows
 from aiopslab.orchestrator.soundness import Target, asked
 from aiopslab.orchestrator.staging import Staged
 
@@ -65,11 +66,12 @@ async def measure(
     for name in agents:
         if name != ORACLE:
             load(name)
-    work = _Work(asked(targets), agents, seeds, out)
+    rows = Rows(out, Baseline, lambda row: (row.incident, row.agent, row.seed))
+    work = _Work(asked(targets), agents, seeds, rows)
     try:
         await work.carry_out(hosts, progress)
     finally:
-        work.tidy()
+        rows.tidy()
     return work.asked_for()
 
 
@@ -81,13 +83,11 @@ class _Work:
         targets: Sequence[Target],
         agents: Sequence[str],
         seeds: Sequence[int],
-        out: Path | None,
+        rows: Rows[Baseline],
     ) -> None:
-        self._targets = {t.asked: t for t in targets}
         self._base = min(seeds)
-        self._out = out
-        before = documents.read_journal(out, Baseline) if out is not None else []
-        self._rows = {_key(row): row for row in before}
+        self._digests = {t.spec.name: lock.of_incident(t.spec) for t in targets}
+        self._rows = rows
         self._keys = [(t.spec.name, a, s) for t in targets for a in agents for s in seeds]
         self._left: dict[tuple[str, str, int], list[PlannedTrial]] = {}
         for target in targets:
@@ -96,12 +96,10 @@ class _Work:
                     if not self._known(target, agent, seed):
                         plans = planned(target, agent, seed - self._base + 1)
                         self._left[target.spec.name, agent, seed] = plans
-        # What a crash cut off must not become the beginning of the next line.
-        self.tidy()
 
     def _known(self, target: Target, agent: str, seed: int) -> bool:
-        row = self._rows.get((target.spec.name, agent, seed))
-        now = (lock.of_incident(target.spec), SCORING_VERSION)
+        row = self._rows.get(target.spec.name, agent, seed)
+        now = (self._digests[target.spec.name], SCORING_VERSION)
         tasks = set(target.spec.tasks)
         return (
             row is not None
@@ -117,7 +115,8 @@ class _Work:
         with tempfile.TemporaryDirectory(prefix="aiopslab-baselines-") as scratch:
             run = RunDirectory(Path(scratch) / "run")
             run.open()
-            teller = Teller(run.path, len(trials), progress)
+            teller = Teller(run.path, progress)
+            teller.planned = len(trials)
 
             rows = {plan.directory: key for key, plans in self._left.items() for plan in plans}
 
@@ -133,16 +132,12 @@ class _Work:
         """Keep a row if all its trials have ended."""
         plans = self._left[key]
         if all(run.trial(plan).complete for plan in plans):
-            row = self._row(run, key, plans)
-            self._rows[key] = row
-            if self._out is not None:
-                documents.append(self._out, row)
+            self._rows.add(self._row(run, key, plans))
 
     def _row(
         self, run: RunDirectory, key: tuple[str, str, int], plans: Sequence[PlannedTrial]
     ) -> Baseline:
         name, agent, seed = key
-        spec = self._targets[plans[0].incident].spec
         passed: dict[Any, bool | None] = {}
         quiet = []
         for plan in plans:
@@ -156,20 +151,15 @@ class _Work:
             incident=name,
             agent=agent,
             seed=seed,
-            digest=lock.of_incident(spec),
+            digest=self._digests[name],
             scoring_version=SCORING_VERSION,
             passed=passed,
             quiet=quiet,
         )
 
-    def tidy(self) -> None:
-        """Write the journal anew: one row an incident, agent and seed, sorted."""
-        if self._out is not None:
-            documents.write_journal(self._out, [self._rows[key] for key in sorted(self._rows)])
-
     def asked_for(self) -> list[Baseline]:
         """Return the rows that were asked for."""
-        return [self._rows[key] for key in self._keys if key in self._rows]
+        return [row for key in self._keys if (row := self._rows.get(*key)) is not None]
 
 
 def planned(target: Target, agent: str, attempt: int) -> list[PlannedTrial]:
@@ -200,7 +190,3 @@ def undeclared(rows: Sequence[Baseline], targets: Sequence[str]) -> dict[str, li
         for agent in ("restart-everything", "rollback-latest-change")
     }
     return {agent: names for agent, names in silent.items() if names}
-
-
-def _key(row: Baseline) -> tuple[str, str, int]:
-    return row.incident, row.agent, row.seed

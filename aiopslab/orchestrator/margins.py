@@ -32,6 +32,7 @@ from aiopslab.orchestrator.plan import plan_jobs
 from aiopslab.orchestrator.pool import Pool
 from aiopslab.orchestrator.progress import OnProgress, Progress
 from aiopslab.orchestrator.records import RunDirectory
+from aiopslab.orchestrator.rows import Rows
 from aiopslab.orchestrator.soundness import Target, asked
 from aiopslab.orchestrator.staging import Led, Staged
 from aiopslab.problems import stage
@@ -85,11 +86,12 @@ async def measure(
     if not hasattr(os, "fork"):
         raise PreflightError("margins are measured in forked worlds, and this platform has no fork")
     found = [t for t in asked(targets) if t.spec.symptom is not None]
-    work = _Work(found, seeds, out, progress)
+    rows = Rows(out, Margin, lambda row: (row.incident, row.seed))
+    work = _Work(found, seeds, out, rows, progress)
     try:
         await work.carry_out(hosts)
     finally:
-        work.tidy()
+        rows.tidy()
     return work.asked_for()
 
 
@@ -101,6 +103,7 @@ class _Work:
         targets: Sequence[Target],
         seeds: Sequence[int],
         out: Path,
+        rows: Rows[Margin],
         progress: OnProgress | None,
     ) -> None:
         self._targets = {t.asked: t.spec for t in targets}
@@ -108,7 +111,7 @@ class _Work:
         self._base = min(seeds)
         self._out = out
         self._progress = progress
-        self._rows = {(m.incident, m.seed): m for m in documents.read_journal(out, Margin)}
+        self._rows = rows
         self._todo = {
             (name, seed)
             for name, spec in self._targets.items()
@@ -116,11 +119,9 @@ class _Work:
             if not self._known(spec, seed)
         }
         self._planned = len(self._todo)
-        # What a crash cut off must not become the beginning of the next line.
-        self.tidy()
 
     def _known(self, spec: IncidentSpec, seed: int) -> bool:
-        row = self._rows.get((spec.name, seed))
+        row = self._rows.get(spec.name, seed)
         return row is not None and row.error is None and row.digest == lock.of_incident(spec)
 
     async def carry_out(self, hosts: int) -> None:
@@ -154,8 +155,7 @@ class _Work:
         digest = lock.of_incident(spec)
         row = Margin(incident=spec.name, seed=seed, digest=digest, every=every, **found)
         self._todo.discard((name, seed))
-        self._rows[spec.name, seed] = row
-        documents.append(self._out, row)
+        self._rows.add(row)
         if self._progress is not None:
             self._progress(
                 Progress(
@@ -169,18 +169,10 @@ class _Work:
                 )
             )
 
-    def tidy(self) -> None:
-        """Write the journal anew: one row an incident and seed, sorted."""
-        documents.write_journal(self._out, [self._rows[key] for key in sorted(self._rows)])
-
     def asked_for(self) -> list[Margin]:
         """Return the rows that were asked for."""
-        names = {spec.name for spec in self._targets.values()}
-        return [
-            row
-            for (name, seed), row in sorted(self._rows.items())
-            if name in names and seed in self._seeds
-        ]
+        keys = sorted((spec.name, seed) for spec in self._targets.values() for seed in self._seeds)
+        return [row for key in keys if (row := self._rows.get(*key)) is not None]
 
 
 # -- in a host process ----------------------------------------------------------------------------

@@ -39,13 +39,13 @@ class Teller:
 
     Args:
         path: What ``Progress.directory`` shows.
-        planned: Trials in all.
         progress: Receives it; None where nobody listens.
     """
 
-    def __init__(self, path: Path, planned: int, progress: OnProgress | None) -> None:
+    def __init__(self, path: Path, progress: OnProgress | None) -> None:
+        self.planned = 0
+        """Trials in all; set once they are."""
         self._path = path
-        self._planned = planned
         self._done = 0
         self._progress = progress
 
@@ -62,4 +62,4 @@ class Teller:
         fields = {k: v for k, v in message.items() if k != "event"}
         if fields.get("outcome") in ("passed", "failed"):
             fields["outcome"] = "done"
-        self._progress(Progress(kind, self._path, self._planned, self._done, **fields))
+        self._progress(Progress(kind, self._path, self.planned, self._done, **fields))

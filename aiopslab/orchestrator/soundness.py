@@ -135,11 +135,9 @@ class _Work:
     """
 
     def __init__(self, scratch: Path, seeds: Sequence[int], progress: OnProgress | None) -> None:
-        self._scratch = scratch
         self._runs = (RunDirectory(scratch / SIDES[0]), RunDirectory(scratch / SIDES[1]))
         self._base = min(seeds)
-        self._progress = progress
-        self._teller = Teller(scratch, 0, progress)
+        self._teller = Teller(scratch, progress)
         self._costs: dict[tuple[str, int], Cost] = {}
 
     def planned(self, target: Target, seed: int, only: Sequence[str]) -> verdicts.Sides:
@@ -152,8 +150,7 @@ class _Work:
 
     async def carry_out(self, sides: Sequence[verdicts.Sides], hosts: int) -> None:
         """Carry out the proofs: both sides at once, or one after the other on a single host."""
-        planned = sum(len(side) for both in sides for side in both)
-        self._teller = Teller(self._scratch, planned, self._progress)
+        self._teller.planned = sum(len(side) for both in sides for side in both)
         second = max(1, hosts // 2)
         work = [
             self._side(run, [p for both in sides for p in both[i]], n)
