@@ -35,7 +35,20 @@ class Distractor(Model):
     target: str | dict[str, Any]
     before: Seconds = 0.0
     """Seconds before the incident's start."""
+    after: Seconds = 0.0
+    """Seconds after it: what happened last is then not what broke it. Not with ``before``."""
     params: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_time(self) -> Distractor:
+        if self.before and self.after:
+            raise ValueError("a distractor happens either 'before' or 'after' the start")
+        return self
+
+    @property
+    def at(self) -> float:
+        """When it happens (seconds), relative to the incident's start."""
+        return self.after or -self.before
 
 
 class SliCondition(Model):

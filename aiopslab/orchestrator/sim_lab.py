@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from aiopslab.environments.protocol import Environment
 from aiopslab.environments.sim import Sim
 from aiopslab.errors import UsageError
+from aiopslab.models.app import App
 from aiopslab.models.task import Problem, Task
 from aiopslab.problems import catalogue
 from aiopslab.problems.draw import WARM_S, DrawnIncident, draw, world_key
@@ -28,13 +29,20 @@ class SimLab:
     def __init__(self, options: dict[str, str]) -> None:
         if options:
             raise UsageError(f"environment 'sim' has no option {min(options)!r}")
+        self._apps: dict[str, App] = {}
 
     def expand(self, targets: Sequence[str], tasks: Sequence[Task]) -> tuple[str, list[Problem]]:
         return catalogue.expand(targets, tasks)
 
     def draw(self, incident: str, seed: int) -> DrawnIncident:
         spec = catalogue.load_incident(incident)
-        return draw(spec, load_app(spec.app), seed)
+        return draw(spec, self._app(spec.app), seed)
+
+    def _app(self, name: str) -> App:
+        """Load an app once: reading one takes longer than drawing all its incidents."""
+        if name not in self._apps:
+            self._apps[name] = load_app(name)
+        return self._apps[name]
 
     def world(self, drawn: DrawnIncident) -> Hashable:
         return world_key(drawn.app, drawn.seed)

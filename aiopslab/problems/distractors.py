@@ -62,6 +62,19 @@ class InnocentConfig(Happening):
         await restart(env, "Deployment", self.target, actor="config-sync")
 
 
+class StagedConfig(Happening):
+    """A tunable that hardly matters gets a new value, which nobody reads before the next start."""
+
+    @classmethod
+    def fits(cls, app: App, component: str) -> bool:
+        return InnocentConfig.fits(app, component)
+
+    async def happen(self, env: Environment) -> None:
+        name = f"{self.target}-config"
+        patch = {"data": {"FEATURE_BANNER": "summer-2026"}}
+        await edit(env, "ConfigMap", name, patch, actor="config-sync", type="merge")
+
+
 class LogLevel(Happening):
     """Somebody turns a service's log to debug: many more lines, nothing else."""
 
@@ -276,6 +289,7 @@ KINDS: dict[str, type[Happening]] = {
     "change/innocent-rollout": InnocentRollout,
     "certificate/authority-renewed": AuthorityRenewed,
     "change/innocent-config": InnocentConfig,
+    "change/staged-config": StagedConfig,
     "change/log-level": LogLevel,
     "cache/restart": CacheRestart,
     "load/spike": LoadSpike,

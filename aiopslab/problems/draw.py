@@ -88,6 +88,15 @@ class DrawnIncident:
         spec = self.spec.model_copy(update={"symptom": None})
         return replace(self, spec=spec, faults=[self.faults[n - 1]])
 
+    def ahead(self) -> list[Due]:
+        """Return the distractors of the lead-in, earliest first."""
+        return sorted((d for d in self.distractors if d.at <= 0.0), key=lambda d: d.at)
+
+    def acts(self, *, twin: bool) -> list[Due]:
+        """Return what happens from the start on, earliest first: faults, later distractors."""
+        late = [d for d in self.distractors if d.at > 0.0]
+        return sorted([*([] if twin else self.faults), *late], key=lambda d: d.at)
+
     def live_faults(self, *, twin: bool) -> list[Fault]:
         """Return the faults that act."""
         return [] if twin else [d.act for d in self.faults if isinstance(d.act, Fault)]
@@ -132,7 +141,7 @@ def draw(spec: IncidentSpec, app: App, seed: int) -> DrawnIncident:
         cls = distractors.find(dist.kind)
         target = _target(dist.target, values, app, cls.fits, streams("distractor", str(i)))
         values[f"distractor{i}"] = target
-        others.append(Due(-dist.before, cls(app, target, dict(dist.params))))
+        others.append(Due(dist.at, cls(app, target, dict(dist.params))))
     within = spec.symptom.within if spec.symptom else 300.0
     delay = round(streams("twin-delay").uniform(0.15, 0.6) * within) + spec.handover
     return DrawnIncident(spec, app, seed, values, faults, others, delay)

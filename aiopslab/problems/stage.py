@@ -1,6 +1,6 @@
 """Stage a drawn incident on an environment, up to the hand-over.
 
-``lead_in`` lets the rest of the baseline pass and the distractors happen; ``strike`` breaks it;
+``lead_in`` lets the rest of the baseline pass and distractors happen; ``strike`` breaks it;
 ``await_symptom`` is the gate: an incident that does not hurt is an error of ours, never a
 problem. Written against the Environment protocol, so it stages on a cluster as well.
 """
@@ -44,7 +44,7 @@ async def lead_in(env: Environment, drawn: DrawnIncident, *, passed_s: float = 0
         InfraError: The world is not healthy at the incident's start.
     """
     start = env.now() - passed_s + _lead_s(drawn)
-    for due in sorted(drawn.distractors, key=lambda d: d.at):
+    for due in drawn.ahead():
         await env.advance(max(0.0, start + due.at - env.now()))
         await _act(env, due)
     await env.advance(max(0.0, start - env.now()))
@@ -55,11 +55,11 @@ async def lead_in(env: Environment, drawn: DrawnIncident, *, passed_s: float = 0
 
 
 async def strike(env: Environment, drawn: DrawnIncident, *, twin: bool) -> None:
-    """Apply the incident's load and, except in the twin, its faults."""
+    """Apply the incident's load, its later distractors and, except in the twin, its faults."""
     started = env.now()
     if "scale" in drawn.spec.load:
         await env.traffic.scale(float(drawn.spec.load["scale"]))
-    for due in [] if twin else sorted(drawn.faults, key=lambda d: d.at):
+    for due in drawn.acts(twin=twin):
         await env.advance(max(0.0, started + due.at - env.now()))
         await _act(env, due)
 

@@ -173,7 +173,8 @@ def _fault(use: FaultUse, spec: IncidentSpec) -> str:
 def _distractor(other: Distractor, spec: IncidentSpec) -> str:
     params = ", ".join(f"{k} {_drawn(v, spec)}" for k, v in other.params.items())
     beside = f" with {params}" if params else ""
-    return f"`{other.kind}` at {_place(other.target, spec)}{beside}, {other.before:g} s before"
+    when = "after" if other.at > 0 else "before"
+    return f"`{other.kind}` at {_place(other.target, spec)}{beside}, {abs(other.at):g} s {when}"
 
 
 def _place(target: str | dict[str, Any], spec: IncidentSpec) -> str:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from problems_fakes import EPOCH, MemoryEnvironment, deployment, make_app, make_spec
+from pydantic import ValidationError
 
 from aiopslab.errors import InfraError
-from aiopslab.models.incident import SliCondition, Symptom, SymptomClause
+from aiopslab.models.incident import Distractor, SliCondition, Symptom, SymptomClause
 from aiopslab.models.observation import Budget
 from aiopslab.models.task import TASKS
 from aiopslab.problems import catalogue, stage
@@ -50,6 +51,24 @@ def test_distractors_happen_before_the_start_at_their_time(env: Any) -> None:
         (env.now() - 120, "ConfigMap", "web-config"),
         (env.now() - 120, "Deployment", "web"),
     ]
+
+
+@pytest.mark.parametrize("twin", [False, True])
+def test_a_later_distractor_happens_after_the_fault_and_in_the_twin(env: Any, twin: bool) -> None:
+    late = {"kind": "change/staged-config", "target": "web", "after": "30s"}
+    incident = drawn(baseline="10m", distractors=[late])
+    assert stage.quiet_s(incident) == 600 - WARM_S
+    run(stage.lead_in(env, incident))
+    assert env.kube.patched == []
+    start = env.now()
+    run(stage.strike(env, incident, twin=twin))
+    assert env.kube.patched[-1] == (start + 30, "ConfigMap", "web-config")
+    assert len(env.kube.patched) == (1 if twin else 2)
+
+
+def test_a_distractor_has_one_time() -> None:
+    with pytest.raises(ValidationError, match="either 'before' or 'after'"):
+        Distractor(kind="load/spike", target="web", before=60, after=60)
 
 
 def test_a_job_started_by_hand_is_its_cron_job_with_other_rounds(env: Any) -> None:
