@@ -21,6 +21,7 @@ from aiopslab.faults import (
     database_schema,
     database_sessions,
     database_tls,
+    dns,
     flag,
     host,
     identity,
@@ -55,7 +56,8 @@ from aiopslab.faults.base import Fault, Site
 
 _FAMILIES = (
     admission, automation, autoscaling, cache, certificate, config, config_policy, container,
-    database, database_schema, database_sessions, database_tls, flag, host, identity, kubernetes,
+    database, database_schema, database_sessions, database_tls, dns, flag, host, identity,
+    kubernetes,
     llm_engines, llm_hardware, llm_platform, llm_scheduling, llm_tenants, network, node,
     observability, overload, partner, pod, preemption, queue, queue_limits, quota, release,
     resources, rollout, scaling, scheduling, service, storage, storage_claim, traffic, workload,

@@ -1,20 +1,25 @@
-"""Names of the world: what the cluster's DNS server answers.
+"""Names of the world: what the DNS servers answer.
 
-Records are A records by full name. Lookups follow a pod's ``resolv.conf``: search path
-``<namespace>.svc.cluster.local svc.cluster.local cluster.local``, ``ndots:5``. Not here: how long
-an answer takes, client caches, policies (``network``).
+Records are A records by full name. Which full names are tried for a short one, and whom a pod asks,
+is the pod's (``resolver``). Not here: how long an answer takes, client caches, policies
+(``network``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from aiopslab.services.protocols import NoSuchHost
 
+if TYPE_CHECKING:
+    from aiopslab.world.resolver import Resolver
+
 ADDRESS = "198.18.0.10"
-"""Service address of the DNS server."""
+"""Service address of the cluster's DNS server."""
 DOMAIN = "cluster.local"
-_NDOTS = 5
+NDOTS = 5
+"""Of ``resolv.conf`` in ``ClusterFirst`` pods."""
 
 
 class Dns:
@@ -31,12 +36,12 @@ class Dns:
         """Remove a name; an unknown one is no error."""
         self._records.pop(_canonical(fqdn), None)
 
-    def resolve(self, name: str, namespace: str) -> list[str]:
-        """Look a name up as a pod of a namespace does.
+    def resolve(self, name: str, resolver: Resolver) -> list[str]:
+        """Look a name up as a pod does that has this resolver.
 
         Args:
             name: Short, partly or fully qualified; a trailing dot skips the search path.
-            namespace: Of the pod that asks; empty outside the cluster, where nothing is searched.
+            resolver: Whom it asks, and along which search path.
 
         Returns:
             At least one address.
@@ -44,25 +49,14 @@ class Dns:
         Raises:
             NoSuchHost: No candidate has an address; ``port`` is 0, the caller knows it.
         """
-        for candidate in search(name, namespace):
-            found = self._records.get(candidate)
+        if alias := resolver.hosts.get(_canonical(name)):
+            return [alias]
+        for candidate in resolver.candidates(name) if resolver.server else ():
+            hidden = candidate.endswith(f".{DOMAIN}") and not resolver.knows_cluster
+            found = None if hidden else self._records.get(candidate)
             if found:
                 return list(found)
         raise NoSuchHost(name, 0)
-
-
-def search(name: str, namespace: str) -> list[str]:
-    """List the full names tried for a name, in order.
-
-    >>> search("rate", "hotel")[:2]
-    ['rate.hotel.svc.cluster.local', 'rate.svc.cluster.local']
-    """
-    bare = _canonical(name)
-    if name.endswith(".") or not namespace:
-        return [bare]
-    path = [f"{namespace}.svc.{DOMAIN}", f"svc.{DOMAIN}", DOMAIN]
-    searched = [f"{bare}.{suffix}" for suffix in path]
-    return [bare, *searched] if bare.count(".") >= _NDOTS else [*searched, bare]
 
 
 def _canonical(name: str) -> str:

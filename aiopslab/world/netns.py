@@ -22,9 +22,9 @@ from aiopslab.services.protocols import (
     TlsError,
 )
 from aiopslab.world.connection import Book, Connection, Handler, Peer, Route
-from aiopslab.world.dns import ADDRESS as DNS_ADDRESS
 from aiopslab.world.path import RTO_S, Path
 from aiopslab.world.process import Process
+from aiopslab.world.resolver import OUTSIDE, Resolver
 from aiopslab.world.tls import ClientTls, Clocks, ServerTls, handshake
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Stack:
     labels: Mapping[str, str]
     node: str = ""
     port_names: Mapping[str, int] = field(default_factory=dict)
+    resolver: Resolver = OUTSIDE
     up: bool = True
     listeners: dict[int, Listener] = field(default_factory=dict)
     members: list[Netns] = field(default_factory=list)
@@ -116,6 +117,11 @@ class Netns:
     def ip(self) -> str:
         """The address."""
         return self._stack.ip
+
+    @property
+    def resolver(self) -> Resolver:
+        """How names are looked up here."""
+        return self._stack.resolver
 
     @property
     def up(self) -> bool:
@@ -212,10 +218,10 @@ class Netns:
         expiry, found = stack.answers.get(host, (0.0, []))
         if loop.time() < expiry:
             return found
-        if not self._network.admits_lookup(stack):
+        if host not in stack.resolver.hosts and not self._network.admits_lookup(stack):
             await self._network.never()
         await pause(loop, LOOKUP_S)
-        found = self._network.dns.resolve(host, stack.namespace)
+        found = self._network.dns.resolve(host, stack.resolver)
         stack.answers[host] = (loop.time() + CACHE_S, found)
         return found
 
@@ -282,12 +288,13 @@ class Netns:
         """Find the pod behind what was dialled; waits for ever where packets vanish."""
         network, source = self._network, self._stack
         # Until the name is resolved, a time-out is the DNS server's.
-        attempt.detail = f"lookup {attempt.host} on {DNS_ADDRESS}:53: i/o timeout"
+        server = source.resolver.server
+        attempt.detail = f"lookup {attempt.host} on {server}:53: i/o timeout"
         try:
             ips = await self.resolve(attempt.host)
         except NoSuchHost:
             raise attempt.error(
-                NoSuchHost, f"lookup {attempt.host} on {DNS_ADDRESS}:53: no such host"
+                NoSuchHost, f"lookup {attempt.host} on {server}:53: no such host"
             ) from None
         attempt.detail = ""
         ip = ips[network.pick(source, len(ips))]

@@ -24,6 +24,7 @@ from aiopslab.world.node import NodeClock
 from aiopslab.world.path import Path
 from aiopslab.world.policy import PolicyObject, PolicySet
 from aiopslab.world.process import Process
+from aiopslab.world.resolver import Resolver, of_namespace
 from aiopslab.world.ways import Shape, Ways
 
 SAME_NODE_S = 0.000_15
@@ -67,6 +68,7 @@ class Network:
         labels: Mapping[str, str],
         node: str,
         port_names: Mapping[str, int] | None = None,
+        resolver: Resolver | None = None,
     ) -> Netns:
         """Bring up an address.
 
@@ -77,13 +79,15 @@ class Network:
             labels: Of the pod.
             node: Name of the node it is on; empty outside.
             port_names: Named container ports, which policies may refer to.
+            resolver: How it looks names up; None: as a pod of the namespace does by default.
 
         Raises:
             ValueError: The address is up already.
         """
         if ip in self._stacks:
             raise ValueError(f"address {ip!r} is in use")
-        stack = Stack(ip, namespace, component, labels, node, port_names or {})
+        resolver = resolver or of_namespace(namespace)
+        stack = Stack(ip, namespace, component, labels, node, port_names or {}, resolver)
         self._stacks[ip] = stack
         return Netns(self, stack, Process(self.loop))
 
@@ -148,8 +152,10 @@ class Network:
         return self.policies.allows(source, target, port)
 
     def admits_lookup(self, source: Stack) -> bool:
-        """Return whether policies let an address ask the DNS server."""
-        return not self.policies or self.policies.allows_egress(source, self._dns_server, 53, "UDP")
+        """Return whether policies let an address ask the cluster's DNS server."""
+        if not self.policies or not source.resolver.knows_cluster:
+            return True
+        return self.policies.allows_egress(source, self._dns_server, 53, "UDP")
 
     def now_at(self, node: str) -> float:
         """Return what time the clock of a node shows, in unix seconds."""

@@ -9,6 +9,7 @@ from controllers_cluster import Cluster, container, deployment
 
 from aiopslab.services.protocols import ConnectionRefused, NoSuchHost, Request
 from aiopslab.world.kube.objects import Object, name_of
+from aiopslab.world.resolver import of_namespace
 
 
 def service(name: str = "web", **spec: Any) -> Object:
@@ -119,7 +120,7 @@ def test_a_headless_service_resolves_to_pods_and_their_hostnames(cluster: Cluste
     cluster.wait_for(lambda: cluster.ready("StatefulSet", "db", 2))
     cluster.wait(1)
     assert ask(cluster, "db-1.db.shop.svc.cluster.local", 8080) == 200
-    found = cluster.network.dns.resolve("db.shop.svc.cluster.local", "shop")
+    found = cluster.network.dns.resolve("db.shop.svc.cluster.local", of_namespace("shop"))
     assert len(found) == 2
 
 

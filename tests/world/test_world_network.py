@@ -22,15 +22,17 @@ from aiopslab.services.protocols import (
 )
 from aiopslab.world.clock import VirtualLoop, WorldFailure
 from aiopslab.world.connection import Peer
-from aiopslab.world.dns import Dns, search
+from aiopslab.world.dns import Dns
 from aiopslab.world.netns import Netns
 from aiopslab.world.network import Network
 from aiopslab.world.process import Process
+from aiopslab.world.resolver import OUTSIDE, of_namespace, of_pod
 from aiopslab.world.tls import Certificate, ClientTls, ServerTls
 
 START = 1_773_133_200.0
 VIP = "198.18.1.7"
 PORT = 8080
+HOTEL = of_namespace("hotel")
 
 
 class Lan:
@@ -335,16 +337,50 @@ def test_names_are_searched_as_resolv_conf_says() -> None:
     dns.publish("rate.hotel.svc.cluster.local", ["198.18.1.1"])
     dns.publish("Partner.Example.", ["198.18.250.9"])
     for name in ("rate", "rate.hotel", "rate.hotel.svc", "rate.hotel.svc.cluster.local."):
-        assert dns.resolve(name, "hotel") == ["198.18.1.1"]
-    assert dns.resolve("rate.hotel", "other") == ["198.18.1.1"]
-    assert dns.resolve("partner.example", "hotel") == ["198.18.250.9"]
+        assert dns.resolve(name, HOTEL) == ["198.18.1.1"]
+    assert dns.resolve("rate.hotel", of_namespace("other")) == ["198.18.1.1"]
+    assert dns.resolve("partner.example", HOTEL) == ["198.18.250.9"]
+    for name, resolver in (("rate", of_namespace("other")), ("rate", OUTSIDE), ("rate.", HOTEL)):
+        with pytest.raises(NoSuchHost):
+            dns.resolve(name, resolver)
+    assert HOTEL.candidates("a.b.c.d.e.f")[0] == "a.b.c.d.e.f"
+
+
+def test_a_pod_with_the_nodes_resolver_knows_the_world_outside_alone() -> None:
+    dns = Dns()
+    dns.publish("rate.hotel.svc.cluster.local", ["198.18.1.1"])
+    dns.publish("partner.example", ["198.18.250.9"])
+    resolver = of_pod({"dnsPolicy": "Default"}, "hotel")
+    assert dns.resolve("partner.example", resolver) == ["198.18.250.9"]
+    for name in ("rate", "rate.hotel.svc.cluster.local"):
+        with pytest.raises(NoSuchHost):
+            dns.resolve(name, resolver)
+    assert resolver.resolv_conf() == "nameserver 198.18.0.2\n"
+
+
+def test_a_host_alias_answers_before_any_server() -> None:
+    dns = Dns()
+    dns.publish("rate.hotel.svc.cluster.local", ["198.18.1.1"])
+    aliases = [{"ip": "198.18.9.9", "hostnames": ["rate", "Old-Rate"]}]
+    resolver = of_pod({"hostAliases": aliases}, "hotel")
+    assert dns.resolve("rate", resolver) == dns.resolve("old-rate", resolver) == ["198.18.9.9"]
+    assert dns.resolve("rate.hotel", resolver) == ["198.18.1.1"]
+    assert resolver.host_lines() == "198.18.9.9\trate\n198.18.9.9\told-rate\n"
+
+
+def test_a_pod_without_policy_has_what_its_own_configuration_says() -> None:
+    dns = Dns()
+    dns.publish("rate.hotel.svc.cluster.local", ["198.18.1.1"])
+    config = {
+        "nameservers": ["198.18.0.10"],
+        "searches": ["hotel.svc.cluster.local"],
+        "options": [{"name": "ndots", "value": "2"}],
+    }
+    resolver = of_pod({"dnsPolicy": "None", "dnsConfig": config}, "hotel")
+    assert dns.resolve("rate", resolver) == ["198.18.1.1"]
+    assert resolver.candidates("a.b.c")[0] == "a.b.c"
     with pytest.raises(NoSuchHost):
-        dns.resolve("rate", "other")
-    with pytest.raises(NoSuchHost):
-        dns.resolve("rate", "")
-    with pytest.raises(NoSuchHost):
-        dns.resolve("rate.", "hotel")
-    assert search("a.b.c.d.e.f", "hotel")[0] == "a.b.c.d.e.f"
+        dns.resolve("rate", of_pod({"dnsPolicy": "None"}, "hotel"))
 
 
 def test_a_headless_name_gives_pods_and_none_when_nobody_is_ready() -> None:

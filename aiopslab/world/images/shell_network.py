@@ -22,7 +22,6 @@ from aiopslab.world.container import Container
 from aiopslab.world.tls import PUBLIC_AUTHORITY, ClientTls
 
 Run = Callable[[Container, Sequence[str], str], Awaitable[ExecResult]]
-_DNS = "198.18.0.10"
 _CONNECT_S = 130.0
 """How long the kernel retries a SYN."""
 _ANSWER_S = 300.0
@@ -304,7 +303,8 @@ async def _nslookup(box: Container, args: Sequence[str], _stdin: str) -> ExecRes
     names = [word for word in args if not word.startswith("-")]
     if not names:
         return ExecResult("", "BusyBox v1.36: Usage: nslookup HOST\n", 1)
-    head = f"Server:\t\t{_DNS}\nAddress:\t{_DNS}:53\n\n"
+    server = box.netns.resolver.server
+    head = f"Server:\t\t{server}\nAddress:\t{server}:53\n\n"
     try:
         ips = await box.netns.resolve(names[0])
     except NoSuchHost:
@@ -324,7 +324,8 @@ async def _dig(box: Container, args: Sequence[str], _stdin: str) -> ExecResult:
     status = "NOERROR" if ips else "NXDOMAIN"
     lines = [f";; ->>HEADER<<- opcode: QUERY, status: {status}, id: 4711", ";; ANSWER SECTION:"]
     lines += [f"{name}.\t\t5\tIN\tA\t{ip}" for ip in ips]
-    return ExecResult("\n".join([*lines, f";; SERVER: {_DNS}#53({_DNS})"]) + "\n", "", 0)
+    server = box.netns.resolver.server
+    return ExecResult("\n".join([*lines, f";; SERVER: {server}#53({server})"]) + "\n", "", 0)
 
 
 async def _getent(box: Container, args: Sequence[str], _stdin: str) -> ExecResult:

@@ -22,12 +22,10 @@ def read_file(box: Container, path: str) -> str | None:
         case "/etc/hostname":
             return f"{box.pod.name}\n"
         case "/etc/resolv.conf":
-            return (
-                f"search {box.pod.namespace}.svc.cluster.local svc.cluster.local cluster.local\n"
-                "nameserver 198.18.0.10\noptions ndots:5\n"
-            )
+            return box.netns.resolver.resolv_conf()
         case "/etc/hosts":
-            return f"127.0.0.1\tlocalhost\n{box.pod.ip}\t{box.pod.name}\n"
+            own = f"127.0.0.1\tlocalhost\n{box.pod.ip}\t{box.pod.name}\n"
+            return own + box.netns.resolver.host_lines()
         case "/etc/os-release":
             return 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\nVERSION_ID="12"\n'
     return proc_file(box, path)

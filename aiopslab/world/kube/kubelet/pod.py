@@ -34,6 +34,7 @@ from aiopslab.world.kube.options import DELETE_NOW
 from aiopslab.world.kube.quantity import amount
 from aiopslab.world.kube.validation.podspec import port_names, qos_class
 from aiopslab.world.process import Process
+from aiopslab.world.resolver import of_pod
 
 FIRST_MOUNT_RETRY_S = 0.5
 MAX_MOUNT_RETRY_S = 122.0
@@ -71,6 +72,7 @@ class PodWorker:
                 labels=labels_of(pod),
                 node=runtime.node.name,
                 port_names=port_names(pod["spec"]),
+                resolver=of_pod(pod["spec"], namespace_of(pod)),
             ),
             facts=Facts(ip, runtime.node.name, runtime.node.ip),
             volumes=PodVolumes(),
