@@ -189,6 +189,18 @@ def test_what_a_deployment_may_not_say(
     assert words in create_error(api, deployment(**spec)).message
 
 
+def test_pods_without_a_dns_policy_have_to_name_their_server(
+    api: ApiServer, deployment: Build
+) -> None:
+    sent = deployment()
+    pods = sent["spec"]["template"]["spec"]
+    pods["dnsPolicy"] = "None"
+    words = "spec.template.spec.dnsConfig.nameservers: Required value"
+    assert words in create_error(api, sent).message
+    pods["dnsConfig"] = {"nameservers": ["198.18.0.10"]}
+    assert api.create(sent, actor="oncall")["spec"]["template"]["spec"]["dnsPolicy"] == "None"
+
+
 def test_several_problems_are_listed_together(api: ApiServer, deployment: Build) -> None:
     error = create_error(api, deployment(replicas=-1, minReadySeconds=-1))
     assert "is invalid: [spec.replicas: Invalid value: -1" in error.message

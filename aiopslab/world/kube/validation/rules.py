@@ -97,6 +97,9 @@ def _pod_spec(spec: Object, path: str) -> list[Cause]:
     if grace < 0:
         at = f"{path}.terminationGracePeriodSeconds"
         causes.append(wrong(at, grace, "must be greater than or equal to 0"))
+    if spec.get("dnsPolicy") == "None" and not (spec.get("dnsConfig") or {}).get("nameservers"):
+        words = "Required value: must provide at least one DNS nameserver when `dnsPolicy` is None"
+        causes.append(Cause(f"{path}.dnsConfig.nameservers", words))
     return causes + check_labels(spec.get("nodeSelector") or {}, f"{path}.nodeSelector")
 
 
