@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -71,9 +72,8 @@ async def check(
     with _directory(keep) as scratch:
         work = _Work(scratch, seeds, progress)
         entries = [
-            _Entry(target, seed, work.planned(target, seed, only))
-            for target in found
-            for seed in seeds
+            _Entry(target, seed, work.planned(target, seed, only, turned=bool(n % 2)))
+            for n, (target, seed) in enumerate(itertools.product(found, seeds))
         ]
         await work.carry_out([entry.sides for entry in entries], hosts)
         return [work.verdict(entry) for entry in entries]
@@ -140,13 +140,18 @@ class _Work:
         self._teller = Teller(scratch, progress)
         self._costs: dict[tuple[str, int], Cost] = {}
 
-    def planned(self, target: Target, seed: int, only: Sequence[str]) -> verdicts.Sides:
-        """Plan the proofs of an incident as it was asked for, by name or by path."""
+    def planned(
+        self, target: Target, seed: int, only: Sequence[str], *, turned: bool
+    ) -> verdicts.Sides:
+        """Plan the proofs of an incident as it was asked for, by name or by path.
+
+        The two shares do not cost the same: ``turned`` gives each side the other one.
+        """
         plans = proofs.planned(target.spec, attempt=seed - self._base + 1, only=only)
         first, second = (
             [p.model_copy(update={"incident": target.asked}) for p in side] for side in plans
         )
-        return first, second
+        return (second, first) if turned else (first, second)
 
     async def carry_out(self, sides: Sequence[verdicts.Sides], hosts: int) -> None:
         """Carry out the proofs: both sides at once, or one after the other on a single host."""
