@@ -173,7 +173,7 @@ class _Line:
             query=request.params if in_query else None,
         )  # fmt: skip
         async with self._session.request(
-            request.method, url, data=None if in_query else dict(request.params),
+            request.method, url, data=None if in_query else wire.form(request.params),
             headers=wire.headers(request), allow_redirects=False, ssl=self._tls or False,
         ) as raw:  # fmt: skip
             if raw.content_type == wire.STREAM:

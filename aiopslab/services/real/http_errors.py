@@ -78,15 +78,19 @@ def _unconnected(error: OSError, host: str, port: int, address: str) -> NetError
             return NetError(host, port, address, text)
 
 
-def _tls(error: BaseException) -> ssl.SSLError | ssl.CertificateError | None:
-    """Return the TLS error that an error is or wraps."""
+def _tls(error: BaseException) -> ssl.SSLError | None:
+    """Return OpenSSL's error that an error wraps or came of."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, ssl.SSLError):
-            return seen
+        # Of aiohttp's own errors some are subclasses of OpenSSL's, without what those tell.
         if isinstance(seen, aiohttp.ClientConnectorCertificateError):
-            inner = seen.certificate_error
-            return inner if isinstance(inner, ssl.SSLError) else None
+            inner: BaseException | None = seen.certificate_error
+        elif isinstance(seen, aiohttp.ClientConnectorError):
+            inner = seen.os_error
+        else:
+            inner = seen
+        if isinstance(inner, ssl.SSLError):
+            return inner
         seen = seen.__cause__ or seen.__context__
     return None
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from aiopslab import content
 from aiopslab.errors import UsageError
 from aiopslab.models.app import App
-from aiopslab.services.process import Process
+from aiopslab.services import programs
 from aiopslab.services.real.host import Place, ProcessHost
 
 
@@ -78,17 +78,8 @@ async def serve(
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     host = ProcessHost(role.app, role.service, role.version, env, place)
     async with host, _told(host.terminate, until_eof):
-        return await host.run(_program(role, host))
-
-
-async def _program(role: Role, host: ProcessHost) -> int:
-    if role.app.services[role.service].program is None:
-        process = Process(role.app, role.service, role.version, host, job=role.job)
-        return await process.run()
-    # Programs of their own take longer to import than most services to start.
-    from aiopslab.services import programs
-
-    return await programs.make(role.app, role.service, role.version, host, role.job).run()
+        program = programs.make(role.app, role.service, role.version, host, role.job)
+        return await host.run(program.run())
 
 
 @asynccontextmanager

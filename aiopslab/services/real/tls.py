@@ -30,6 +30,25 @@ class _Known:
     server: ssl.SSLContext
 
 
+class _Telling(ssl.SSLObject):
+    """The server's end of a handshake, which tells a client why its certificate is refused.
+
+    asyncio hangs up at once when a handshake fails, and OpenSSL's alert with the reason is never
+    sent. So the first failure asks for more to read, which sends what is there to be sent.
+    """
+
+    _failed: ssl.SSLError | None = None
+
+    def do_handshake(self) -> None:
+        if self._failed is not None:
+            raise self._failed
+        try:
+            super().do_handshake()
+        except ssl.SSLCertVerificationError as error:
+            self._failed = error
+            raise ssl.SSLWantReadError from error
+
+
 class Identity:
     """What one process shows and trusts.
 
@@ -91,6 +110,7 @@ class Identity:
         server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         # Probes of the kubelet show none; the server tells who needs one.
         server.verify_mode = ssl.CERT_OPTIONAL
+        server.sslobject_class = _Telling
         for context in (client, server):
             self._load(context, texts[0])
         return _Known(texts, client, server)

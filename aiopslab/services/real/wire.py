@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterable, Callable, Mapping
+from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -34,9 +35,16 @@ class Truncated(Exception):
 def headers(request: Request) -> dict[str, str]:
     """Return the headers that a request of the program travels with."""
     found = {"User-Agent": request.client}
+    if request.method not in IN_QUERY:
+        found["Content-Type"] = "application/x-www-form-urlencoded"
     if request.trace_id:
         found["traceparent"] = f"00-{request.trace_id:032x}-{request.parent_id:016x}-01"
     return found
+
+
+def form(params: Mapping[str, str]) -> bytes:
+    """Return parameters as the body of a request."""
+    return urlencode(params).encode()
 
 
 def trace(headers: Mapping[str, str]) -> tuple[int, int]:
