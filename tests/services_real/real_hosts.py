@@ -20,6 +20,8 @@ from aiopslab.services.real.host import Place, ProcessHost
 from aiopslab.services.real.http_client import Dial, HttpClient
 from aiopslab.services.real.http_server import HttpServer, bind
 
+CONTENT = Path(__file__).parent / "content"
+"""Where the app of these tests is: three services without stores."""
 PATIENCE_S = 30.0
 LOOPBACK = "127.0.0.1"
 
