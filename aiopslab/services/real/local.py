@@ -141,9 +141,13 @@ class LocalApp:
                 listener.close()
         if self._app.tls is not None:
             self._renewing = asyncio.create_task(self._renew(self._app.tls.renew_every_min * 60.0))
-        async with asyncio.timeout(_READY_S):
-            for service in self.services.values():
-                await self._listening(service)
+        for service in self.services.values():
+            try:
+                async with asyncio.timeout(_READY_S):
+                    await self._listening(service)
+            except TimeoutError:
+                what = f"{service.name} does not listen after {_READY_S:.0f} s"
+                raise InfraError("ready", f"{what}:\n{service.tail()}") from None
 
     def _book(self, listeners: Mapping[str, socket.socket]) -> AddressBook:
         mine = {
