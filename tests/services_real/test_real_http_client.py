@@ -50,9 +50,7 @@ def test_a_peer_that_hangs_up_in_the_middle_resets() -> None:
     async def leave(state: Raw, reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await request_of(state, reader)
 
-    async def reset(
-        state: Raw, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    async def reset(state: Raw, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await request_of(state, reader)
         linger = struct.pack("ii", 1, 0)
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

@@ -184,7 +184,8 @@ def test_a_traceparent_that_cannot_be_read_is_none(value: str, ids: tuple[int, i
 @pytest.mark.parametrize(
     ("body", "answer"),
     [
-        (json.dumps({"item": "cup", "n": 2, "gift": True}), "{'item': 'cup', 'n': '2', 'gift': 'true'}"),
+        (json.dumps({"item": "cup", "n": 2, "gift": True}),
+         "{'item': 'cup', 'n': '2', 'gift': 'true'}"),
         ("[1]", "the body must be a JSON object"),
         ("{", "the body is not valid JSON"),
     ],

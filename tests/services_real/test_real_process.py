@@ -264,7 +264,9 @@ def test_spans_lines_and_metrics_are_exported_under_the_programs_own_ids(
     assert taken.resource["k8s.pod.name"] == "front-0"
     assert taken.resource["k8s.namespace.name"] == "relay"
     assert taken.resource["k8s.node.name"] == "node-a"
-    failed = next(line for line in taken.lines if "failed with status 503" in line.body.string_value)
+    failed = next(
+        line for line in taken.lines if "failed with status 503" in line.body.string_value
+    )
     assert failed.severity_text == "ERROR"
     assert int.from_bytes(failed.trace_id, "big") == 0xABC
     assert {"http_server_request_duration_seconds", "http_client_retries_total"} <= set(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,7 +21,7 @@ from aiopslab.services.tls_manifests import AUTHORITIES_FILE, CERTIFICATE_FILE
 
 SIGNER, STRANGER = authority("Relay Authority"), authority("Relay Authority", 2)
 SEAL = Request("GET", "/seal", {}, client="front-0")
-DIRECTORIES = [os.path.dirname(CERTIFICATE_FILE), os.path.dirname(AUTHORITIES_FILE)]
+DIRECTORIES = [str(Path(file).parent) for file in (CERTIFICATE_FILE, AUTHORITIES_FILE)]
 
 
 def certificate(
@@ -250,7 +249,9 @@ def test_files_that_cannot_be_read_later_leave_the_last_good_ones(make: Make) ->
 def test_files_that_cannot_be_read_at_first_are_named(make: Make) -> None:
     party = make("vault")
     (party.root / CERTIFICATE_FILE.lstrip("/")).write_text("no certificate", "utf-8")
-    with pytest.raises(TlsFilesError, match=f"any PEM data in certificate input: {CERTIFICATE_FILE}"):
+    with pytest.raises(
+        TlsFilesError, match=f"any PEM data in certificate input: {CERTIFICATE_FILE}"
+    ):
         party.identity.server()
     (party.root / AUTHORITIES_FILE.lstrip("/")).unlink()
     with pytest.raises(TlsFilesError, match=f"open {AUTHORITIES_FILE}: no such file"):
