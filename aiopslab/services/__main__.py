@@ -2,7 +2,8 @@
 
     serve [APP SERVICE]   one service, until SIGTERM
     job [APP] JOB         one job of the app, once
-    up APP                all services of an app on loopback, until Ctrl-C
+    partner APP NAME      one party outside that the app calls, until SIGTERM
+    up APP                all services and partners of an app on loopback, until Ctrl-C
 
 What a container leaves out, its image says: ``AIOPSLAB_APP``, ``AIOPSLAB_SERVICE`` and
 ``AIOPSLAB_VERSION``. Exit codes: the program's own; 2 for wrong arguments. Not here: the work
@@ -17,14 +18,15 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from aiopslab.errors import InfraError, UsageError
 from aiopslab.models.app import App
 from aiopslab.services.catalogue import load_app
 from aiopslab.services.real.addresses import AddressBook
-from aiopslab.services.real.host import Place
 from aiopslab.services.real.launch import Role, role_of_pod, serve
+from aiopslab.services.real.place import Place
 
 APP, SERVICE, VERSION = "AIOPSLAB_APP", "AIOPSLAB_SERVICE", "AIOPSLAB_VERSION"
 
@@ -35,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.command == "up":
             return _up(arguments)
+        if arguments.command == "partner":
+            return _partner(arguments)
         return _serve(arguments)
     except UsageError as error:
         sys.stderr.write(f"{error}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
@@ -46,17 +50,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     role = _job_role(arguments) if arguments.command == "job" else _service_role(arguments)
-    place = Place(
-        name=os.environ.get("POD_NAME") or socket.gethostname(),
-        root=arguments.root,
-        book=_book(arguments),
-        bind=arguments.bind,
-        port=arguments.port,
-        fd=arguments.fd,
-    )
+    name = os.environ.get("POD_NAME") or socket.gethostname()
+    place = replace(_place(arguments), name=name, root=arguments.root, book=_book(arguments))
     return asyncio.run(
         serve(_started(role, arguments), dict(os.environ), place, until_eof=arguments.until_eof)
     )
+
+
+def _place(arguments: argparse.Namespace) -> Place:
+    return Place(name="", bind=arguments.bind, port=arguments.port, fd=arguments.fd)
+
+
+def _partner(arguments: argparse.Namespace) -> int:
+    # Services have no use for what stands for others.
+    from aiopslab.services.real import partner
+
+    place, until_eof = _place(arguments), arguments.until_eof
+    app, name, file = load_app(arguments.app), arguments.partner, arguments.disturbance
+    return asyncio.run(partner.serve(app, name, place, file, until_eof=until_eof))
 
 
 def _service_role(arguments: argparse.Namespace) -> Role:
@@ -115,6 +126,14 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("service", nargs="?", help="name of the service")
     job = commands.add_parser("job", help="run one job of an app, once")
     job.add_argument("names", nargs="+", metavar="[APP] JOB", help="the app, and its job")
+    partner = commands.add_parser("partner", help="run one party outside that an app calls")
+    partner.add_argument("app", help="name of the app")
+    partner.add_argument("partner", help="its name in the app")
+    partner.add_argument(
+        "--disturbance", type=Path, metavar="FILE", help="JSON that says how it misbehaves"
+    )
+    for each in (one, job, partner):
+        _listening_options(each)
     for each in (one, job):
         _process_options(each)
     every = commands.add_parser("up", help="run all services of an app on loopback")
@@ -127,15 +146,19 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _listening_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--port", type=int, help="listen on this port instead of its own in the cluster")
+    add("--bind", default="0.0.0.0", metavar="ADDRESS", help="listen on this address")
+    add("--fd", type=int, help="listen on this bound socket, inherited")
+    add("--until-eof", action="store_true", help="end with standard input")
+
+
 def _process_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--version", help="release to run instead of the deployed one")
-    add("--port", type=int, help="listen on this port instead of the service's own")
-    add("--bind", default="0.0.0.0", metavar="ADDRESS", help="listen on this address")
-    add("--fd", type=int, help="listen on this bound socket, inherited")
     add("--root", type=Path, default=Path("/"), help="folder that mounted files lie below")
     add("--startup", type=float, metavar="S", help="seconds to start, instead of the app's")
-    add("--until-eof", action="store_true", help="end with standard input")
 
 
 if __name__ == "__main__":

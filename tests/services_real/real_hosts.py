@@ -16,9 +16,10 @@ from aiopslab.services.protocols import Request, Response
 from aiopslab.services.real import kubelet
 from aiopslab.services.real.addresses import AddressBook
 from aiopslab.services.real.clock import WallClock
-from aiopslab.services.real.host import Place, ProcessHost
+from aiopslab.services.real.host import ProcessHost
 from aiopslab.services.real.http_client import Dial, HttpClient
 from aiopslab.services.real.http_server import HttpServer, bind
+from aiopslab.services.real.place import Place
 
 CONTENT = Path(__file__).parent / "content"
 """Where the app of these tests is: three services without stores."""

@@ -50,8 +50,8 @@ def started(*arguments: str, **env: str) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def settings(app: App, service: str) -> dict[str, str]:
-    return {"MIDDLE_ADDR": "middle:8080", "VAULT_ADDR": "vault:8080", "SHUTDOWN_DELAY_MS": "0"}
+FRONT = {"MIDDLE_ADDR": "middle:8080", "VAULT_ADDR": "vault:8080", "SHUTDOWN_DELAY_MS": "0"}
+"""Settings of the service ``front``."""
 
 
 def listens(port: int) -> bool:
@@ -92,6 +92,40 @@ def test_an_app_comes_up_serves_and_leaves_nothing(app: App) -> None:
             os.kill(pid, 0)
 
 
+def test_partners_come_up_with_the_app_and_misbehave_as_they_are_told(app: App) -> None:
+    async def answered(port: int, wanted: int) -> None:
+        rate = Request("GET", "/rate")
+        async with asyncio.timeout(PATIENCE_S):
+            while await status(port, rate) != wanted:  # noqa: ASYNC110 - it looks now and then
+                await asyncio.sleep(0.05)
+
+    async def scenario() -> None:
+        async with LocalApp(app) as local:
+            port = local.services["middle"].port
+            assert await status(port, Request("GET", "/rate")) == 200
+            local.disturbance("exchange").write_text('{"error_rate": 1.0}', "utf-8")
+            await answered(port, 503)
+            local.disturbance("exchange").write_text("no JSON", "utf-8")
+            await until(lambda: "Invalid JSON" in local.partners["exchange"].tail())
+            assert await status(port, Request("GET", "/rate")) == 503
+            local.disturbance("exchange").unlink()
+            await answered(port, 200)
+
+    asyncio.run(scenario())
+
+
+def test_a_partner_the_address_book_knows_is_not_started(app: App) -> None:
+    async def scenario() -> None:
+        with closing(reserved()) as nobody:
+            known = AddressBook({("api.exchangely.example", 443): nobody.getsockname()})
+            async with LocalApp(app, known=known) as local:
+                assert local.partners == {}
+                assert await status(local.services["front"].port, Request("GET", "/rate")) == 503
+                assert "connection refused" in local.services["middle"].tail().lower()
+
+    asyncio.run(scenario())
+
+
 def test_a_service_that_cannot_start_is_named_with_its_last_words(app: App, tmp_path: Path) -> None:
     async def scenario() -> None:
         async with LocalApp(app, folder=tmp_path, env={"LOG_LEVEL": "loud"}):
@@ -106,7 +140,7 @@ def test_up_says_where_services_are_and_ends_with_ctrl_c(app: App, tmp_path: Pat
     with started("up", "relay", "--dir", str(tmp_path)) as up:
         lines = lines_until(up, "Ctrl-C ends all")
         places = dict(line.split() for line in lines[:-1])
-        assert set(places) == {"front", "middle", "vault"}
+        assert set(places) == {"exchange", "front", "middle", "vault"}
         assert places["vault"].startswith("https://127.0.0.1:")
         ports = [int(place.rpartition(":")[2]) for place in places.values()]
         assert asyncio.run(status(ports[0])) == 200
@@ -140,7 +174,7 @@ def test_sigterm_lets_requests_finish_and_the_process_end_well(app: App) -> None
     with closing(reserved()) as held:
         port = held.getsockname()[1]
     arguments = ["serve", "relay", "front", "--port", str(port), "--bind", LOOPBACK]
-    with started(*arguments, **settings(app, "front")) as process:
+    with started(*arguments, **FRONT) as process:
         lines_until(process, "front is listening")
 
         async def scenario() -> None:
@@ -162,7 +196,7 @@ def test_a_job_ends_with_the_programs_exit_code(app: App, tmp_path: Path) -> Non
         book = AddressBook({("middle", 8080): nobody.getsockname()})
         book.write(tmp_path / "addresses")
         arguments = ["job", "relay", "tidy", "--addresses", str(tmp_path / "addresses")]
-        with started(*arguments, **settings(app, "front")) as process:
+        with started(*arguments, **FRONT) as process:
             out, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1
     assert "tidy" in out
@@ -185,6 +219,7 @@ def test_a_missing_setting_ends_the_process_with_code_1(app: App) -> None:
         (["job", "a", "b", "c"], "type: job [APP] JOB"),
         (["serve"], "name one, or set AIOPSLAB_APP"),
         (["serve", "relay"], "name one, or set AIOPSLAB_SERVICE"),
+        (["partner", "relay", "exchanges"], "did you mean 'exchange'?"),
         (["up", "relay", "--addresses", "/nowhere"], "cannot be read"),
     ],
 )

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 
 from aiopslab.models.app import App
@@ -24,34 +21,16 @@ from aiopslab.services.messaging import Queue
 from aiopslab.services.mounts import mount
 from aiopslab.services.real import http_server
 from aiopslab.services.real import tls as tls_files
-from aiopslab.services.real.addresses import AddressBook
 from aiopslab.services.real.clock import WallClock
 from aiopslab.services.real.cluster import KubeCluster
 from aiopslab.services.real.cpu import ProcessCpu
 from aiopslab.services.real.http_client import Dial, HttpClient
 from aiopslab.services.real.memory import HeldMemory
 from aiopslab.services.real.mounted import MountedFiles
+from aiopslab.services.real.place import Place
 from aiopslab.services.real.telemetry import ProcessTelemetry
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a process runs, beside its environment."""
-
-    name: str
-    """Host name: the pod's name."""
-    root: Path = Path("/")
-    """Where its mounted files lie."""
-    book: AddressBook = field(default_factory=AddressBook)
-    """Where the names of others lead."""
-    bind: str = "0.0.0.0"
-    """Address to listen on."""
-    port: int | None = None
-    """Port to listen on instead of the one the service has in the cluster; 0: any."""
-    fd: int | None = None
-    """A bound socket to listen on instead."""
 
 
 class ProcessHost:
@@ -185,7 +164,7 @@ class ProcessHost:
         if tls is not None:
             context = self._identity(tls).server()
         server = http_server.HttpServer(handler, context)
-        listener = self._listener(port)
+        listener = http_server.listener(self._place, port)
         self.port = listener.getsockname()[1]
         await server.open(listener)
         self._ending.push_async_callback(server.aclose)
@@ -210,12 +189,6 @@ class ProcessHost:
 
     def _identity(self, files: p.TlsFiles) -> tls_files.Identity:
         return tls_files.Identity(self._mounted, files, asyncio.get_running_loop().time)
-
-    def _listener(self, port: int) -> socket.socket:
-        place = self._place
-        if place.fd is not None:
-            return socket.socket(fileno=place.fd)
-        return http_server.bind(place.bind, port if place.port is None else place.port)
 
 
 def _directories(app: App, service: str) -> list[str]:

@@ -15,6 +15,7 @@ from aiohttp import web
 
 from aiopslab.services.protocols import HEALTH, Handler, Response
 from aiopslab.services.real import wire
+from aiopslab.services.real.place import Place
 
 _BACKLOG = 512
 _KEEP_ALIVE_S = 75.0
@@ -29,11 +30,15 @@ class HttpServer:
     Args:
         handler: Answers requests.
         tls: What to show and to trust; None speaks plain text.
+        clients_certified: With TLS, answer only clients that show a certificate, except on health.
     """
 
-    def __init__(self, handler: Handler, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, handler: Handler, tls: ssl.SSLContext | None, *, clients_certified: bool = True
+    ) -> None:
         self._handler = handler
         self._tls = tls
+        self._members_only = tls is not None and clients_certified
         self._site: asyncio.Server | None = None
         self._protocol = web.Server(
             self._answer, access_log=None, keepalive_timeout=_KEEP_ALIVE_S, tcp_keepalive=True
@@ -58,7 +63,7 @@ class HttpServer:
 
     async def _answer(self, raw: web.BaseRequest) -> web.StreamResponse:
         answer = _Answer(raw)
-        if self._tls is not None and raw.path not in HEALTH and not _certified(raw):
+        if self._members_only and raw.path not in HEALTH and not _certified(raw):
             return await answer.finish(Response(400, "No required SSL certificate was sent"))
         request = await wire.read(raw)
         request.emit = answer.emit
@@ -104,6 +109,17 @@ class _Answer:
 def _certified(raw: web.BaseRequest) -> bool:
     """Say whether the client showed a certificate that was accepted."""
     return raw.transport is not None and bool(raw.transport.get_extra_info("peercert"))
+
+
+def listener(place: Place, port: int) -> socket.socket:
+    """Return what a process that has a port in the cluster listens on where it runs.
+
+    Raises:
+        OSError: The port is taken, or may not be used.
+    """
+    if place.fd is not None:
+        return socket.socket(fileno=place.fd)
+    return bind(place.bind, port if place.port is None else place.port)
 
 
 def bind(host: str, port: int) -> socket.socket:

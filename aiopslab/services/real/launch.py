@@ -1,23 +1,20 @@
-"""One process of one service, as a container or ``up`` starts it: signals, app, exit code.
+"""One process of one service, as a container or ``up`` starts it: what it is, and its exit code.
 
 Not here: arguments (``services.__main__``), the surroundings themselves (``host``).
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import signal
-import sys
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aiopslab import content
 from aiopslab.errors import UsageError
 from aiopslab.models.app import App
 from aiopslab.services import programs
-from aiopslab.services.real.host import Place, ProcessHost
+from aiopslab.services.real.host import ProcessHost
+from aiopslab.services.real.place import Place, told
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,41 +74,9 @@ async def serve(
     # The exporters' complaints about a receiver that is away are no lines of the service.
     logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     host = ProcessHost(role.app, role.service, role.version, env, place)
-    async with host, _told(host.terminate, until_eof):
+    async with host, told(host.terminate, until_eof):
         program = programs.make(role.app, role.service, role.version, host, role.job)
         return await host.run(program.run())
-
-
-@asynccontextmanager
-async def _told(terminate: Callable[[], None], until_eof: bool) -> AsyncIterator[None]:
-    """Have SIGTERM and Ctrl-C end the program, and the end of standard input, if asked for."""
-    loop = asyncio.get_running_loop()
-    signals = (signal.SIGTERM, signal.SIGINT)
-    for each in signals:
-        loop.add_signal_handler(each, terminate)
-    transport = None
-    if until_eof:
-        transport, _ = await loop.connect_read_pipe(lambda: _Eof(terminate), sys.stdin)
-    try:
-        yield
-    finally:
-        if transport is not None:
-            transport.close()
-        for each in signals:
-            loop.remove_signal_handler(each)
-
-
-class _Eof(asyncio.Protocol):
-    """Waits for the end of a pipe."""
-
-    def __init__(self, ended: Callable[[], None]) -> None:
-        self._ended = ended
-
-    def eof_received(self) -> None:
-        self._ended()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._ended()
 
 
 def _known(kind: str, name: str, names: list[str]) -> None:
