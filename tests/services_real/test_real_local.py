@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -93,23 +93,23 @@ def test_an_app_comes_up_serves_and_leaves_nothing(app: App) -> None:
 
 
 def test_partners_come_up_with_the_app_and_misbehave_as_they_are_told(app: App) -> None:
-    async def answered(port: int, wanted: int) -> None:
-        rate = Request("GET", "/rate")
+    async def ask_until(port: int, holds: Callable[[int], bool]) -> None:
+        """Ask until the answer, or what it led to, is right: a partner looks when it is asked."""
         async with asyncio.timeout(PATIENCE_S):
-            while await status(port, rate) != wanted:  # noqa: ASYNC110 - it looks now and then
-                await asyncio.sleep(0.05)
+            while not holds(await status(port, Request("GET", "/rate"))):
+                pass
 
     async def scenario() -> None:
         async with LocalApp(app) as local:
-            port = local.services["middle"].port
+            port, partner = local.services["middle"].port, local.partners["exchange"]
             assert await status(port, Request("GET", "/rate")) == 200
             local.disturbance("exchange").write_text('{"error_rate": 1.0}', "utf-8")
-            await answered(port, 503)
+            await ask_until(port, lambda status: status == 503)
             local.disturbance("exchange").write_text("no JSON", "utf-8")
-            await until(lambda: "Invalid JSON" in local.partners["exchange"].tail())
+            await ask_until(port, lambda _: "Invalid JSON" in partner.tail())
             assert await status(port, Request("GET", "/rate")) == 503
             local.disturbance("exchange").unlink()
-            await answered(port, 200)
+            await ask_until(port, lambda status: status == 200)
 
     asyncio.run(scenario())
 
