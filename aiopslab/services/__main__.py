@@ -51,7 +51,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _serve(arguments: argparse.Namespace) -> int:
     role = _job_role(arguments) if arguments.command == "job" else _service_role(arguments)
     name = os.environ.get("POD_NAME") or socket.gethostname()
-    place = replace(_place(arguments), name=name, root=arguments.root, book=_book(arguments))
+    place = replace(
+        _place(arguments), name=name, root=arguments.root, book=_book(arguments),
+        hold_memory=not arguments.count_memory,
+    )  # fmt: skip
     return asyncio.run(
         serve(_started(role, arguments), dict(os.environ), place, until_eof=arguments.until_eof)
     )
@@ -158,6 +161,7 @@ def _process_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--version", help="release to run instead of the deployed one")
     add("--root", type=Path, default=Path("/"), help="folder that mounted files lie below")
+    add("--count-memory", action="store_true", help="count memory instead of holding it")
     add("--startup", type=float, metavar="S", help="seconds to start, instead of the app's")
 
 

@@ -13,7 +13,7 @@ from aiopslab.errors import ContentError
 from aiopslab.services.real.addresses import AddressBook
 from aiopslab.services.real.clock import WallClock
 from aiopslab.services.real.cpu import ProcessCpu
-from aiopslab.services.real.memory import HeldMemory, resident
+from aiopslab.services.real.memory import CountedMemory, HeldMemory, resident
 from aiopslab.services.real.mounted import MountedFiles
 
 MIB = 2**20
@@ -104,6 +104,16 @@ def test_what_the_interpreter_has_counts_towards_what_a_service_needs() -> None:
     memory = HeldMemory()
     memory.hold("heap", 16 * mmap.PAGESIZE)
     assert memory._pieces == []
+
+
+def test_memory_may_be_counted_where_no_limit_keeps_others_from_harm() -> None:
+    memory, before = CountedMemory(), resident()
+    memory.hold("weights", 6 * 1024 * MIB)
+    memory.hold("requests", MIB)
+    assert memory.used() == 6 * 1024 * MIB + MIB
+    assert resident() - before <= 8 * MIB
+    memory.hold("weights", 0)
+    assert memory.used() == resident()
 
 
 def test_files_are_read_where_they_are_mounted_and_as_they_are_now(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from aiopslab.services.real.clock import WallClock
 from aiopslab.services.real.cluster import KubeCluster
 from aiopslab.services.real.cpu import ProcessCpu
 from aiopslab.services.real.http_client import Dial, HttpClient
-from aiopslab.services.real.memory import HeldMemory
+from aiopslab.services.real.memory import CountedMemory, HeldMemory
 from aiopslab.services.real.mounted import MountedFiles
 from aiopslab.services.real.place import Place
 from aiopslab.services.real.telemetry import ProcessTelemetry
@@ -56,7 +56,7 @@ class ProcessHost:
         self._jobs: set[asyncio.Task[None]] = set()
         self._group: asyncio.TaskGroup | None = None
         self._processor = ProcessCpu()
-        self._held = HeldMemory()
+        self._held = HeldMemory() if place.hold_memory else CountedMemory()
         self._mounted = MountedFiles(_directories(app, service), place.root)
         self.port = 0
         """Port that is really listened on; 0 before."""

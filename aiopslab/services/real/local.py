@@ -3,7 +3,8 @@
 Each service has a port of its own, and an address book leads its name there. What is in the
 ConfigMaps and Secrets becomes its environment and files, certificates are renewed as in a cluster.
 Partners are started, too, unless the address book knows them already. Stores are not: the address
-book says where they are. Replicas are one, jobs are run by hand (``job``). Not here: one process
+book says where they are. Replicas are one, memory is counted rather than held, jobs are run by
+hand (``job``). Not here: one process
 (``launch``, ``partner``).
 """
 
@@ -192,7 +193,8 @@ class LocalApp:
         if self.partners or self._app.externals:
             env.setdefault("SSL_CERT_FILE", str(self._authority))
         command = ["serve", self._app.name, name, "--root", str(self.root(name))]
-        command += ["--addresses", str(self.addresses)]
+        # No limit would keep what a service holds, or leaks, from the rest of the machine.
+        command += ["--addresses", str(self.addresses), "--count-memory"]
         if self._startup_s is not None:
             command += ["--startup", str(self._startup_s)]
         grace_s = float(self._app.services[name].grace_s)

@@ -2,8 +2,9 @@
 
 An app says how large a process of a service is. The interpreter that plays it has a size of its
 own; what is held makes up the difference, so that the resident size is the larger of the two. A
-container's limit then bites where the app says it does. Not here: killing what grows beyond
-(the kernel).
+container's limit then bites where the app says it does. On a machine without such limits memory is
+better counted than held: the engines of an inference platform would take all of it. Not here:
+killing what grows beyond (the kernel).
 """
 
 from __future__ import annotations
@@ -45,6 +46,23 @@ class HeldMemory:
         """Give everything back."""
         while self._pieces:
             self._pieces.pop().close()
+
+
+class CountedMemory:
+    """``protocols.Memory`` that takes nothing: what would be held is only told."""
+
+    def __init__(self) -> None:
+        self._labels: dict[str, int] = {}
+
+    def hold(self, label: str, size: int) -> None:
+        self._labels[label] = size
+
+    def used(self) -> int:
+        return max(resident(), sum(self._labels.values()))
+
+    def close(self) -> None:
+        """Give nothing back."""
+        self._labels.clear()
 
 
 def resident() -> int:

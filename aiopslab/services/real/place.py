@@ -29,6 +29,8 @@ class Place:
     """Port to listen on instead of the one it has in the cluster; 0: any."""
     fd: int | None = None
     """A bound socket to listen on instead."""
+    hold_memory: bool = True
+    """Whether memory is held, as where a limit keeps others from harm, or only counted."""
 
 
 @asynccontextmanager
