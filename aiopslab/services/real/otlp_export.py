@@ -17,7 +17,9 @@ from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.metrics import CallbackOptions, Instrument, Observation
+from opentelemetry.metrics import Counter as OtelCounter
+from opentelemetry.metrics import Histogram as OtelHistogram
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
@@ -97,6 +99,8 @@ class OtlpExport:
         self._meter = self._metrics.get_meter(_SCOPE)
         self._points = OTLPMetricExporter(endpoint=f"{base}/v1/metrics", timeout=_ANSWER_S)
         self._gauges: dict[str, _Gauge] = {}
+        self._made: dict[str, Instrument] = {}
+        """Histograms and counters by name; labels are given with each value."""
         self._sending: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -149,15 +153,20 @@ class OtlpExport:
         )
 
     def histogram(self, name: str, buckets: tuple[float, ...], labels: dict[str, str]) -> Histogram:
-        made = self._meter.create_histogram(name, explicit_bucket_boundaries_advisory=buckets)
-        record = made.record
-
-        return _Observed(lambda value: record(value, labels))
+        made = self._made.get(name)
+        if made is None:
+            made = self._meter.create_histogram(name, explicit_bucket_boundaries_advisory=buckets)
+            self._made[name] = made
+        assert isinstance(made, OtelHistogram), f"{name} is a counter"
+        return _Observed(made, labels)
 
     def counter(self, name: str, labels: dict[str, str]) -> Counter:
-        made = self._meter.create_counter(name)
+        made = self._made.get(name)
+        if made is None:
+            made = self._made[name] = self._meter.create_counter(name)
+        assert isinstance(made, OtelCounter), f"{name} is a histogram"
         made.add(0, labels)  # there from the start, as counters of Prometheus are
-        return _Added(lambda value: made.add(value, labels))
+        return _Added(made, labels)
 
     def gauge(self, name: str, read: Callable[[], float], labels: dict[str, str]) -> None:
         gauge = self._gauges.get(name)
@@ -222,19 +231,21 @@ class _Gauge:
 
 @dataclass(frozen=True, slots=True)
 class _Observed:
-    record: Callable[[float], None]
+    made: OtelHistogram
+    labels: dict[str, str]
 
     def observe(self, value: float, count: int = 1) -> None:
         for _ in range(count):
-            self.record(value)
+            self.made.record(value, self.labels)
 
 
 @dataclass(frozen=True, slots=True)
 class _Added:
-    record: Callable[[float], None]
+    made: OtelCounter
+    labels: dict[str, str]
 
     def add(self, value: float = 1.0) -> None:
-        self.record(value)
+        self.made.add(value, self.labels)
 
 
 def _context(trace_id: int, span_id: int) -> Context:
