@@ -13,7 +13,7 @@ from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
-from packaging.markers import default_environment
+from packaging.markers import Marker, default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -30,7 +30,9 @@ def pins() -> dict[str, str]:
         if line and not line.startswith("#"):
             match = PIN.fullmatch(line)
             assert match, f"{line!r} is not name==version"
-            found[match["name"]] = match["version"]
+            marker = (match["marker"] or "").removeprefix(" ; ")
+            if not marker or Marker(marker).evaluate():
+                found[match["name"]] = match["version"]
     return found
 
 

@@ -1,19 +1,19 @@
 """Parties outside the cluster: a partner's API at its address, and its status page.
 
-What an app cannot see into and nobody of it can repair. Requests are answered after a lognormal
-time, beyond the rate limit with 429; a ``Disturbance`` makes it worse, and after a while the status
-page says so, or does not. Not here: how services call a partner (``services.client``).
+What an app cannot see into and nobody of it can repair. A ``Disturbance`` makes it worse, and after
+a while the status page says so, or does not. Not here: how it answers (``services.partners``), how
+services call a partner (``services.client``).
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from aiopslab.models.app import App
 from aiopslab.models.external import Disturbance, External
 from aiopslab.models.signal import StatusPost
-from aiopslab.seeds import Streams, lognormal
+from aiopslab.seeds import Streams
+from aiopslab.services.partners import Conduct
 from aiopslab.services.protocols import Request, Response
 from aiopslab.world.clock import VirtualLoop
 from aiopslab.world.connection import Peer
@@ -49,18 +49,19 @@ class Party:
         self._spec = spec
         self._network = network
         self._loop: VirtualLoop = network.loop
-        self._draw = streams("external", name)
-        self.disturbance = Disturbance()
-        """How it behaves; neutral on a good day."""
+        self._conduct = Conduct(spec, streams("external", name), network.loop.time)
         self._feed = Feed(name, spec, network.loop, streams("status-page", name), post)
-        self._tokens = float(spec.rate_limit.burst) if spec.rate_limit else 0.0
-        self._refilled = network.loop.time()
         self._netns = self._open(spec.address)
+
+    @property
+    def disturbance(self) -> Disturbance:
+        """How it behaves; neutral on a good day."""
+        return self._conduct.disturbance
 
     def disturb(self, disturbance: Disturbance) -> None:
         """Behave like this from now on; neutral values end a disturbance."""
         moved = disturbance.moved != self.disturbance.moved
-        self.disturbance = disturbance
+        self._conduct.disturbance = disturbance
         if moved:
             self._netns.close()
             spec = self._spec
@@ -85,44 +86,7 @@ class Party:
         if not isinstance(message, Request):
             peer.abort()
             return None
-        now = self.disturbance
-        endpoint = self._spec.endpoints.get(f"{message.method} {message.path}")
-        if endpoint is None:
-            return Response(404, "not found")
-        if now.silent:
-            await asyncio.Event().wait()
-        if self._spec.tokens and not _holds(message.params.get("token", ""), self._loop.time()):
-            return Response(401, "the token is missing or has expired")
-        if not self._admitted():
-            return Response(429, "rate limit exceeded")
-        mean_s = endpoint.ms * now.latency_factor / 1000.0
-        await asyncio.sleep(lognormal(self._draw, mean_s, endpoint.cv))
-        if now.error_rate and self._draw.random() < now.error_rate:
-            return Response(503, "service unavailable")
-        if endpoint.error_rate and self._draw.random() < endpoint.error_rate:
-            return Response(500, "internal error")
-        return Response(200)
-
-    def _admitted(self) -> bool:
-        """Take a token of the account's bucket, if there is one."""
-        limit, lowered = self._spec.rate_limit, self.disturbance.per_s
-        if limit is None and lowered is None:
-            return True
-        per_s = lowered if lowered is not None else (limit.per_s if limit else 0.0)
-        burst = float(limit.burst) if limit is not None and lowered is None else max(1.0, per_s)
-        now = self._loop.time()
-        self._tokens = min(burst, self._tokens + (now - self._refilled) * per_s)
-        self._refilled = now
-        if self._tokens < 1.0:
-            return False
-        self._tokens -= 1.0
-        return True
-
-
-def _holds(token: str, now: float) -> bool:
-    """Say whether a token is one and has not ended."""
-    _, _, end = token.rpartition(".")
-    return end.isdecimal() and now < int(end)
+        return await self._conduct.answer(message)
 
 
 def parties(
