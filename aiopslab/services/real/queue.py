@@ -182,15 +182,13 @@ class _Link:
         task: asyncio.Task[T] = asyncio.create_task(work)
         left = max(deadline - asyncio.get_running_loop().time(), 0.0)
         try:
-            await asyncio.wait({task, self.lost}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            ends: set[asyncio.Future[Any]] = {task, self.lost}
+            await asyncio.wait(ends, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             if task.done():
                 return task.result()
             raise ConnectionReset(*self.where) if self.lost.done() else TimeoutError
         finally:
-            if not task.done():
-                task.cancel()
-                with suppress(asyncio.CancelledError, errors.Error):
-                    await task
+            _drop(task)
 
     async def close(self) -> None:
         """Hang up."""
@@ -233,12 +231,16 @@ async def _dial(address: Address, password: str, name: str, timeout_s: float) ->
             raise ConnectTimeout(*link.where)
         dialing.result()
     except BaseException:
-        dialing.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await dialing
+        _drop(dialing)
         await link.close()
         raise
     return link
+
+
+def _drop(task: asyncio.Task[Any]) -> None:
+    """Cancel a task that nobody waits for any more; what it ends with is of no interest."""
+    task.cancel()
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 def _refusal(error: Exception, address: Address, ip: str) -> NetError | QueueError:

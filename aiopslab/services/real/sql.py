@@ -29,7 +29,6 @@ from aiopslab.services.real.reach import Address, failure, resolve
 from aiopslab.services.real.sql_values import bound
 
 _NO_TLS = "server refused TLS connection"
-_CLOSED = (asyncpg.ConnectionDoesNotExistError, asyncpg.InterfaceError, ConnectionError)
 
 
 class SqlPool:
@@ -100,10 +99,8 @@ class SqlPool:
         left = max(deadline - asyncio.get_running_loop().time(), 0.0)
         try:
             connection = await self._dial(host=ip, port=port, timeout=left)
-        except asyncpg.ConnectionDoesNotExistError:
-            raise ConnectionReset(host, port, f"{ip}:{port}") from None
         except asyncpg.PostgresError as error:
-            raise _refusal(error) from None
+            raise _refusal(error, (host, port, f"{ip}:{port}")) from None
         except TimeoutError:
             raise ConnectTimeout(host, port, f"{ip}:{port}") from None
         except OSError as error:
@@ -120,6 +117,7 @@ class _Session:
         self._connection = connection
         self._where = (*address, f"{ip}:{address[1]}")
         self._prepared: dict[str, PreparedStatement] = {}
+        self._count = 0
 
     @property
     def closed(self) -> bool:
@@ -141,7 +139,10 @@ class _Session:
     async def _run(self, text: str, params: Mapping[str, str]) -> int:
         prepared = self._prepared.get(text)
         if prepared is None:
-            prepared = self._prepared[text] = await self._connection.prepare(text)
+            self._count += 1
+            name = f"app_{self._count}"  # the library would reuse one unnamed statement
+            prepared = await self._connection.prepare(text, name=name)
+            self._prepared[text] = prepared
         kinds = [parameter.name for parameter in prepared.get_parameters()]
         await prepared.fetch(*bound(text, kinds, params))
         # The command tag: SELECT 25, UPDATE 4, INSERT 0 1.
@@ -160,14 +161,20 @@ class _Session:
         timer = asyncio.get_running_loop().call_later(timeout_s, expire)
         try:
             yield
-        except _CLOSED:
-            raise (RequestTimeout if expired else ConnectionReset)(*self._where) from None
-        except asyncpg.PostgresError as error:
-            raise _refusal(error) from None
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, ConnectionError) as error:
+            if expired:
+                raise RequestTimeout(*self._where) from None
+            raise _refusal(error, self._where) from None
         finally:
             timer.cancel()
 
 
-def _refusal(error: asyncpg.PostgresError) -> SqlError:
+def _refusal(error: BaseException, where: tuple[str, int, str]) -> SqlError | ConnectionReset:
+    """Return the server's own words, also where they were its last, else that it went away."""
+    if isinstance(error, asyncpg.ConnectionDoesNotExistError):
+        # Made by the library; the server's reason is the cause, if it gave one.
+        error = error.__cause__ or ConnectionError()
+    if not isinstance(error, asyncpg.PostgresError):
+        return ConnectionReset(*where)
     severity = error.severity_en or error.severity or "ERROR"
     return SqlError(error.sqlstate or "XX000", error.message or str(error), severity)
