@@ -387,12 +387,10 @@ async def asleep(server: Process, pool: SqlPool) -> asyncio.Task[Any]:
     """Have a statement run on the server."""
     task = asyncio.create_task(pool.execute("sleep", {}, timeout_s=30.0))
     connection = await admin(server.address)
-    async with asyncio.timeout(20.0):
-        while not await connection.fetchval(
-            "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(30)' "
-            "AND state = 'active'"
-        ):
-            await asyncio.sleep(0.01)
+    await until(lambda: connection.fetchval(
+        "SELECT count(*) > 0 FROM pg_stat_activity WHERE state = 'active' "
+        "AND query = 'SELECT pg_sleep(30)'"
+    ))  # fmt: skip
     await connection.close()
     return task
 
