@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from stores import Process, start_nats, start_postgres, start_valkey, started
-
-PASSWORD = "cache-secret"
+from stores import CACHE_PASSWORD, Process, start_nats, start_postgres, start_valkey, started
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +15,7 @@ def postgres() -> Iterator[Process]:
 
 @pytest.fixture(scope="session")
 def valkey() -> Iterator[Process]:
-    yield from started(lambda: start_valkey("--requirepass", PASSWORD, "--maxmemory", "8mb"))
+    yield from started(lambda: start_valkey("--requirepass", CACHE_PASSWORD, "--maxmemory", "8mb"))
 
 
 @pytest.fixture(scope="session")

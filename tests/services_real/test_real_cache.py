@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from conftest import PASSWORD
+from stores import CACHE_PASSWORD as PASSWORD
 from stores import Address, Process, free_port, run, start_valkey, until
 from valkey.asyncio import Valkey
 
