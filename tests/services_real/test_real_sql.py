@@ -12,7 +12,16 @@ from typing import Any
 
 import asyncpg
 import pytest
-from stores import Address, Process, admin, free_port, run, start_postgres, started, until
+from stores import (
+    Address,
+    Process,
+    admin,
+    free_port,
+    run,
+    start_postgres,
+    started,
+    until,
+)
 
 from aiopslab.models.store import Statement
 from aiopslab.services.net_errors import (
@@ -362,6 +371,21 @@ def test_tls_is_refused_by_a_server_without_it(server: Process) -> None:
     assert run(rows(server.address, "pid", sslmode="prefer")) == 1
     with pytest.raises(TlsError, match="server refused TLS connection"):
         run(rows(server.address, "pid", sslmode="require"))
+
+
+def test_tls_is_used_where_the_server_has_it_and_the_client_asks() -> None:
+    encrypted = statement("SELECT 1 FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl")
+
+    async def scenario(server: Process) -> list[int]:
+        await with_role(server)
+        options = BARE | {"statements": {"tls": encrypted}}
+        return [
+            await rows(server.address, "tls", sslmode=mode, **options)
+            for mode in ("disable", "prefer", "require")
+        ]
+
+    for server in started(lambda: start_postgres(tls=True)):
+        assert run(scenario(server)) == [0, 1, 1]
 
 
 # -- a server that fails --------------------------------------------------------------------------

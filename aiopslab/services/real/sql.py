@@ -29,6 +29,8 @@ from aiopslab.services.real.reach import Address, failure, resolve
 from aiopslab.services.real.sql_values import bound
 
 _NO_TLS = "server refused TLS connection"
+_Prepared = tuple[PreparedStatement, list[str]]
+"""A prepared statement, and the types of its parameters."""
 
 
 class SqlPool:
@@ -116,7 +118,7 @@ class _Session:
     def __init__(self, connection: asyncpg.Connection, address: Address, ip: str) -> None:
         self._connection = connection
         self._where = (*address, f"{ip}:{address[1]}")
-        self._prepared: dict[str, PreparedStatement] = {}
+        self._prepared: dict[str, _Prepared] = {}
         self._count = 0
 
     @property
@@ -137,16 +139,18 @@ class _Session:
                 return await self._run(text, params)
 
     async def _run(self, text: str, params: Mapping[str, str]) -> int:
-        prepared = self._prepared.get(text)
-        if prepared is None:
-            self._count += 1
-            name = f"app_{self._count}"  # the library would reuse one unnamed statement
-            prepared = await self._connection.prepare(text, name=name)
-            self._prepared[text] = prepared
-        kinds = [parameter.name for parameter in prepared.get_parameters()]
+        prepared, kinds = self._prepared.get(text) or await self._prepare(text)
         await prepared.fetch(*bound(text, kinds, params))
         # The command tag: SELECT 25, UPDATE 4, INSERT 0 1.
         return int((prepared.get_statusmsg() or "").rpartition(" ")[2])
+
+    async def _prepare(self, text: str) -> _Prepared:
+        self._count += 1
+        name = f"app_{self._count}"  # the library would reuse one unnamed statement
+        prepared = await self._connection.prepare(text, name=name)
+        kinds = [parameter.name for parameter in prepared.get_parameters()]
+        self._prepared[text] = prepared, kinds
+        return prepared, kinds
 
     @contextmanager
     def _deadline(self, timeout_s: float) -> Iterator[None]:
