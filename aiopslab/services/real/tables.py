@@ -1,10 +1,10 @@
 """Bringing a real PostgreSQL to what ``app.yaml`` says: roles, tables with rows, indexes, grants.
 
 Each step does nothing where it was done before, so that an interrupted run is finished by the next.
-The columns and indexes are those of the world (``services.tables``), with two differences that a
-real server forces: a first column that repeats has an ordinary index instead of a primary key, and
-a role that lost CONNECT does not have it through PUBLIC. Settings of the server belong to its
-configuration (``services.store_manifests``).
+The columns and indexes are those of the world (``services.tables``), but a first column with
+repeated values has an ordinary index instead of a primary key. As in the world, sequences are
+everybody's: INSERT on a table is all that a role needs, and all that must be revoked before it can
+be dropped. Settings of the server belong to its configuration (``services.store_manifests``).
 """
 
 from __future__ import annotations
@@ -38,13 +38,10 @@ async def create_roles(
 
 
 async def create_database(server: asyncpg.Connection, store: Store) -> None:
-    """Create the database; only the users of the store may connect to it."""
+    """Create the database."""
     database = store.database or SUPERUSER
     if not await server.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", database):
         await server.execute(f"CREATE DATABASE {name(database)}")
-        await server.execute(f"REVOKE CONNECT ON DATABASE {name(database)} FROM PUBLIC")
-        for user in sorted(store.users):
-            await server.execute(f"GRANT CONNECT ON DATABASE {name(database)} TO {name(user)}")
 
 
 async def create_tables(database: asyncpg.Connection, app: App, store: str) -> None:
@@ -87,7 +84,7 @@ def table_sql(app: App, store: str, table: str) -> list[str]:
         f"CREATE INDEX {name(index)} ON {name(table)} ({name(column)})"
         for index, column in indexes_of(app.stores[store], table).items()
     ]
-    return [*sql, *_grants(app.stores[store], table, numbered=unique)]
+    return [*sql, *_grants(app.stores[store], table)]
 
 
 def _sequence(table: str, key: str, kind: str, made_as: str, rows: int) -> list[str]:
@@ -100,20 +97,16 @@ def _sequence(table: str, key: str, kind: str, made_as: str, rows: int) -> list[
         f"OWNED BY {name(table)}.{name(key)}",
         f"SELECT setval('{sequence}', {max(rows, 1)}, {str(rows > 0).lower()})",
         f"ALTER TABLE {name(table)} ALTER COLUMN {name(key)} SET DEFAULT nextval('{sequence}')",
+        f"GRANT USAGE ON SEQUENCE {sequence} TO PUBLIC",
     ]
 
 
-def _grants(store: Store, table: str, *, numbered: bool) -> list[str]:
-    sql = []
-    for user in sorted(store.users):
-        granted = store.users[user].grants.get(table)
-        if granted:
-            sql.append(f"GRANT {', '.join(granted)} ON {name(table)} TO {name(user)}")
-        key = next(iter(columns_of(store, table)))
-        kind = columns_of(store, table)[key]
-        if granted and "INSERT" in granted and numbered and sequence_type(kind, ""):
-            sql.append(f"GRANT USAGE ON SEQUENCE {name(f'{table}_{key}_seq')} TO {name(user)}")
-    return sql
+def _grants(store: Store, table: str) -> list[str]:
+    return [
+        f"GRANT {', '.join(granted)} ON {name(table)} TO {name(user)}"
+        for user in sorted(store.users)
+        if (granted := store.users[user].grants.get(table))
+    ]
 
 
 def name(identifier: str) -> str:
