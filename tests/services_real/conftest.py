@@ -1,4 +1,4 @@
-"""One server of each kind for all tests of a session."""
+"""Servers for tests: a database and a cache for all of a session, a queue for each test."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ def valkey() -> Iterator[Process]:
     yield from started(lambda: start_valkey("--requirepass", CACHE_PASSWORD, "--maxmemory", "8mb"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def nats() -> Iterator[Process]:
+    # One for each: a stream made again at once may find messages of its namesake, which
+    # nats-server removes behind its back.
     yield from started(start_nats)

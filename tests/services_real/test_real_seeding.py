@@ -393,8 +393,6 @@ def test_a_queue_has_the_streams_of_its_store(nats: Process) -> None:
         await client.connect(f"nats://{nats.address[0]}:{nats.address[1]}", allow_reconnect=False)
         try:
             js = client.jetstream()
-            for info in await js.streams_info():
-                await js.delete_stream(info.config.name or "")
             for _ in range(2):  # the second time nothing is left to do
                 await seed(load_app("shop"), "events-nats", nats.address)
             return {
