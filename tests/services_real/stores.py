@@ -227,7 +227,7 @@ def start_postgres(*settings: str, tls: bool = False) -> Process:
         conf.write("\n" + "\n".join(lines) + "\n")
     argv = [str(binaries / "postgres"), "-D", str(data)]
     server = Process(argv, port, home, user=user, end=signal.SIGQUIT)
-    server.wait_listening(lambda: run(_accepts(server.address)))
+    server.wait_listening(lambda: "ready to accept connections" in server.log())
     return server
 
 
@@ -236,15 +236,6 @@ def _certify(data: Path, user: str) -> None:
     for path in self_signed("127.0.0.1").files(data):
         if user:
             shutil.chown(path, user)
-
-
-async def _accepts(address: Address) -> bool:
-    try:
-        connection = await admin(address)
-    except (OSError, asyncpg.CannotConnectNowError):
-        return False
-    await connection.close()
-    return True
 
 
 async def admin(address: Address, database: str = "postgres") -> asyncpg.Connection:

@@ -6,19 +6,12 @@ repeat (``spread``), creating the tables (``tables``).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from aiopslab.services.real.spread import Marked, Raised, Repeated, Spread
 from aiopslab.services.sample_cells import EPOCH, WORDS, salt
 
-MIX = """CREATE FUNCTION pg_temp.mix(salt bigint, key bigint) RETURNS bigint
-IMMUTABLE LANGUAGE plpgsql AS $$
-DECLARE value bigint := (salt # key * 2654435761) & 4294967295;
-BEGIN
-  value := ((value # (value >> 16))::numeric * 2246822507 % 4294967296)::bigint;
-  value := ((value # (value >> 13))::numeric * 3266489909 % 4294967296)::bigint;
-  RETURN value # (value >> 16);
-END $$"""
-"""``sample_cells.mix``; a session makes it before it uses ``cell``."""
-
+_MASK = 2**32 - 1
 _INTEGERS = ("bigint", "integer", "int", "smallint", "serial", "bigserial")
 _FRACTIONS = ("numeric", "decimal", "real", "double precision", "float")
 _FAR = 10_000
@@ -30,11 +23,52 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def cell(table: str, column: str, kind: str, *, key: bool, rows: int, spread: Spread | None) -> str:
-    """Return the expression of a column over ``key``, the number of the row.
+def salts_of(
+    table: str, columns: Mapping[str, str], spreads: Mapping[str, Spread]
+) -> dict[str, int]:
+    """Return the salts of the columns whose cells are mixed, by the names ``cell`` knows them."""
+    return {
+        _mixed(column): salt(table, column)
+        for column in columns
+        if not isinstance(spreads.get(column), Repeated)
+    }
+
+
+def source(salts: Mapping[str, int], rows: int) -> str:
+    """Return FROM of the rows: their numbers as ``key``, and ``sample_cells.mix`` of each salt.
+
+    A level of subqueries for each step: PostgreSQL would compute an expression as often as it is
+    named.
 
     Args:
-        table: Name of the table.
+        salts: Names to salts.
+        rows: How many rows.
+    """
+    steps: list[Callable[[str], str]] = [
+        lambda name: f"({salts[name]} # (key * 2654435761)) & {_MASK}",
+        lambda name: f"{name} # ({name} >> 16)",
+        lambda name: _times(name, 2246822507),
+        lambda name: f"{name} # ({name} >> 13)",
+        lambda name: _times(name, 3266489909),
+        lambda name: f"{name} # ({name} >> 16)",
+    ]
+    text = f"generate_series(1, {rows}::bigint) AS key"
+    for step in steps if salts else []:
+        mixed = ", ".join(f"{step(name)} AS {name}" for name in salts)
+        text = f"(SELECT key, {mixed} FROM {text} OFFSET 0) AS step"
+    return text
+
+
+def _times(name: str, factor: int) -> str:
+    """Multiply modulo 2^32 in halves, which do not overflow a bigint."""
+    high = f"((({name} >> 16) * {factor}) & 65535) << 16"
+    return f"(({high}) + ({name} & 65535) * {factor}) & {_MASK}"
+
+
+def cell(column: str, kind: str, *, key: bool, rows: int, spread: Spread | None) -> str:
+    """Return the expression of a column over what ``source`` returns.
+
+    Args:
         column: Name of the column.
         kind: Its SQL type.
         key: Whether it is the table's first column.
@@ -46,16 +80,16 @@ def cell(table: str, column: str, kind: str, *, key: bool, rows: int, spread: Sp
         case Repeated():
             return _repeated(spread, plain)
         case Marked(value=value, rows=marked):
-            usual = _cell(table, column, plain)
+            usual = _cell(column, plain)
             return f"CASE WHEN key > {rows - marked} THEN {literal(value)} ELSE {usual} END"
         case Raised(ahead=True):
-            return f"now() + interval '1 day' + ({_cell(table, column, plain)} - {_epoch()})"
+            return f"now() + interval '1 day' + ({_cell(column, plain)} - {_epoch()})"
         case Raised():
-            return f"{_FAR} + {_cell(table, column, plain)}"
+            return f"{_FAR} + {_cell(column, plain)}"
     if key:
         # A number is the key itself; a text key is made unique by it.
-        return "key" if plain in _INTEGERS else f"{_cell(table, column, plain)} || '-' || key"
-    return _cell(table, column, plain)
+        return "key" if plain in _INTEGERS else f"{_cell(column, plain)} || '-' || key"
+    return _cell(column, plain)
 
 
 def _repeated(spread: Repeated, kind: str) -> str:
@@ -70,8 +104,8 @@ def _repeated(spread: Repeated, kind: str) -> str:
     return f"coalesce((ARRAY[{words}])[1 + {number}], (1 + {number})::text)"
 
 
-def _cell(table: str, column: str, kind: str) -> str:
-    mixed = f"pg_temp.mix({salt(table, column)}, key)"
+def _cell(column: str, kind: str) -> str:
+    mixed = _mixed(column)
     if kind in _INTEGERS:
         return f"1 + {mixed} % {5000 if column.endswith('_id') else 100}"
     if kind in _FRACTIONS:
@@ -93,6 +127,10 @@ def _cell(table: str, column: str, kind: str) -> str:
     else:
         text = f"{word} || {mixed} % 977"
     return f"({text})" if kind in ("text", "varchar", "character varying") else f"({text})::{kind}"
+
+
+def _mixed(column: str) -> str:
+    return f'"mixed {column}"'
 
 
 def _epoch() -> str:

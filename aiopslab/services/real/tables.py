@@ -15,7 +15,7 @@ import asyncpg
 
 from aiopslab.models.app import App
 from aiopslab.models.store import Store
-from aiopslab.services.real.cells import MIX, cell, literal
+from aiopslab.services.real.cells import cell, literal, salts_of, source
 from aiopslab.services.real.spread import spreads_of
 from aiopslab.services.tables import columns_of, indexes_of, sequence_type
 
@@ -46,7 +46,6 @@ async def create_database(server: asyncpg.Connection, store: Store) -> None:
 
 async def create_tables(database: asyncpg.Connection, app: App, store: str) -> None:
     """Create the tables that are missing, each with its rows, in one transaction a table."""
-    await database.execute(MIX)
     for table in sorted(app.stores[store].tables):
         known = await database.fetchval("SELECT to_regclass($1)::text", f"public.{name(table)}")
         if known is None:
@@ -62,18 +61,17 @@ def table_sql(app: App, store: str, table: str) -> list[str]:
     spreads = spreads_of(app, store, table)
     key = next(iter(columns))
     unique = key == "id"
+    if unique:
+        spreads.pop(key, None)
     cells = [
-        cell(
-            table, column, kind, key=column == key, rows=spec.rows,
-            spread=None if unique and column == key else spreads.get(column),
-        )
+        cell(column, kind, key=column == key, rows=spec.rows, spread=spreads.get(column))
         for column, kind in columns.items()
-    ]  # fmt: skip
+    ]
     listed = ", ".join(f"{name(column)} {kind}" for column, kind in columns.items())
     sql = [
         f"CREATE TABLE {name(table)} ({listed})",
         f"INSERT INTO {name(table)} SELECT {', '.join(cells)} "
-        f"FROM generate_series(1, {spec.rows}::bigint) AS key",
+        f"FROM {source(salts_of(table, columns, spreads), spec.rows)}",
     ]
     if unique:
         sql.append(f"ALTER TABLE {name(table)} ADD PRIMARY KEY ({name(key)})")
