@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from app_stores import cut
 from simulated import PASSWORD, SimulatedWorld
 from stores import (
     SUPERUSER_PASSWORD,
@@ -114,14 +115,8 @@ async def sql_story(dial: Dial, operate: Operate) -> list[Any]:
 
 
 def database() -> tuple[App, Store]:
-    app = load_app("hotel")
-    spec = app.stores[DATABASE]
-    tables = {
-        name: table.model_copy(update={"rows": min(table.rows, 20_000)})
-        for name, table in spec.tables.items()
-    }
-    spec = spec.model_copy(update={"tables": tables})
-    return app.model_copy(update={"stores": {**app.stores, DATABASE: spec}}), spec
+    app = cut(load_app("hotel"))
+    return app, app.stores[DATABASE]
 
 
 def simulated_sql(app: App, store: Store) -> list[Any]:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import asyncpg
 import pytest
+from app_stores import cut
 from nats.aio.client import Client
 from simulated import PASSWORD, SimulatedWorld
 from stores import (
@@ -41,8 +42,6 @@ from aiopslab.services.tables import columns_of, indexes_of, where_terms
 from aiopslab.services.walk import walk
 from aiopslab.world.images.postgres_rows import cell
 
-SHORT = 20_000
-"""Rows of a table that is cut short: enough for every parameter that the tests use."""
 TRIES = (1, 2, 5)
 SINGLE_VALUES = {("shop", "insert_lines"): 1}
 """Statements that insert one row by their text, and are declared with what an order has of them."""
@@ -62,18 +61,6 @@ def places() -> list[Place]:
         for store, spec in load_app(name).stores.items()
         if spec.kind == "postgres"
     ]
-
-
-def cut(app: App) -> App:
-    """Return the app with no table longer than SHORT."""
-    stores = {}
-    for name, store in app.stores.items():
-        tables = {
-            key: table.model_copy(update={"rows": min(table.rows, SHORT)})
-            for key, table in store.tables.items()
-        }
-        stores[name] = store.model_copy(update={"tables": tables})
-    return app.model_copy(update={"stores": stores})
 
 
 class Seeded(NamedTuple):
