@@ -7,14 +7,14 @@ Not here: sessions and locks (``postgres_sessions``, ``postgres_locks``), SQL
 
 from __future__ import annotations
 
-import itertools
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 from aiopslab.models.store import Store
+from aiopslab.services.tables import columns_of, indexes_of
+from aiopslab.services.tables import where_columns as where_columns
+from aiopslab.services.tables import where_terms as where_terms
 from aiopslab.world.images.postgres_sequences import Sequence, owned_by
 
 SUPERUSER = "postgres"
@@ -181,20 +181,9 @@ def initdb(store: Store, passwords: Mapping[str, str]) -> Cluster:
 
 def _create_table(store: Store, name: str, oid: int) -> TableState:
     spec = store.tables[name]
-    predicates = [
-        compared
-        for key in sorted(store.statements)
-        if store.statements[key].table == name
-        and (compared := where_columns(store.statements[key].text))
-    ]
-    columns = dict(spec.columns) or {"id": "bigint"}
-    for column in itertools.chain.from_iterable(predicates):
-        columns.setdefault(column, "text")
+    columns = columns_of(store, name)
     table = TableState(name, spec.row_bytes, columns, {}, oid, next_key=spec.rows + 1)
-    table.indexes[f"{name}_pkey"] = table.key
-    for found in predicates if spec.indexed else []:
-        if not set(found) & set(table.indexes.values()):
-            table.indexes[f"{name}_{found[0]}_idx"] = found[0]
+    table.indexes = {f"{name}_pkey": table.key, **indexes_of(store, name)}
     table.allocated = table.bytes
     kind = columns[table.key]
     table.sequence = owned_by(name, table.key, kind, spec.rows, spec.sequence)
@@ -202,31 +191,3 @@ def _create_table(store: Store, name: str, oid: int) -> TableState:
         if granted := store.users[user].grants.get(name):
             table.acl[user] = set(granted)
     return table
-
-
-_WHERE = re.compile(r"\bwhere\b(.*)", re.IGNORECASE | re.DOTALL)
-_COMPARED = re.compile(
-    r"(\w+)\s*(?:<=|>=|<>|!=|=|<|>|\bin\b|\blike\b|\bilike\b|\bbetween\b|\bis\b)\s*(?:any\s*\()?(\$\d+)?",
-    re.IGNORECASE,
-)
-
-
-@lru_cache(maxsize=1024)
-def where_terms(text: str) -> tuple[tuple[str, int], ...]:
-    """Return the columns that a statement compares in WHERE, each with its ``$n`` (or 0).
-
-    >>> where_terms("UPDATE t SET a = $1 WHERE id = $2 AND day > now()")
-    (('id', 2), ('day', 0))
-    """
-    found = _WHERE.search(text)
-    if found is None:
-        return ()
-    return tuple(
-        (column.lower(), int(parameter[1:]) if parameter else 0)
-        for column, parameter in _COMPARED.findall(found.group(1))
-    )
-
-
-def where_columns(text: str) -> list[str]:
-    """Return the columns that a statement compares in WHERE."""
-    return [column for column, _ in where_terms(text)]

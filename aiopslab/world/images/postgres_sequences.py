@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from aiopslab.services.tables import sequence_type
 from aiopslab.world.images.messages import PgError
 from aiopslab.world.images.postgres_expressions import SqlFailure, Value
 
 HIGHEST = {"smallint": 2**15 - 1, "integer": 2**31 - 1, "bigint": 2**63 - 1}
-_TYPES = {
-    "smallint": "smallint", "integer": "integer", "int": "integer", "serial": "integer",
-    "bigint": "bigint", "bigserial": "bigint",
-}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -97,7 +94,7 @@ def owned_by(table: str, key: str, column_type: str, rows: int, made_as: str) ->
         rows: Values given out so far.
         made_as: Type it was created with; empty for the column's.
     """
-    kind = made_as or _TYPES.get(column_type.lower())
+    kind = sequence_type(column_type, made_as)
     if kind is None:
         return None
     return Sequence(f"{table}_{key}_seq", kind, rows, HIGHEST[kind])
