@@ -149,7 +149,8 @@ def _facts(spec: IncidentSpec, members: Mapping[str, set[str]]) -> Iterable[str]
         yield f"**Handed over when** {seen}, within {spec.symptom.within:g} s"
     hard = spec.difficulty
     if spec.faults:
-        yield f"**Difficulty** {hard.hops} hops; needs {', '.join(hard.signals)}"
+        hops = "1 hop" if hard.hops == 1 else f"{hard.hops} hops"
+        yield f"**Difficulty** {hops}; needs {', '.join(hard.signals)}"
     if hard.trap:
         yield f"**Trap** {_cell(hard.trap)}"
     for agent, why in sorted(spec.solved_by.items()):
