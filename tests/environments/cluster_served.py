@@ -1,0 +1,127 @@
+"""A simulated world behind real HTTPS, asked twice: in process, and as any cluster would be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aiopslab.environments.cluster_connection import Connection, Reach
+from aiopslab.environments.cluster_kube import MANAGER, ClusterKube, Recorder
+from aiopslab.environments.sim import Sim
+from aiopslab.models.kube import Object
+from aiopslab.problems.draw import world_key
+from aiopslab.services.catalogue import load_app
+from aiopslab.wire.certificate import self_signed
+from aiopslab.wire.gate import StandingGate
+from aiopslab.wire.identity import Identity, Tokens, administrator
+from aiopslab.wire.kubernetes.app import kubernetes_app, status_refusal
+from aiopslab.wire.kubernetes.kubeconfig import kubeconfig
+from aiopslab.wire.server import listening
+from aiopslab.wire.site import Mount, Site
+
+pytest.importorskip("kubernetes", reason="the official Python client is not installed")
+
+NAMESPACE = "hotel"
+Middleware = Callable[[Any], Any]
+
+
+def hotel() -> Sim:
+    """Boot a hotel without users; it stands still unless somebody lets it run."""
+    app = load_app("hotel")
+    key = world_key(app, 31)
+    sim = Sim(app, key.seed, epoch=key.epoch, load=0.05)
+    sim.boot()
+    return sim
+
+
+@dataclass(slots=True)
+class Cluster:
+    """A served world, and how to reach it."""
+
+    sim: Sim
+    home: Path
+    url: str
+    authority: str
+    tokens: Tokens
+    gate: StandingGate
+    connections: list[Connection] = field(default_factory=list)
+
+    def config_of(self, who: Identity | None = None) -> Path:
+        """Write a kubeconfig for somebody and return where it is."""
+        return self.config_with(self.tokens.issue(who or administrator()))
+
+    def config_with(self, token: str) -> Path:
+        path = self.home / f"kubeconfig-{len(list(self.home.glob('kubeconfig-*')))}"
+        path.write_text(kubeconfig(self.url, token, self.authority, NAMESPACE))
+        return path
+
+    def connect(self, config: Path | None = None, **reach: Any) -> Connection:
+        connection = Connection(Reach(str(config or self.config_of()), **reach))
+        self.connections.append(connection)
+        return connection
+
+    def kube(
+        self,
+        config: Path | None = None,
+        *,
+        recorder: Recorder | None = None,
+        manager: str = MANAGER,
+        **reach: Any,
+    ) -> ClusterKube:
+        connection = self.connect(config, **reach)
+        return ClusterKube(connection, now=self.sim.now, recorder=recorder, manager=manager)
+
+
+@asynccontextmanager
+async def served(
+    sim: Sim, home: Path, around: Callable[[Any, Tokens], Any] | None = None
+) -> AsyncIterator[Cluster]:
+    """Serve a world whose time stands still; ``around`` may answer some requests itself."""
+    certificate, tokens = self_signed("127.0.0.1"), Tokens()
+    gate = StandingGate(sim, 0.0)
+    api = kubernetes_app(sim.world, gate, env=sim)
+    site = Site([Mount("", around(api, tokens) if around else api, status_refusal)], tokens)
+    pacing = asyncio.create_task(gate.pace())
+    try:
+        async with listening(site, tls=certificate.files(home)) as port:
+            authority = certificate.certificate.decode()
+            cluster = Cluster(sim, home, f"https://127.0.0.1:{port}", authority, tokens, gate)
+            try:
+                yield cluster
+            finally:
+                for connection in cluster.connections:
+                    await connection.aclose()
+                gate.close()
+    finally:
+        pacing.cancel()
+        await asyncio.wait([pacing])
+
+
+def play(
+    sim: Sim,
+    home: Path,
+    scene: Callable[[Cluster], Coroutine[Any, Any, None]],
+    around: Callable[[Any, Tokens], Any] | None = None,
+) -> None:
+    """Run a scene against a served world."""
+
+    async def run() -> None:
+        async with served(sim, home, around) as cluster, asyncio.timeout(120):
+            await scene(cluster)
+
+    asyncio.run(run())
+
+
+def config_map(name: str, namespace: str = NAMESPACE, **data: str) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace},
+        "data": data,
+    }
