@@ -111,7 +111,7 @@ class Connection:
         """Return the headers that say who we are; renews what a plugin gave and has expired."""
         with self._lock:
             settings = self.configuration.auth_settings()
-        return {str(s["key"]): str(s["value"]) for s in settings.values() if s["in"] == "header"}
+        return {s["key"]: str(s["value"]) for s in settings.values() if s["in"] == "header"}
 
     # -- requests -----------------------------------------------------------------------------
 
@@ -196,9 +196,12 @@ class Connection:
     # -- beginning and end ----------------------------------------------------------------------
 
     def _connect(self) -> tuple[Configuration, PoolManager]:
-        from kubernetes.client import ApiClient, Configuration  # noqa: PLC0415 - an extra
-        from kubernetes.config import ConfigException, kube_config  # noqa: PLC0415
-
+        try:
+            from kubernetes.client import ApiClient, Configuration  # noqa: PLC0415 - an extra
+            from kubernetes.config import ConfigException, kube_config  # noqa: PLC0415
+        except ImportError as error:
+            words = f"the Kubernetes client is not installed: {error}"
+            raise PreflightError(words, hint="pip install 'aiopslab[kind]'") from error
         configuration, reach = Configuration(), self.reach
         configuration.connection_pool_maxsize = reach.concurrency + 4
         hint = "kubectl config get-contexts"

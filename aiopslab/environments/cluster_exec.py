@@ -16,7 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from aiopslab.environments.cluster_connection import Connection, of_status, refusal
+from aiopslab.environments.cluster_connection import CONNECT_S, Connection, of_status, refusal
 from aiopslab.errors import InfraError
 from aiopslab.models.kube import ExecResult, Object
 
@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 
 _STDIN, _STDOUT, _STDERR, _STATUS, _CLOSE = 0, 1, 2, 3, 255
 _V5, _V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
-_TIMED_OUT, _NOT_FOUND = 124, 127
+_GIVEN_UP, _NOT_FOUND = 124, 127
 _FRAME = 1 << 20
+OUTPUT_LIMIT = 16 << 20
+"""Bytes that a command may print before it is given up."""
+_TOO_LATE = "command still running after {timeout_s:g} s, gave up"
+_TOO_MUCH = f"more than {OUTPUT_LIMIT >> 20} MiB of output, gave up"
 _NOT_STARTED = re.compile(
     r'(exec: "[^"]*": (?:.*executable file not found.*?|stat .*?))(?:: unknown)?$'
 )
@@ -75,14 +79,14 @@ def execute(
         socket = _open(connection, f"{path}?{urlencode(query)}")
         try:
             _feed(socket, stdin)
-            finished = _read(socket, output, end)
+            given_up = _read(socket, output, end)
         finally:
-            socket.close(timeout=1)
+            socket.shutdown()
     except (WebSocketException, OSError) as error:
         raise InfraError("kubernetes", f"exec {path}: {error}") from error
-    if not finished:
-        text = f"error: command still running after {timeout_s:g} s, gave up\n"
-        return ExecResult(output.text(_STDOUT), output.text(_STDERR) + text, _TIMED_OUT)
+    if given_up:
+        why = given_up.format(timeout_s=timeout_s)
+        return ExecResult(output.text(_STDOUT), f"{output.text(_STDERR)}error: {why}\n", _GIVEN_UP)
     status = output.text(_STATUS)
     if not status:
         raise InfraError("kubernetes", f"exec {path}: the stream ended without an exit code")
@@ -96,8 +100,10 @@ def _open(connection: Connection, target: str) -> WebSocket:
         KubeError: The server refused the request.
     """
     from kubernetes.stream.ws_client import create_websocket  # noqa: PLC0415 - an extra
-    from websocket import WebSocketBadStatusException  # noqa: PLC0415
+    from websocket import WebSocketBadStatusException, setdefaulttimeout  # noqa: PLC0415
 
+    # The official client gives the handshake no time of its own; it is this library's only user.
+    setdefaulttimeout(CONNECT_S)
     url = re.sub("^http", "ws", connection.server.rstrip("/")) + target
     headers = {**connection.credentials(), "sec-websocket-protocol": f"{_V5},{_V4}"}
     try:
@@ -114,7 +120,9 @@ def _feed(socket: WebSocket, stdin: str) -> None:
     """
     if not stdin:
         return
-    if socket.subprotocol != _V5:
+    # The library forgets a protocol that was asked for by header.
+    agreed = {k.lower(): v for k, v in (socket.getheaders() or {}).items()}
+    if agreed.get("sec-websocket-protocol") != _V5:
         raise InfraError("kubernetes", f"standard input needs {_V5} (Kubernetes 1.30 or later)")
     data = stdin.encode()
     for start in range(0, len(data), _FRAME):
@@ -122,28 +130,32 @@ def _feed(socket: WebSocket, stdin: str) -> None:
     socket.send_binary(bytes([_CLOSE, _STDIN]))
 
 
-def _read(socket: WebSocket, output: _Output, end: float) -> bool:
-    """Collect what comes until the stream ends; False if time is up first."""
+def _read(socket: WebSocket, output: _Output, end: float) -> str:
+    """Collect what comes until the stream ends; returns why it did not, empty if it did."""
     from websocket import (  # noqa: PLC0415 - the client is an extra
         ABNF,
         WebSocketConnectionClosedException,
         WebSocketTimeoutException,
     )
 
+    size = 0
     while (left := end - monotonic()) > 0:
         socket.settimeout(left)
         try:
             code, frame = socket.recv_data_frame(control_frame=True)
         except WebSocketTimeoutException:
-            return False
+            return _TOO_LATE
         except WebSocketConnectionClosedException:
-            return True
+            return ""
         if code == ABNF.OPCODE_CLOSE:
-            return True
+            return ""
         if code in (ABNF.OPCODE_BINARY, ABNF.OPCODE_TEXT) and frame.data:
             data = frame.data.encode() if isinstance(frame.data, str) else frame.data
             output.parts.setdefault(data[0], bytearray()).extend(data[1:])
-    return False
+            size += len(data)
+            if size > OUTPUT_LIMIT:
+                return _TOO_MUCH
+    return _TOO_LATE
 
 
 def _result(output: _Output, status: Object) -> ExecResult:

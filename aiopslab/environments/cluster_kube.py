@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from aiopslab.environments.cluster_connection import Connection, Request
 from aiopslab.environments.cluster_discovery import Served
-from aiopslab.environments.cluster_exec import execute
+from aiopslab.environments.cluster_exec import OUTPUT_LIMIT, execute
 from aiopslab.environments.cluster_labels import is_agents_access
 from aiopslab.environments.cluster_reading import ClusterReader
 from aiopslab.environments.cluster_text import ClusterSource, table
@@ -254,7 +254,8 @@ class ClusterKube:
         since_s: float | None = None,
         timestamps: bool = False,
     ) -> str:
-        query = {"container": await self._container(pod, namespace, container)}
+        query = {"container": await self._container(pod, namespace, container),
+                 "limitBytes": str(OUTPUT_LIMIT)}  # fmt: skip
         query |= {"previous": "true"} if previous else {}
         query |= {"timestamps": "true"} if timestamps else {}
         query |= {} if tail is None else {"tailLines": str(tail)}

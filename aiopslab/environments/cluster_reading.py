@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from aiopslab.environments.cluster_connection import JSON, METADATA, TABLE, Connection, Request
 from aiopslab.environments.cluster_discovery import Catalogue, Served, discover
-from aiopslab.models.kube import KubeError, Object
+from aiopslab.models.kube import Object
 from aiopslab.world.kube.decoding import type_of
 from aiopslab.world.kube.errors import no_match, no_such_kind
 from aiopslab.world.kube.kinds import Kind

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,10 @@ from aiopslab.wire.site import Mount, Site
 pytest.importorskip("kubernetes", reason="the official Python client is not installed")
 
 NAMESPACE = "hotel"
-Middleware = Callable[[Any], Any]
+Around = Callable[[Any, Tokens], Any]
+"""Wraps the API's application, which is given with the tokens that are accepted."""
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+"""Runs a coroutine on the loop that serves."""
 
 
 def hotel() -> Sim:
@@ -80,14 +83,17 @@ class Cluster:
 
 @asynccontextmanager
 async def served(
-    sim: Sim, home: Path, around: Callable[[Any, Tokens], Any] | None = None
+    sim: Sim, home: Path, around: Around | None = None, *, factor: float = 0.0
 ) -> AsyncIterator[Cluster]:
-    """Serve a world whose time stands still; ``around`` may answer some requests itself."""
+    """Serve a world whose time stands still; ``around`` may answer some requests itself.
+
+    With a ``factor`` its time follows the host's, and what is woken by writes runs.
+    """
     certificate, tokens = self_signed("127.0.0.1"), Tokens()
-    gate = StandingGate(sim, 0.0)
+    gate = StandingGate(sim, factor)
     api = kubernetes_app(sim.world, gate, env=sim)
     site = Site([Mount("", around(api, tokens) if around else api, status_refusal)], tokens)
-    pacing = asyncio.create_task(gate.pace())
+    pacing = asyncio.create_task(gate.pace() if factor else gate.closing.wait())
     try:
         async with listening(site, tls=certificate.files(home)) as port:
             authority = certificate.certificate.decode()
@@ -103,19 +109,18 @@ async def served(
         await asyncio.wait([pacing])
 
 
-def play(
-    sim: Sim,
-    home: Path,
-    scene: Callable[[Cluster], Coroutine[Any, Any, None]],
-    around: Callable[[Any, Tokens], Any] | None = None,
-) -> None:
-    """Run a scene against a served world."""
-
-    async def run() -> None:
-        async with served(sim, home, around) as cluster, asyncio.timeout(120):
-            await scene(cluster)
-
-    asyncio.run(run())
+@contextmanager
+def standing(
+    sim: Sim, home: Path, around: Around | None = None, *, factor: float = 0.0
+) -> Iterator[tuple[Cluster, Run]]:
+    """Serve a world for as long as the block lasts; it answers while something runs."""
+    with asyncio.Runner() as runner:
+        serving = served(sim, home, around, factor=factor)
+        cluster = runner.run(serving.__aenter__())
+        try:
+            yield cluster, runner.run
+        finally:
+            runner.run(serving.__aexit__(None, None, None))
 
 
 def config_map(name: str, namespace: str = NAMESPACE, **data: str) -> Object:
