@@ -13,7 +13,7 @@ import asyncio
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+Closer = Callable[[], Awaitable[None]]
 
 JSON = "application/json"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
@@ -94,7 +96,7 @@ class Connection:
         self._lock = threading.Lock()
         self.configuration, self._pools = self._connect()
         self._threads = ThreadPoolExecutor(reach.concurrency, thread_name_prefix="kubernetes")
-        self._closers: list[Callable[[], None]] = []
+        self._closers: set[Closer] = set()
 
     @property
     def server(self) -> str:
@@ -229,14 +231,15 @@ class Connection:
         old.clear()
         return True
 
-    def on_close(self, close: Callable[[], None]) -> None:
-        """Have something ended before the connection is: a watch that is still open."""
-        self._closers.append(close)
+    def on_close(self, close: Closer) -> Callable[[], None]:
+        """Have something ended before the connection is; returns what takes that back."""
+        self._closers.add(close)
+        return lambda: self._closers.discard(close)
 
     async def aclose(self) -> None:
         """End watches, wait for requests that are under way, close the connections."""
-        for close in self._closers:
-            close()
+        for close in tuple(self._closers):
+            await close()
         await asyncio.to_thread(self._threads.shutdown)
         self._pools.clear()
 

@@ -49,11 +49,12 @@ class ClusterWatch:
         self._queue: asyncio.Queue[Event | Exception | None] = asyncio.Queue()
         self._ready = asyncio.Event()
         self._closed = threading.Event()
+        self._lock = threading.Lock()
         self._response: BaseHTTPResponse | None = None
         self._known: dict[tuple[str, str], Object] = {}
         self._thread = threading.Thread(target=self._follow, name="kubernetes watch", daemon=True)
         self._thread.start()
-        connection.on_close(self.close)
+        self._forget = connection.on_close(self.aclose)
 
     async def ready(self) -> None:
         """Wait until the watch has begun: what changes from now on is told."""
@@ -73,13 +74,15 @@ class ClusterWatch:
 
     def close(self) -> None:
         """Stop; a second call does nothing."""
-        if self._closed.is_set():
-            return
-        self._closed.set()
+        with self._lock:
+            if self._closed.is_set():
+                return
+            self._closed.set()
+            response = self._response
+        self._forget()
         self._queue.put_nowait(None)
-        response = self._response
         if response is not None:
-            # Wakes the thread out of its read; one that is not reading sees the flag.
+            # Wakes the thread out of its read; one that has ended its stream needs no waking.
             with suppress(ValueError, RuntimeError, OSError):
                 response.shutdown()
 
@@ -144,15 +147,20 @@ class ClusterWatch:
         query = {"watch": "1", "resourceVersion": revision, "allowWatchBookmarks": "true",
                  "timeoutSeconds": str(_STREAM_S)}  # fmt: skip
         request = Request("GET", self._path, query)
-        self._response = self._connection.stream(request, _STREAM_S + 30.0)
+        response = self._connection.stream(request, _STREAM_S + 30.0)
         try:
-            for line in self._lines(self._response):
+            with self._lock:
+                # Closed while the answer was on its way: nobody could wake us out of a read.
+                if self._closed.is_set():
+                    return
+                self._response = response
+            for line in self._lines(response):
                 event = json.loads(line)
                 if event["type"] == "ERROR":
                     raise of_status(event["object"])
                 yield event["type"], event["object"]
         finally:
-            response, self._response = self._response, None
+            self._response = None
             response.close()
 
     def _lines(self, response: BaseHTTPResponse) -> Iterator[bytes]:
