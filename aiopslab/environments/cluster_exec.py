@@ -69,28 +69,38 @@ def execute(
         KubeError: The server refused it, or the container does not run.
         InfraError: The connection failed.
     """
-    from websocket import WebSocketException  # noqa: PLC0415 - the client is an extra
-
     query = [("container", container), ("stdout", "true"), ("stderr", "true")]
     query += [("stdin", "true")] if stdin else []
     query += [("command", word) for word in argv]
-    end, output = monotonic() + timeout_s, _Output()
-    try:
-        socket = _open(connection, f"{path}?{urlencode(query)}")
-        try:
-            _feed(socket, stdin)
-            given_up = _read(socket, output, end)
-        finally:
-            socket.shutdown()
-    except (WebSocketException, OSError) as error:
-        raise InfraError("kubernetes", f"exec {path}: {error}") from error
+    output = _Output()
+    given_up = _collect(connection, f"{path}?{urlencode(query)}", stdin, output, timeout_s)
     if given_up:
-        why = given_up.format(timeout_s=timeout_s)
-        return ExecResult(output.text(_STDOUT), f"{output.text(_STDERR)}error: {why}\n", _GIVEN_UP)
+        return ExecResult(
+            output.text(_STDOUT), f"{output.text(_STDERR)}error: {given_up}\n", _GIVEN_UP
+        )
     status = output.text(_STATUS)
     if not status:
         raise InfraError("kubernetes", f"exec {path}: the stream ended without an exit code")
     return _result(output, json.loads(status))
+
+
+def _collect(
+    connection: Connection, target: str, stdin: str, output: _Output, timeout_s: float
+) -> str:
+    """Run a command and collect what it prints; returns why it was given up, empty if not."""
+    from websocket import WebSocketException  # noqa: PLC0415 - the client is an extra
+
+    end = monotonic() + timeout_s
+    try:
+        socket = _open(connection, target)
+        try:
+            _feed(socket, stdin)
+            return _read(socket, output, end).format(timeout_s=timeout_s)
+        finally:
+            socket.shutdown()
+    except (WebSocketException, OSError) as error:
+        path = target.partition("?")[0]
+        raise InfraError("kubernetes", f"exec {path}: {error}") from error
 
 
 def _open(connection: Connection, target: str) -> WebSocket:

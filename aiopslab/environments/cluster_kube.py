@@ -84,6 +84,10 @@ class ClusterKube:
         self._recorder = recorder
         self._manager = manager
 
+    def unrecorded(self) -> ClusterKube:
+        """Return the same for the lab's own affairs, which no recorder hears of."""
+        return ClusterKube(self.connection, now=self._now, manager=MANAGER)
+
     # -- reads --------------------------------------------------------------------------------
 
     async def snapshot(self, namespace: str) -> list[Object]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from cluster_served import NAMESPACE, Cluster, Run, config_map, hotel, standing
+from cluster_served import NAMESPACE, Cluster, Run, config_map, end, hotel, standing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -61,9 +60,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     with standing(theirs, tmp_path_factory.mktemp("served")) as (cluster, run):
         yield Both(cluster, run, ours.kube, cluster.kube())
     for sim in (ours, theirs):
-        # What the last writes woke is begun, so that nothing is left that never ran.
-        sim.run_for(1.0)
-        asyncio.run(sim.aclose())
+        end(sim)
 
 
 # -- reads -----------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
-from cluster_served import NAMESPACE, Cluster, Run, hotel, standing
+from cluster_served import NAMESPACE, Cluster, Run, end, hotel, standing
 
 from aiopslab.environments.cluster_connection import Connection, Reach, Request, refusal
 from aiopslab.environments.cluster_discovery import discover
@@ -34,7 +34,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, Run
     sim = hotel()
     with standing(sim, tmp_path_factory.mktemp("served")) as (cluster, run):
         yield cluster, run
-    asyncio.run(sim.aclose())
+    end(sim)
 
 
 def rewritten(config: Path, change: Any) -> Path:

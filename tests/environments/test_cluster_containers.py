@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_served import NAMESPACE, Around, Cluster, Run, hotel, standing
+from cluster_served import NAMESPACE, Around, Cluster, Run, end, hotel, standing
 
 from aiopslab.environments.protocol import Kube
 from aiopslab.errors import InfraError
@@ -25,7 +24,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Cluster, Run
     sim.run_for(20.0)
     with standing(sim, tmp_path_factory.mktemp("served")) as (cluster, run):
         yield cluster, run
-    asyncio.run(sim.aclose())
+    end(sim)
 
 
 def twice(lab: tuple[Cluster, Run], call: Asked) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_served import NAMESPACE, Around, Cluster, Run, config_map, hotel, standing
+from cluster_served import NAMESPACE, Around, Cluster, Run, config_map, end, hotel, standing
 
 from aiopslab.environments.cluster_watch import ClusterWatch
 from aiopslab.environments.sim import Sim
@@ -24,7 +24,7 @@ FACTOR = 1.0
 def sim() -> Iterator[Sim]:
     sim = hotel()
     yield sim
-    asyncio.run(sim.aclose())
+    end(sim)
 
 
 @pytest.fixture
