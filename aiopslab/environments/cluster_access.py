@@ -12,6 +12,7 @@ crash (``cluster_cleaning`` finds them by their labels).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,8 @@ _READ = ["get", "list", "watch"]
 _WRITE = ["create", "update", "patch", "delete", "deletecollection"]
 _COMMANDS = ["pods/exec", "pods/attach", "pods/portforward"]
 _ACTOR = "aiopslab"
+_REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+_IN_FORCE_S, _POLL_S = 20.0, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,11 @@ class Grant:
     def name(self) -> str:
         """What all objects of the grant are called."""
         return f"on-call-{self.trial}"
+
+    @property
+    def user(self) -> str:
+        """Who this is to the API server."""
+        return f"system:serviceaccount:{self.home}:{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +92,7 @@ async def give(kube: ClusterKube, grant: Grant, *, lasts_s: int = 3600) -> Acces
     try:
         for obj in rights:
             await quiet.create(obj, actor=_ACTOR)
+        await _in_force(kube, grant)
         return await token(kube, grant, lasts_s=lasts_s)
     except (KubeError, InfraError):
         await take(kube, grant.trial)
@@ -107,8 +116,7 @@ async def token(kube: ClusterKube, grant: Grant, *, lasts_s: int = 3600) -> Acce
     }
     answer = await kube.connection.ask(Request("POST", accounts, body=body))
     status = answer["status"]
-    user = f"system:serviceaccount:{grant.home}:{grant.name}"
-    return Access(user, status["token"], status["expirationTimestamp"])
+    return Access(grant.user, status["token"], status["expirationTimestamp"])
 
 
 async def take(kube: ClusterKube, trial: str) -> Cleaned:
@@ -119,6 +127,33 @@ async def take(kube: ClusterKube, trial: str) -> Cleaned:
         InfraError: The cluster does not answer.
     """
     return await clean(kube, ours(trial, part=ACCESS))
+
+
+async def _in_force(kube: ClusterKube, grant: Grant) -> None:
+    """Wait until the server goes by the new bindings, which it learns a moment later.
+
+    Raises:
+        InfraError: It does not.
+    """
+    verb = "patch" if grant.task == "mitigation" else "list"
+    asked = {"verb": verb, "group": "apps", "resource": "deployments",
+             "namespace": grant.namespace}  # fmt: skip
+    groups = ["system:authenticated", "system:serviceaccounts",
+              f"system:serviceaccounts:{grant.home}"]  # fmt: skip
+    body = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {"user": grant.user, "groups": groups, "resourceAttributes": asked},
+    }
+    request = Request("POST", _REVIEWS, body=body)
+    try:
+        async with asyncio.timeout(_IN_FORCE_S):
+            # A server tells nobody; it can only be asked again.
+            while not (await kube.connection.ask(request))["status"].get("allowed"):  # noqa: ASYNC110
+                await asyncio.sleep(_POLL_S)
+    except TimeoutError as error:
+        words = f"the rights of {grant.user} are not in force after {_IN_FORCE_S:g} s"
+        raise InfraError("access", words) from error
 
 
 # -- the objects ----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from aiopslab.environments.cluster_connection import Connection, Request
@@ -39,6 +39,7 @@ _PATCHES: dict[PatchType, str] = {
     "json": "application/json-patch+json",
 }
 _APPLY = "application/apply-patch+yaml"
+_VERSION = "metadata.resourceVersion"
 _ROOT_CERTIFICATE = "kube-root-ca.crt"
 """A ConfigMap that the cluster puts into every namespace."""
 _STORAGES_NOTES = ("pv.kubernetes.io/", "volume.kubernetes.io/", "volume.beta.kubernetes.io/")
@@ -136,8 +137,19 @@ class ClusterKube:
         if not name:
             raise not_found(served.kind, "")
         act = _Act(actor, "update", served, name, space, dry_run=dry_run)
-        path = served.path(space, name)
-        return await self._write(act, Request("PUT", path, self._query(act), obj))
+        request = Request("PUT", served.path(space, name), self._query(act), obj)
+        try:
+            return await self._write(act, request)
+        except KubeError as error:
+            if error.code != 422 or metadata.get("resourceVersion"):
+                raise
+            if not any(c.get("field") == _VERSION for c in error.details.get("causes") or ()):
+                raise
+        # Some kinds are only replaced in a version that is named; kubectl takes the present one.
+        present = await self._run(self.reader.get, served.kind.qualified, name, space)
+        version = {"resourceVersion": _revision(present)}
+        body = {**obj, "metadata": {**metadata, **version}}
+        return await self._write(act, replace(request, body=body))
 
     async def patch(
         self,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from aiopslab.environments.cluster_connection import JSON, METADATA, TABLE, Connection, Request
 from aiopslab.environments.cluster_discovery import Catalogue, Served, discover
-from aiopslab.models.kube import Object
+from aiopslab.models.kube import KubeError, Object
 from aiopslab.world.kube.decoding import type_of
 from aiopslab.world.kube.errors import no_match, no_such_kind
 from aiopslab.world.kube.kinds import Kind
@@ -101,27 +101,39 @@ class ClusterReader:
         metadata_only: bool = False,
     ) -> tuple[Objects, str]:
         """Return the objects of a kind and the revision they show."""
+        accept = METADATA if metadata_only else JSON
+        try:
+            pages = list(self._pages(served, namespace, labels, fields, accept))
+        except KubeError as error:
+            if not error.continue_token:
+                raise
+            # The state of the first page was forgotten meanwhile: all at once, then.
+            pages = list(self._pages(served, namespace, labels, fields, accept, limit=0))
         of_kind = {"apiVersion": served.kind.api_version, "kind": served.kind.kind}
-        accept, found, revision = METADATA if metadata_only else JSON, [], ""
-        for page in self._pages(served, namespace, labels, fields, accept):
-            found += [{**of_kind, **obj, **of_kind} for obj in page.get("items") or ()]
-            revision = page["metadata"].get("resourceVersion") or ""
-        return found, revision
+        found = [{**of_kind, **obj, **of_kind} for page in pages for obj in page.get("items") or ()]
+        return found, str(pages[-1]["metadata"].get("resourceVersion") or "")
 
     def table(self, kind: str, namespace: str | None = None, *, labels: str = "") -> Objects:
         """Return the pages of a kind's ``Table``."""
         return list(self._pages(self.served(kind), namespace, labels, "", TABLE))
 
     def _pages(
-        self, served: Served, namespace: str | None, labels: str, fields: str, accept: str
+        self,
+        served: Served,
+        namespace: str | None,
+        labels: str,
+        fields: str,
+        accept: str,
+        *,
+        limit: int = PAGE,
     ) -> Iterator[Object]:
         """Iterate over the pages of a list.
 
         Raises:
-            KubeError: The server refused one; 410 where a list took so long that the state of its
-                first page is forgotten.
+            KubeError: The server refused one; with a ``continue_token``, the state of the first
+                page is forgotten.
         """
-        query = {"limit": str(PAGE)}
+        query = {"limit": str(limit)} if limit else {}
         query |= {"labelSelector": labels} if labels else {}
         query |= {"fieldSelector": fields} if fields else {}
         path = served.path(namespace)

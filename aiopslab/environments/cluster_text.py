@@ -12,12 +12,18 @@ from typing import Protocol
 
 from aiopslab.models.kube import KubeError, Object
 from aiopslab.world.kube.kinds import Kind
-from aiopslab.world.kube.objects import Objects
+from aiopslab.world.kube.objects import Objects, name_of
 from aiopslab.world.kube.table.table import layout
 
 
 def table(pages: Sequence[Object], *, wide: bool) -> str:
-    """Return the pages of a server's ``Table`` as text, without a final line break."""
+    """Return the pages of a server's ``Table`` as text, without a final line break.
+
+    Of a list, which is what servers answer that make no tables, the names are printed.
+    """
+    items = [item for page in pages for item in page.get("items") or ()]
+    if items:
+        return layout([["NAME"], *([name_of(item)] for item in items)])
     rows = [row for page in pages for row in page.get("rows") or ()]
     if not rows:
         return "No resources found"

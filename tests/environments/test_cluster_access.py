@@ -14,6 +14,7 @@ from aiopslab.environments.cluster_access import Access, Grant, give, objects, t
 from aiopslab.environments.cluster_kube import ClusterKube
 from aiopslab.environments.cluster_labels import ours
 from aiopslab.environments.sim import Sim
+from aiopslab.errors import InfraError
 from aiopslab.models.kube import KubeError, Object
 from aiopslab.models.task import Task
 from aiopslab.wire.identity import ANY, Identity, Rule, Tokens, on_call
@@ -49,24 +50,45 @@ def bound(stored: list[Object], home: str, name: str) -> Identity:
     return Identity(f"system:serviceaccount:{home}:{name}", rules=(*rules, review))
 
 
-def issuing(sim: Sim) -> Any:
-    """Answer token requests as a cluster does: the stored bindings decide what the token may."""
+def issuing(sim: Sim, late: int = 1) -> Any:
+    """Answer as a cluster does whose stored bindings decide what a ServiceAccount may.
+
+    Args:
+        sim: The world.
+        late: How often the authorizer does not know yet what was stored.
+    """
+    asked = 0
+
+    def stored() -> list[Object]:
+        kinds = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
+        return [o for kind in kinds for o in sim.world.api.list(kind)]
+
+    def reviewed(spec: Object) -> Object:
+        nonlocal asked
+        asked += 1
+        *_, space, name = spec["user"].split(":")
+        wanted = spec["resourceAttributes"]
+        known = bound(stored(), space, name)
+        keys = ("verb", "group", "resource", "namespace")
+        allowed = known.allows(*(wanted[key] for key in keys)) and asked > late
+        return {"kind": "SubjectAccessReview", "status": {"allowed": allowed}}
 
     def around(api: Any, tokens: Tokens) -> Any:
         async def app(scope: Any, receive: Any, send: Any) -> None:
-            if scope["type"] != "http" or not scope["path"].endswith("/token"):
+            path = scope.get("path", "")
+            if not path.endswith(("/token", "/subjectaccessreviews")):
                 await api(scope, receive, send)
                 return
-            *_, space, _, name, _ = scope["path"].split("/")
             spec = json.loads((await receive())["body"])["spec"]
-            if sim.world.api.find("ServiceAccount", name, space) is None:
+            *_, space, _, name, _ = path.split("/")
+            if path.endswith("reviews"):
+                answer = reviewed(spec)
+            elif sim.world.api.find("ServiceAccount", name, space) is None:
                 words = f'serviceaccounts "{name}" not found'
                 answer = {"kind": "Status", "code": 404, "reason": "NotFound", "message": words}
             else:
-                kinds = ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
-                stored = [o for kind in kinds for o in sim.world.api.list(kind)]
                 until = {"expirationTimestamp": str(spec["expirationSeconds"])}
-                given = {"token": tokens.issue(bound(stored, space, name)), **until}
+                given = {"token": tokens.issue(bound(stored(), space, name)), **until}
                 answer = {"kind": "TokenRequest", "status": given}
             status = answer.get("code", 201)
             headers = [(b"content-type", b"application/json")]
@@ -83,6 +105,18 @@ def lab(tmp_path: Path) -> Iterator[tuple[Cluster, Run]]:
     sim = hotel()
     with standing(sim, tmp_path, issuing(sim)) as (cluster, run):
         yield cluster, run
+    end(sim)
+
+
+def test_rights_that_never_come_into_force_are_a_failure_of_the_lab(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aiopslab.environments.cluster_access._IN_FORCE_S", 0.3)
+    sim, grant = hotel(), Grant("t5", "diagnosis", NAMESPACE, HOME)
+    served = standing(sim, tmp_path, issuing(sim, late=1000))
+    with served as (cluster, run), pytest.raises(InfraError, match="not in force"):
+        run(give(cluster.kube(), grant))
+    assert sim.world.api.find("ServiceAccount", grant.name, HOME) is None
     end(sim)
 
 

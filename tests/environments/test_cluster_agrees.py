@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiopslab.environments.cluster_kube import ClusterKube
+from aiopslab.environments.cluster_reading import ClusterReader
 from aiopslab.environments.protocol import Kube
 from aiopslab.models.kube import KubeError, Object
 from aiopslab.world.kube.kinds import KINDS
@@ -120,6 +121,22 @@ def test_label_selectors_pick_the_same_or_are_refused_alike(both: Both, labels: 
 @given(fields=st.lists(FIELDS, max_size=2).map(",".join))
 def test_field_selectors_pick_the_same_or_are_refused_alike(both: Both, fields: str) -> None:
     both.agree(lambda kube: kube.list("Pod", NAMESPACE, fields=fields))
+
+
+def test_lists_of_many_pages(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = ClusterReader._pages
+
+    def short(*args: Any, limit: int = 3) -> Iterator[Object]:
+        return pages(*args, limit=limit)
+
+    monkeypatch.setattr(ClusterReader, "_pages", short)
+    (found, text, *_) = both.agree(
+        lambda kube: kube.list("Pod"),
+        lambda kube: kube.table("Pod", NAMESPACE),
+        lambda kube: kube.list("Pod", NAMESPACE, labels="app.kubernetes.io/name=geo"),
+    )
+    assert len(found) > 6
+    assert len(text.splitlines()) > 6
 
 
 # -- writes ----------------------------------------------------------------------------------------

@@ -17,10 +17,11 @@ from typing import Any
 
 import pytest
 import yaml
-from cluster_served import NAMESPACE, Cluster, Run, end, hotel, standing
+from cluster_served import NAMESPACE, Cluster, Run, config_map, end, hotel, standing
 
 from aiopslab.environments.cluster_connection import Connection, Reach, Request, refusal
 from aiopslab.environments.cluster_discovery import discover
+from aiopslab.environments.cluster_reading import ClusterReader
 from aiopslab.errors import InfraError, PreflightError
 from aiopslab.models.kube import KubeError
 from aiopslab.wire.certificate import self_signed
@@ -403,3 +404,72 @@ def test_custom_resources_are_kinds_like_all_others(
         (widget,) = run(cluster.kube().list("wd", NAMESPACE))
     assert (widget["apiVersion"], widget["kind"]) == ("example.com/v1", "Widget")
     assert widget["spec"] == {"size": 3}
+
+
+# -- what real servers do besides ------------------------------------------------------------------
+
+
+def forgetful(api: Any, _tokens: Any) -> Any:
+    """Forget the state of a list before its second page."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if b"continue=" not in scope.get("query_string", b""):
+            await api(scope, receive, send)
+            return
+        status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old",
+                  "metadata": {"continue": "inconsistent"}}  # fmt: skip
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 410, "headers": headers})
+        await send({"type": "http.response.body", "body": json.dumps(status).encode()})
+
+    return app
+
+
+def test_a_list_whose_state_is_forgotten_is_asked_for_at_once(
+    lab: tuple[Cluster, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages = ClusterReader._pages
+
+    def short(*args: Any, limit: int = 3) -> Iterator[Any]:
+        return pages(*args, limit=limit)
+
+    monkeypatch.setattr(ClusterReader, "_pages", short)
+    sim = lab[0].sim
+    with standing(sim, tmp_path, forgetful) as (cluster, run):
+        found = run(cluster.kube().list("Pod"))
+    assert len(found) == len(sim.world.api.list("Pod")) > 3
+
+
+def exact(api: Any, _tokens: Any) -> Any:
+    """Refuse replacements that name no version, as several kinds do on a real server."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope.get("method") != "PUT":
+            await api(scope, receive, send)
+            return
+        message = await receive()
+        if json.loads(message["body"])["metadata"].get("resourceVersion"):
+            await api(scope, lambda: asyncio.sleep(0, message), send)
+            return
+        words = "metadata.resourceVersion: Invalid value: 0x0: must be specified for an update"
+        cause = {"reason": "FieldValueInvalid", "field": "metadata.resourceVersion"}
+        status = {"kind": "Status", "code": 422, "reason": "Invalid", "message": words,
+                  "details": {"name": "x", "causes": [cause]}}  # fmt: skip
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 422, "headers": headers})
+        await send({"type": "http.response.body", "body": json.dumps(status).encode()})
+
+    return app
+
+
+def test_a_replacement_names_the_present_version_where_one_is_wanted(
+    lab: tuple[Cluster, Run], tmp_path: Path
+) -> None:
+    with standing(lab[0].sim, tmp_path, exact) as (cluster, run):
+        kube = cluster.kube()
+        run(kube.create(config_map("exact", a="1"), actor="t"))
+        replaced = run(kube.replace(config_map("exact", a="2"), actor="t"))
+        assert replaced["data"] == {"a": "2"}
+        with pytest.raises(KubeError) as error:
+            run(kube.replace(config_map("none"), actor="t"))
+        assert error.value.code == 404
