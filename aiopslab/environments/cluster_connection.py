@@ -84,6 +84,8 @@ class Request:
 class Connection:
     """The way to one API server; close it when done.
 
+    Making one reads files and may run a credential plugin: not on an event loop in a hurry.
+
     Args:
         reach: Which cluster, as whom.
 
