@@ -8,12 +8,19 @@ from aiopslab.cli import output
 from aiopslab.environments.host_checks import Finding
 
 
-def command(*, context: str = "", kubeconfig: str = "", json: bool = False) -> int:
+def command(
+    *,
+    context: str = "",
+    kubeconfig: str = "",
+    allow_production: bool = False,
+    json: bool = False,
+) -> int:
     """Look whether everything needed is there.
 
     Args:
         context: Look at this context's cluster too: its server, its version, your rights there.
         kubeconfig: Path of the kubeconfig. Default: KUBECONFIG, then ~/.kube/config.
+        allow_production: Look at a context all the same whose name looks like production.
         json: Print one JSON document instead of a table.
 
     Returns:
@@ -27,7 +34,7 @@ def command(*, context: str = "", kubeconfig: str = "", json: bool = False) -> i
     needed = {"everything"}
     if context or kubeconfig:
         # A cluster is asked only by its owner's wish.
-        findings += cluster_checks.checks(kubeconfig, context)
+        findings += cluster_checks.checks(kubeconfig, context, allow_production=allow_production)
         needed.add(cluster_checks.KUBECONFIG)
     if json:
         output.envelope("aiopslab/doctor@1", [asdict(f) for f in findings])

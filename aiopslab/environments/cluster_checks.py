@@ -86,15 +86,18 @@ async def _allowed(connection: Connection, right: Right) -> bool:
     return bool(answer["status"].get("allowed"))
 
 
-def checks(kubeconfig: str = "", context: str = "") -> list[Finding]:
+def checks(
+    kubeconfig: str = "", context: str = "", *, allow_production: bool = False
+) -> list[Finding]:
     """Look whether a context can be used; stops at the first thing that is in the way.
 
     Args:
         kubeconfig: Path; empty is ``$KUBECONFIG``, then ``~/.kube/config``.
         context: Its name; empty is the current one.
+        allow_production: Whether one that looks like production is meant.
     """
     try:
-        chosen = choose(kubeconfig, context)
+        chosen = choose(kubeconfig, context, allow_production=allow_production)
         found = [_good("context", f"{chosen.name}: {chosen.server}")]
         connection = Connection(Reach(kubeconfig, chosen.name, timeout_s=10.0))
     except (UsageError, PreflightError) as error:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from cluster_served import NAMESPACE, Cluster, Run, end, hotel, standing
 
 from aiopslab.environments import cluster_checks
@@ -78,11 +79,15 @@ def test_an_old_server_is_not_enough(
 def test_a_context_that_must_not_be_used_ends_the_look(
     lab: tuple[Cluster, Run], tmp_path: Path
 ) -> None:
-    config = lab[0].config_of()
-    text = config.read_text().replace("name: cluster\n", "name: shop-prod\n")
-    config.write_text(text.replace("current-context: cluster", "current-context: shop-prod"))
+    cluster, run = lab
+    config = cluster.config_of()
+    content = yaml.safe_load(config.read_text())
+    content["contexts"][0]["name"] = content["current-context"] = "shop-prod"
+    config.write_text(yaml.safe_dump(content))
     (found,) = checks(str(config))
     assert (found.what, found.ok) == ("context", False)
     assert "looks like production" in found.detail
+    meant = run(asyncio.to_thread(checks, str(config), allow_production=True))
+    assert all(finding.ok for finding in meant)
     (gone,) = checks(str(tmp_path / "nowhere"))
     assert "there is no kubeconfig" in gone.detail
