@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from aiopslab.cli import output
+from aiopslab.environments.host_checks import Finding
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at; ``needed_for`` says who misses it."""
-
-    what: str
-    ok: bool
-    detail: str
-    needed_for: str
-    fix: str = ""
-
-
-def command(*, json: bool = False) -> int:
+def command(
+    *,
+    context: str = "",
+    kubeconfig: str = "",
+    allow_production: bool = False,
+    json: bool = False,
+) -> int:
     """Look whether everything needed is there.
 
     Args:
+        context: Look at this context's cluster too: its server, its version, your rights there.
+        kubeconfig: Path of the kubeconfig. Default: KUBECONFIG, then ~/.kube/config.
+        allow_production: Look at a context all the same whose name looks like production.
         json: Print one JSON document instead of a table.
 
     Returns:
-        0 if everything that `run quickstart` needs is there, else 3.
+        0 if everything is there that `run quickstart` needs, and the cluster that was named, else
+        3.
     """
+    from aiopslab.environments import cluster_checks, host_checks
+
     findings = [_python(), _fork(), _content(), *_packages(), _key(), _cores()]
+    findings += host_checks.checks()
+    needed = {"everything"}
+    if context or kubeconfig:
+        # A cluster is asked only by its owner's wish.
+        findings += cluster_checks.checks(kubeconfig, context, allow_production=allow_production)
+        needed.add(cluster_checks.KUBECONFIG)
     if json:
         output.envelope("aiopslab/doctor@1", [asdict(f) for f in findings])
     else:
@@ -36,7 +44,7 @@ def command(*, json: bool = False) -> int:
             for f in findings
         ]
         output.table(["", "what", "found", "needed for", "to type"], rows)
-    return 0 if all(f.ok for f in findings if f.needed_for == "everything") else 3
+    return 0 if all(f.ok for f in findings if f.needed_for in needed) else 3
 
 
 def _python() -> Finding:
@@ -71,6 +79,7 @@ def _packages() -> list[Finding]:
         "duckdb": ("everything", "pip install duckdb"),
         "promql-parser": ("everything", "pip install promql-parser"),
         "langchain-openai": ("agent react", "pip install 'aiopslab[react]'"),
+        "kubernetes": ("-e kind, -e kubeconfig", "pip install 'aiopslab[kind]'"),
     }
     return [_package(name, needed_for, fix) for name, (needed_for, fix) in wanted.items()]
 

@@ -83,7 +83,10 @@ _EXAMPLES = {
         ("aiopslab submit --file answer.json", "a JSON object"),
     ],
     "mcp": [("aiopslab mcp --url $AIOPSLAB_URL", "as the command of an MCP client")],
-    "doctor": [("aiopslab doctor", "before the first run")],
+    "doctor": [
+        ("aiopslab doctor", "before the first run"),
+        ("aiopslab doctor --context kind-lab", "and whether that cluster can be used"),
+    ],
 }
 
 

@@ -85,6 +85,13 @@ def test_the_doctor_says_what_to_type(aiopslab):
     assert "export OPENAI_API_KEY=" in aiopslab("doctor").out
 
 
+def test_a_cluster_that_is_named_must_be_there(aiopslab, tmp_path):
+    found = aiopslab("doctor", "--kubeconfig", str(tmp_path / "nowhere"), "--json")
+    assert found.code == 3
+    (context,) = [f for f in found.document["data"] if f["needed_for"] == "-e kubeconfig"]
+    assert "there is no kubeconfig" in context["detail"]
+
+
 def test_missing_content_is_found_by_the_doctor(aiopslab, monkeypatch):
     from aiopslab.problems import catalogue
 

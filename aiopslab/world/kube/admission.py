@@ -12,11 +12,12 @@ import ipaddress
 import random
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Protocol
 
 from aiopslab.world.kube import podsecurity, quantity
 from aiopslab.world.kube.errors import Cause, forbidden, invalid, not_found
 from aiopslab.world.kube.kinds import BY_KIND, Kind
-from aiopslab.world.kube.objects import Object, deleting, dig, name_of, namespace_of
+from aiopslab.world.kube.objects import Object, Objects, deleting, dig, name_of, namespace_of
 from aiopslab.world.kube.store import ObjectStore
 
 SERVICE_NETWORK = ipaddress.ip_network("198.18.0.0/20")
@@ -206,7 +207,15 @@ def _pod_resources(pod: Object, part: str) -> dict[str, Decimal]:
     return total
 
 
-def quota_used(quota: Object, store: ObjectStore) -> dict[str, str]:
+class Listing(Protocol):
+    """What knows the objects of a kind in a namespace."""
+
+    def list(self, kind: str, namespace: str | None) -> Objects:
+        """Return them by name."""
+        ...
+
+
+def quota_used(quota: Object, store: Listing) -> dict[str, str]:
     """Return the present usage of each resource a quota limits, as quantities."""
     hard = quota["spec"].get("hard") or {}
     used = dict.fromkeys(hard, Decimal(0))

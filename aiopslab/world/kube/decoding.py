@@ -14,7 +14,7 @@ import re
 from typing import Any
 
 from aiopslab.world.kube import kinds, versions
-from aiopslab.world.kube.errors import bad_request, invalid_patch
+from aiopslab.world.kube.errors import bad_request, invalid_patch, no_match
 from aiopslab.world.kube.kinds import Kind
 from aiopslab.world.kube.objects import Object
 from aiopslab.world.kube.options import WRITE, WriteOptions
@@ -190,16 +190,26 @@ def kind_of(obj: Any) -> Kind:
     Raises:
         KubeError: 400, it does not say, or the kind is not served.
     """
+    name, version = type_of(obj)
+    kind = versions.spoken(name, version)
+    if kind is None:
+        raise no_match(name, version)
+    return kind
+
+
+def type_of(obj: Any) -> tuple[str, str]:
+    """Return the kind and the version that an object says it is.
+
+    Raises:
+        KubeError: 400, it does not say.
+    """
     if not isinstance(obj, dict):
         raise bad_request("the body is not an object")
     name, version = obj.get("kind"), obj.get("apiVersion")
     if not name or not version:
         missing = "Kind" if not name else "apiVersion"
         raise bad_request(f"Object '{missing}' is missing in the request")
-    kind = versions.spoken(str(name), str(version))
-    if kind is None:
-        raise bad_request(f'no matches for kind "{name}" in version "{version}"')
-    return kind
+    return str(name), str(version)
 
 
 def read(kind: Kind, obj: Object, options: WriteOptions = WRITE) -> Object:

@@ -55,6 +55,11 @@ def no_such_kind(name: str) -> KubeError:
     return KubeError(404, "NotFound", f'the server doesn\'t have a resource type "{name}"')
 
 
+def no_match(name: str, version: str) -> KubeError:
+    """400: an object says it is of a kind that is not served in that version."""
+    return bad_request(f'no matches for kind "{name}" in version "{version}"')
+
+
 def no_such_resource() -> KubeError:
     """404: the kind has no such subresource."""
     return KubeError(404, "NotFound", "the server could not find the requested resource")

@@ -8,6 +8,7 @@ nobody has touched are equal.
 from __future__ import annotations
 
 from aiopslab.world.kube import kinds
+from aiopslab.world.kube.kinds import Kind
 from aiopslab.world.kube.objects import Object, Objects, clone, controller_of
 from aiopslab.world.kube.revisions import REVISION
 from aiopslab.world.kube.store import ObjectStore
@@ -37,11 +38,15 @@ _BOOKKEEPING = (REVISION, "kubectl.kubernetes.io/last-applied-configuration")
 def take(store: ObjectStore, namespace: str) -> Objects:
     """Return copies of a namespace's declared objects, by kind and name."""
     found = []
-    for kind in sorted(kinds.BY_KIND):
-        if kind in _LEFT_OUT or not kinds.BY_KIND[kind].namespaced:
-            continue
-        found += [declared(o) for o in store.list(kind, namespace) if controller_of(o) is None]
+    for kind in declared_kinds():
+        found += [declared(o) for o in store.list(kind.kind, namespace) if controller_of(o) is None]
     return found
+
+
+def declared_kinds() -> list[Kind]:
+    """Return the kinds whose objects people and pipelines declare in a namespace, by name."""
+    every = (kinds.BY_KIND[name] for name in sorted(kinds.BY_KIND))
+    return [kind for kind in every if kind.namespaced and kind.kind not in _LEFT_OUT]
 
 
 def declared(obj: Object) -> Object:

@@ -9,16 +9,16 @@ from typing import Any
 
 from aiopslab.world.kube import quantity
 from aiopslab.world.kube.admission import quota_used, usage_of
-from aiopslab.world.kube.api import ApiServer
 from aiopslab.world.kube.describe.page import Page, head
 from aiopslab.world.kube.describe.pods import when
+from aiopslab.world.kube.describe.source import Source
 from aiopslab.world.kube.describe.workloads import conditions
 from aiopslab.world.kube.objects import Object, dig, name_of, namespace_of
 from aiopslab.world.kube.selectors import format_selector
 from aiopslab.world.kube.table.cells import NONE, age, join, labels, node_roles
 
 
-def node(page: Page, obj: Object, api: ApiServer, now: float) -> None:
+def node(page: Page, obj: Object, api: Source, now: float) -> None:
     """Write a node with its pods and what they request."""
     spec, status = obj["spec"], obj.get("status") or {}
     page.field(0, "Name", name_of(obj))
@@ -58,7 +58,7 @@ def _spaced(key: str) -> str:
     return words[0].upper() + words[1:]
 
 
-def _node_pods(page: Page, obj: Object, api: ApiServer, now: float) -> None:
+def _node_pods(page: Page, obj: Object, api: Source, now: float) -> None:
     selector = f"spec.nodeName={name_of(obj)},status.phase!=Succeeded,status.phase!=Failed"
     pods = api.list("Pod", fields=selector)
     page.line(0, f"Non-terminated Pods:  ({len(pods)} in total)")
@@ -92,7 +92,7 @@ def _share(column: str, value: Decimal, capacity: Object) -> str:
     return f"{quantity.format_resource(column, value)} ({percent}%)"
 
 
-def service(page: Page, obj: Object, api: ApiServer, _now: float) -> None:
+def service(page: Page, obj: Object, api: Source, _now: float) -> None:
     """Write a Service with the ready endpoints of each port."""
     spec = obj["spec"]
     head(page, obj)
@@ -127,7 +127,7 @@ def _endpoints_of(endpoints: Object | None, port_name: str | None) -> str:
     return join(found, limit=3) if found else ""
 
 
-def config_map(page: Page, obj: Object, _api: ApiServer, _now: float) -> None:
+def config_map(page: Page, obj: Object, _api: Source, _now: float) -> None:
     """Write a ConfigMap with its values."""
     head(page, obj)
     page.line(0, "")
@@ -141,7 +141,7 @@ def config_map(page: Page, obj: Object, _api: ApiServer, _now: float) -> None:
         page.line(0, "")
 
 
-def secret(page: Page, obj: Object, _api: ApiServer, _now: float) -> None:
+def secret(page: Page, obj: Object, _api: Source, _now: float) -> None:
     """Write a Secret: sizes of its values, never the values."""
     head(page, obj)
     page.line(0, "")
@@ -153,7 +153,7 @@ def secret(page: Page, obj: Object, _api: ApiServer, _now: float) -> None:
         page.field(0, key, f"{len(base64.b64decode(value))} bytes")
 
 
-def claim(page: Page, obj: Object, api: ApiServer, _now: float) -> None:
+def claim(page: Page, obj: Object, api: Source, _now: float) -> None:
     """Write a PersistentVolumeClaim and who uses it."""
     spec, status = obj["spec"], obj.get("status") or {}
     page.field(0, "Name", name_of(obj))
@@ -177,17 +177,17 @@ def claim(page: Page, obj: Object, api: ApiServer, _now: float) -> None:
     page.values(0, "Used By", users)
 
 
-def quota(page: Page, obj: Object, api: ApiServer, _now: float) -> None:
+def quota(page: Page, obj: Object, api: Source, _now: float) -> None:
     """Write a ResourceQuota with present usage."""
     page.field(0, "Name", name_of(obj))
     page.field(0, "Namespace", namespace_of(obj))
     hard = obj["spec"].get("hard") or {}
-    used = quota_used(obj, api.store)
+    used = quota_used(obj, api)
     rows = [["Resource", "Used", "Hard"]]
     page.table(0, [*rows, *([name, used[name], str(hard[name])] for name in sorted(hard))])
 
 
-def limit_range(page: Page, obj: Object, _api: ApiServer, _now: float) -> None:
+def limit_range(page: Page, obj: Object, _api: Source, _now: float) -> None:
     """Write a LimitRange."""
     page.field(0, "Name", name_of(obj))
     page.field(0, "Namespace", namespace_of(obj))
@@ -201,7 +201,7 @@ def limit_range(page: Page, obj: Object, _api: ApiServer, _now: float) -> None:
     page.table(0, rows)
 
 
-def network_policy(page: Page, obj: Object, _api: ApiServer, _now: float) -> None:
+def network_policy(page: Page, obj: Object, _api: Source, _now: float) -> None:
     """Write a NetworkPolicy."""
     spec = obj["spec"]
     page.field(0, "Name", name_of(obj))
@@ -244,7 +244,7 @@ def _policy_rules(page: Page, rules: Any, peers: str, word: str) -> None:
                     page.line(3, f"{title}Selector: {format_selector(peer[key])}")
 
 
-DESCRIBED: dict[str, Callable[[Page, Object, ApiServer, float], None]] = {
+DESCRIBED: dict[str, Callable[[Page, Object, Source, float], None]] = {
     "ConfigMap": config_map,
     "LimitRange": limit_range,
     "NetworkPolicy": network_policy,

@@ -1,6 +1,6 @@
 """Single objects in the manner of ``kubectl describe``, with their events.
 
-Reads from the API server only what an operator may read. What each kind shows is in
+Reads from an API server (``source``) only what an operator may read. What each kind shows is in
 ``describe.pods``, ``describe.workloads`` and ``describe.config``; a kind none of them knows is
 printed field by field. Neighbour: ``table`` (lists).
 """
@@ -10,18 +10,18 @@ from __future__ import annotations
 from typing import Any
 
 from aiopslab.models.timestamps import unix
-from aiopslab.world.kube.api import ApiServer
 from aiopslab.world.kube.describe import config as describe_config
 from aiopslab.world.kube.describe import pods as describe_pods
 from aiopslab.world.kube.describe import workloads as describe_workloads
 from aiopslab.world.kube.describe.page import Page, head
+from aiopslab.world.kube.describe.source import Source
 from aiopslab.world.kube.objects import Object, Objects, name_of, namespace_of, uid_of
 from aiopslab.world.kube.table.cells import since
 
 _WITHOUT_EVENTS = ("Secret", "ResourceQuota", "LimitRange", "NetworkPolicy")
 
 
-def describe(kind: str, name: str, namespace: str | None, *, api: ApiServer, now: float) -> str:
+def describe(kind: str, name: str, namespace: str | None, *, api: Source, now: float) -> str:
     """Return the page for one object, without a final line break.
 
     Args:
@@ -52,7 +52,7 @@ def describe(kind: str, name: str, namespace: str | None, *, api: ApiServer, now
     return page.text()
 
 
-def events_of(obj: Object, api: ApiServer) -> Objects:
+def events_of(obj: Object, api: Source) -> Objects:
     """Return the events about an object, oldest occurrence first."""
     selector = f"involvedObject.name={name_of(obj)},involvedObject.kind={obj['kind']}"
     found = api.list("Event", namespace_of(obj) or None, fields=selector)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from aiopslab.world.kube.api import ApiServer
 from aiopslab.world.kube.describe import pods as describe_pods
 from aiopslab.world.kube.describe.page import Page, head
+from aiopslab.world.kube.describe.source import Source
 from aiopslab.world.kube.objects import (
     Object,
     Objects,
@@ -24,7 +24,7 @@ from aiopslab.world.kube.selectors import format_selector, from_object, matches
 from aiopslab.world.kube.table.cells import NONE, autoscaler_targets, job_duration
 
 
-def deployment(page: Page, obj: Object, api: ApiServer, _now: float) -> None:
+def deployment(page: Page, obj: Object, api: Source, _now: float) -> None:
     """Write a Deployment with its conditions and ReplicaSets."""
     spec, status = obj["spec"], obj.get("status") or {}
     _identity(page, obj)
@@ -54,13 +54,17 @@ def deployment(page: Page, obj: Object, api: ApiServer, _now: float) -> None:
     page.field(0, "NewReplicaSet", ", ".join(map(_replica_set_line, new)) or NONE)
 
 
-def _replica_sets(obj: Object, api: ApiServer) -> tuple[Objects, Objects]:
+def _replica_sets(obj: Object, api: Source) -> tuple[Objects, Objects]:
     """Return a Deployment's old ReplicaSets that still have pods, and its newest one."""
-    owned = [o for o in api.owned_by(uid_of(obj)) if o["kind"] == "ReplicaSet"]
+    owned = [o for o in api.list("ReplicaSet", namespace_of(obj)) if _is_owned(o, uid_of(obj))]
     revision = annotations_of(obj).get(REVISION)
     new = [o for o in owned if annotations_of(o).get(REVISION) == revision]
     old = [o for o in owned if o not in new and dig(o, "spec", "replicas", default=0)]
     return old, new
+
+
+def _is_owned(obj: Object, uid: str) -> bool:
+    return any(r.get("uid") == uid for r in obj["metadata"].get("ownerReferences") or ())
 
 
 def _replica_set_line(obj: Object) -> str:
@@ -68,7 +72,7 @@ def _replica_set_line(obj: Object) -> str:
     return f"{name_of(obj)} ({created}/{obj['spec']['replicas']} replicas created)"
 
 
-def replica_set(page: Page, obj: Object, api: ApiServer, _now: float) -> None:
+def replica_set(page: Page, obj: Object, api: Source, _now: float) -> None:
     """Write a ReplicaSet."""
     _identity(page, obj, created=False)
     _owner(page, obj)
@@ -79,7 +83,7 @@ def replica_set(page: Page, obj: Object, api: ApiServer, _now: float) -> None:
     conditions(page, dig(obj, "status", "conditions"), ("Type", "Status", "Reason"))
 
 
-def stateful_set(page: Page, obj: Object, api: ApiServer, _now: float) -> None:
+def stateful_set(page: Page, obj: Object, api: Source, _now: float) -> None:
     """Write a StatefulSet with its claim templates."""
     _identity(page, obj)
     total = dig(obj, "status", "replicas", default=0)
@@ -102,7 +106,7 @@ def stateful_set(page: Page, obj: Object, api: ApiServer, _now: float) -> None:
         page.field(1, "Access Modes", f"[{' '.join(claim['spec'].get('accessModes', ()))}]")
 
 
-def daemon_set(page: Page, obj: Object, api: ApiServer, _now: float) -> None:
+def daemon_set(page: Page, obj: Object, api: Source, _now: float) -> None:
     """Write a DaemonSet."""
     page.field(0, "Name", name_of(obj))
     page.field(0, "Namespace", namespace_of(obj))
@@ -120,7 +124,7 @@ def daemon_set(page: Page, obj: Object, api: ApiServer, _now: float) -> None:
     describe_pods.template(page, obj["spec"]["template"])
 
 
-def job(page: Page, obj: Object, _api: ApiServer, now: float) -> None:
+def job(page: Page, obj: Object, _api: Source, now: float) -> None:
     """Write a Job."""
     spec, status = obj["spec"], obj.get("status") or {}
     _identity(page, obj, created=False)
@@ -145,7 +149,7 @@ def job(page: Page, obj: Object, _api: ApiServer, now: float) -> None:
     conditions(page, status.get("conditions"), ("Type", "Status", "Reason", "Message"))
 
 
-def cron_job(page: Page, obj: Object, _api: ApiServer, _now: float) -> None:
+def cron_job(page: Page, obj: Object, _api: Source, _now: float) -> None:
     """Write a CronJob."""
     spec, status = obj["spec"], obj.get("status") or {}
     head(page, obj)
@@ -163,7 +167,7 @@ def cron_job(page: Page, obj: Object, _api: ApiServer, _now: float) -> None:
     page.field(0, "Active Jobs", active or NONE)
 
 
-def autoscaler(page: Page, obj: Object, _api: ApiServer, _now: float) -> None:
+def autoscaler(page: Page, obj: Object, _api: Source, _now: float) -> None:
     """Write a HorizontalPodAutoscaler."""
     spec, status = obj["spec"], obj.get("status") or {}
     head(page, obj)
@@ -206,7 +210,7 @@ def _owner(page: Page, obj: Object) -> None:
         page.field(0, "Controlled By", f"{owner['kind']}/{owner['name']}")
 
 
-def _pod_counts(obj: Object, api: ApiServer) -> str:
+def _pod_counts(obj: Object, api: Source) -> str:
     """Count the pods a selector picks, by phase."""
     selector = from_object(obj["spec"].get("selector"))
     pods = [p for p in api.list("Pod", namespace_of(obj)) if matches(selector, labels_of(p))]
@@ -216,7 +220,7 @@ def _pod_counts(obj: Object, api: ApiServer) -> str:
     return f"{running} Running / {waiting} Waiting / {done} Succeeded / {failed} Failed"
 
 
-DESCRIBED: dict[str, Callable[[Page, Object, ApiServer, float], None]] = {
+DESCRIBED: dict[str, Callable[[Page, Object, Source, float], None]] = {
     "CronJob": cron_job,
     "DaemonSet": daemon_set,
     "Deployment": deployment,

@@ -1,0 +1,185 @@
+"""Cleaning: a lab that was killed half-way leaves nothing, and nobody else loses anything."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster_creator import SPACE, things
+from cluster_served import NAMESPACE, Cluster, Run, config_map, end, hotel, standing
+
+from aiopslab.environments.cluster_cleaning import clean, inventory
+from aiopslab.environments.cluster_labels import MANAGED_BY, TRIAL, labelled, ours, selector
+from aiopslab.environments.sim import Sim
+from aiopslab.wire.identity import Identity, Rule
+from aiopslab.world.kube.kinds import KINDS
+
+CREATOR = Path(__file__).with_name("cluster_creator.py")
+FACTOR = 5.0
+WRITTEN_BY_TIME = ("Event", "Lease", "Node")
+"""Kinds that change while a cluster only stands there."""
+
+
+@pytest.fixture(scope="module")
+def sim() -> Iterator[Sim]:
+    sim = hotel()
+    yield sim
+    end(sim)
+
+
+@pytest.fixture
+def lab(sim: Sim, tmp_path: Path) -> Iterator[tuple[Cluster, Run]]:
+    with standing(sim, tmp_path, factor=FACTOR) as (cluster, run):
+        yield cluster, run
+
+
+def everything(sim: Sim) -> dict[str, Any]:
+    """Return the uids of all there is."""
+    kinds = [kind.kind for kind in KINDS if kind.kind not in WRITTEN_BY_TIME]
+    return {o["metadata"]["uid"]: o for kind in kinds for o in sim.world.api.list(kind)}
+
+
+async def killed_after(cluster: Cluster, count: int, trial: str) -> None:
+    """Let a lab create so many things in a process of its own, and kill it at the next one."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(CREATOR), str(cluster.config_of()), trial, stdin=pipe, stdout=pipe
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    for _ in range(count):
+        line = await process.stdout.readline()
+        assert line, "the lab ended by itself"
+        process.stdin.write(b"\n")
+    process.kill()
+    await process.wait()
+
+
+@pytest.mark.parametrize("count", [3, 7])
+def test_what_a_killed_lab_created_is_found_and_goes(
+    sim: Sim, lab: tuple[Cluster, Run], count: int
+) -> None:
+    cluster, run = lab
+    before = everything(sim)
+    run(killed_after(cluster, count, "crash"))
+    kube = cluster.kube()
+    found = run(inventory(kube, ours()))
+    assert found.unseen == {}
+    # It was killed before, at, or after the next one.
+    assert count <= len([o for o in found.objects if not o.owner]) <= count + 2
+    assert {str(o) for o in found.objects} >= {
+        f"namespaces/{SPACE}",
+        f"secrets/keys -n {NAMESPACE}",
+    }
+    cleaned = run(clean(kube, ours("crash")))
+    assert cleaned.left.objects == ()
+    assert {o.uid for o in found.objects} <= {o.uid for o in cleaned.removed}
+    assert everything(sim).keys() == before.keys()
+
+
+def test_only_what_has_all_the_labels_is_touched(sim: Sim, lab: tuple[Cluster, Run]) -> None:
+    cluster, run = lab
+    kube = cluster.kube()
+    strangers = [
+        config_map("plain"),
+        labelled(config_map("helm"), {MANAGED_BY: "Helm", TRIAL: "one"}),
+        labelled(config_map("no-owner"), {TRIAL: "one"}),
+        labelled(config_map("another"), ours("two")),
+    ]
+    for obj in [*strangers, labelled(config_map("mine"), ours("one"))]:
+        run(kube.create(obj, actor="t"))
+    cleaned = run(clean(kube, ours("one")))
+    assert [o.name for o in cleaned.removed] == ["mine"]
+    left = {o["metadata"]["name"] for o in run(kube.list("ConfigMap", NAMESPACE))}
+    assert {"plain", "helm", "no-owner", "another"} <= left
+    assert [o.name for o in run(inventory(kube, ours("two"))).objects] == ["another"]
+    for obj in strangers:
+        run(kube.delete("ConfigMap", obj["metadata"]["name"], NAMESPACE, actor="t"))
+
+
+@pytest.mark.parametrize("labels", [{}, {TRIAL: "one"}, {MANAGED_BY: "Helm"}])
+def test_labels_that_are_not_ours_are_not_cleaned_by(
+    lab: tuple[Cluster, Run], labels: dict[str, str]
+) -> None:
+    cluster, run = lab
+    with pytest.raises(ValueError, match="not ours"):
+        run(clean(cluster.kube(), labels))
+
+
+def careless(api: Any, _tokens: Any) -> Any:
+    """Ignore label selectors, as a broken aggregated API would."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        query = scope.get("query_string", b"").replace(b"labelSelector", b"ignored")
+        await api({**scope, "query_string": query}, receive, send)
+
+    return app
+
+
+def test_a_server_that_ignores_the_selector_loses_nothing(sim: Sim, tmp_path: Path) -> None:
+    with standing(sim, tmp_path, careless, factor=FACTOR) as (cluster, run):
+        kube = cluster.kube()
+        run(kube.create(labelled(config_map("mine"), ours("one")), actor="t"))
+        assert len(run(kube.list("ConfigMap", NAMESPACE, labels=selector(ours("one"))))) > 1
+        cleaned = run(clean(kube, ours("one")))
+    assert [o.name for o in cleaned.removed] == ["mine"]
+
+
+def test_another_object_of_the_same_name_is_left_alone(sim: Sim, tmp_path: Path) -> None:
+    """Between the look and the deletion somebody else takes the name."""
+    api = sim.world.api
+
+    def swapping(inner: Any, _tokens: Any) -> Any:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            if scope.get("method") == "DELETE":
+                api.delete("ConfigMap", "shared", NAMESPACE, actor="other")
+                api.create(config_map("shared", whose="other"), actor="other")
+            await inner(scope, receive, send)
+
+        return app
+
+    with standing(sim, tmp_path, swapping, factor=FACTOR) as (cluster, run):
+        kube = cluster.kube()
+        run(kube.create(labelled(config_map("shared"), ours("one")), actor="t"))
+        run(clean(kube, ours("one")))
+    kept = api.get("ConfigMap", "shared", NAMESPACE)
+    assert kept["data"] == {"whose": "other"}
+    api.delete("ConfigMap", "shared", NAMESPACE, actor="t")
+
+
+def test_what_a_finalizer_holds_is_reported_as_left(sim: Sim, lab: tuple[Cluster, Run]) -> None:
+    cluster, run = lab
+    kube = cluster.kube()
+    held = labelled(config_map("held"), ours("one"))
+    held["metadata"]["finalizers"] = ["example.com/hold"]
+    run(kube.create(held, actor="t"))
+    cleaned = run(clean(kube, ours("one"), timeout_s=0.2))
+    assert [(o.name, o.going) for o in cleaned.left.objects] == [("held", True)]
+    assert cleaned.removed == ()
+    free = {"metadata": {"finalizers": None}}
+    run(kube.patch("ConfigMap", "held", free, namespace=NAMESPACE, type="merge", actor="t"))
+    assert run(clean(kube, ours("one"))).left.objects == ()
+
+
+def test_kinds_that_may_not_be_seen_are_named(lab: tuple[Cluster, Run]) -> None:
+    cluster, run = lab
+    limited = Identity("limited", rules=(Rule(("get", "list"), ("",), ("configmaps",)),))
+    kube = cluster.kube(cluster.config_of(limited))
+    found = run(inventory(kube, ours()))
+    assert "configmaps" not in found.unseen
+    assert "cannot list resource" in found.unseen["deployments.apps"]
+
+
+def test_hooks_go_first_and_namespaces_last(lab: tuple[Cluster, Run]) -> None:
+    cluster, run = lab
+    kube = cluster.kube()
+    for obj in things()[:2] + things()[6:]:
+        run(kube.create(labelled(obj, ours("one")), actor="t"))
+    kinds = [o.served.kind.kind for o in run(inventory(kube, ours("one"))).objects]
+    assert kinds[0] == "ValidatingWebhookConfiguration"
+    assert kinds[-1] == "Namespace"
+    assert run(clean(kube, ours("one"))).left.objects == ()
