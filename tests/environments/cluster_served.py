@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from aiopslab.environments.cluster_connection import Connection, Reach
-from aiopslab.environments.cluster_kube import MANAGER, ClusterKube, Recorder
+from aiopslab.environments.cluster_kube import ClusterKube, Recorder
 from aiopslab.environments.sim import Sim
 from aiopslab.models.kube import Object
 from aiopslab.problems.draw import world_key
@@ -80,7 +80,7 @@ class Cluster:
         config: Path | None = None,
         *,
         recorder: Recorder | None = None,
-        manager: str = MANAGER,
+        manager: str = "",
         **reach: Any,
     ) -> ClusterKube:
         connection = self.connect(config, **reach)

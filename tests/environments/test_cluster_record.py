@@ -77,8 +77,8 @@ def test_fields_are_owned_by_the_lab_or_as_the_simulated_server_would_say(
     lab: tuple[Cluster, Run],
 ) -> None:
     cluster, run = lab
-    ours = run(cluster.kube().create(config_map("ours"), actor="ci"))
+    ours = run(cluster.kube(manager="aiopslab").create(config_map("ours"), actor="ci"))
     assert managers(ours) == {"aiopslab"}
-    plain = run(cluster.kube(manager="").create(config_map("plain"), actor="ci"))
+    plain = run(cluster.kube().create(config_map("plain"), actor="ci"))
     same = run(cluster.sim.kube.create(config_map("same"), actor="ci"))
     assert managers(plain) == managers(same) == {"kubectl-create"}
