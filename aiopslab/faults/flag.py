@@ -107,6 +107,11 @@ class UnboundedCache(_SwitchedOn):
     kind = "flag/unbounded-cache"
     field = "kept_per_key"
 
+    def fix(self) -> list[FixStep]:
+        """Turn it off, and replace the pods: those that were killed wait for minutes by now."""
+        restart = {"action": "restart", "kind": "Deployment", "name": self.site.target}
+        return [*super().fix(), FixStep(tool="k8s_rollout", arguments=restart)]
+
 
 class CpuHot(_SwitchedOn):
     """Every request costs many times the CPU."""
