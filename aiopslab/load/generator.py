@@ -156,9 +156,7 @@ class Generator:
         self._sessions[task] = None
         task.add_done_callback(self._sessions.pop)
 
-    async def _play(
-        self, script: Script, source: _Source, visits: list[Visit], due: float
-    ) -> None:
+    async def _play(self, script: Script, source: _Source, visits: list[Visit], due: float) -> None:
         start = due
         for visit in visits:
             if visit.think_s:
