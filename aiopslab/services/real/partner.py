@@ -30,8 +30,6 @@ from aiopslab.services.real.place import Place, told
 _AUTHORITY = "GlobalTrust Root R4"
 _VALID_S = 45 * 86400.0
 """Its certificate was issued so long ago, and holds as long again."""
-_LOOK_S = 0.5
-"""Pause between two looks at how it is to behave."""
 
 
 def public_authority() -> KeyPair:
@@ -44,17 +42,15 @@ class Partner:
 
     Args:
         spec: How it behaves on a good day.
-        disturbance: File with a ``Disturbance`` as JSON, read again when it changes; without the
+        disturbance: File with a ``Disturbance`` as JSON, looked at with each request; without the
             file every day is good. Where its name leads (``moved``) is not the partner's to change.
     """
 
     def __init__(self, spec: External, disturbance: Path | None) -> None:
-        self._clock = WallClock()
-        self._conduct = Conduct(spec, random.Random(), self._clock.now)
+        self._conduct = Conduct(spec, random.Random(), WallClock().now)
         self._round_trip_s = spec.round_trip_ms / 1000.0
         self._file = disturbance
         self._text = ""
-        self._next_look = 0.0
 
     async def answer(self, request: Request) -> Response:
         """Answer a request."""
@@ -63,10 +59,8 @@ class Partner:
         return await self._conduct.answer(request)
 
     def _look(self) -> None:
-        now = self._clock.now()
-        if self._file is None or now < self._next_look:
+        if self._file is None:
             return
-        self._next_look = now + _LOOK_S
         text = self._file.read_text("utf-8") if self._file.is_file() else ""
         if text == self._text:
             return
