@@ -9,7 +9,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-import aiopslab
+from aiopslab import content
 
 _MAIN = "from aiopslab.services.__main__ import run\n\nrun()\n"
 
@@ -20,7 +20,7 @@ def pack(path: Path) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    root = Path(aiopslab.__file__).parent
+    root = Path(content.__file__).parent
     with zipfile.PyZipFile(str(path), "w", zipfile.ZIP_DEFLATED) as program:
         program.writepy(str(root))
         program.writestr("__main__.py", _MAIN)
