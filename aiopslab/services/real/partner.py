@@ -8,10 +8,10 @@ its name leads (an address book, or a cluster's DNS).
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import ssl
 import sys
-import tempfile
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -100,9 +100,9 @@ def _certified(spec: External) -> ssl.SSLContext:
     now = WallClock().now()
     pair = issue(public_authority(), spec.host, [spec.host], now - _VALID_S, now + _VALID_S)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with tempfile.TemporaryDirectory() as folder:
-        certificate, key = Path(folder, "tls.crt"), Path(folder, "tls.key")
-        certificate.write_text(pair.certificate, "utf-8")
-        key.write_text(pair.key, "utf-8")
-        context.load_cert_chain(certificate, key)
+    # OpenSSL reads files only, and a container may have nowhere to write one.
+    with os.fdopen(os.memfd_create("tls"), "w", encoding="utf-8") as both:
+        both.write(pair.certificate + pair.key)
+        both.flush()
+        context.load_cert_chain(f"/proc/self/fd/{both.fileno()}")
     return context
