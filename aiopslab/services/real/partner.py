@@ -12,6 +12,9 @@ import os
 import random
 import ssl
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -100,9 +103,24 @@ def _certified(spec: External) -> ssl.SSLContext:
     now = WallClock().now()
     pair = issue(public_authority(), spec.host, [spec.host], now - _VALID_S, now + _VALID_S)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    # OpenSSL reads files only, and a container may have nowhere to write one.
-    with os.fdopen(os.memfd_create("tls"), "w", encoding="utf-8") as both:
-        both.write(pair.certificate + pair.key)
-        both.flush()
-        context.load_cert_chain(f"/proc/self/fd/{both.fileno()}")
+    with _file(pair.certificate + pair.key) as path:
+        context.load_cert_chain(path)
     return context
+
+
+@contextmanager
+def _file(text: str) -> Iterator[str]:
+    """Give a text as a file, which is all that OpenSSL reads.
+
+    Where the system can, it lies in memory: a container may have nowhere to write.
+    """
+    if hasattr(os, "memfd_create"):
+        with os.fdopen(os.memfd_create("tls"), "w", encoding="utf-8") as held:
+            held.write(text)
+            held.flush()
+            yield f"/proc/self/fd/{held.fileno()}"
+    else:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8") as held:
+            held.write(text)
+            held.flush()
+            yield held.name
