@@ -7,8 +7,10 @@ is made has a label and is removed at the end; what images were made of stays in
 
 from __future__ import annotations
 
+import gc
 import os
 import uuid
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -47,11 +49,13 @@ _START_S = 120.0
 
 def engine() -> docker.DockerClient:
     """Return an engine; skips where none is reachable, or has not what images are made of."""
-    try:
-        found = docker.from_env(timeout=600)
-        found.ping()
-    except DockerException as error:
-        pytest.skip(f"no Docker engine is reachable: {error}")
+    with warnings.catch_warnings():
+        # The SDK leaves the socket of an engine that is away to the collector.
+        warnings.simplefilter("ignore", ResourceWarning)
+        found, why = _reached()
+        gc.collect()
+    if found is None:
+        pytest.skip(f"no Docker engine is reachable: {why}")
     for image in (BASE, POSTGRES, VALKEY):
         try:
             found.images.get(image)
@@ -62,6 +66,13 @@ def engine() -> docker.DockerClient:
                 found.close()
                 pytest.skip(f"no image {image} (see tests/containers/debian.sh): {error}")
     return found
+
+
+def _reached() -> tuple[docker.DockerClient | None, str]:
+    try:
+        return docker.from_env(timeout=600), ""
+    except DockerException as error:
+        return None, str(error)
 
 
 class ContainerApp:
