@@ -140,30 +140,37 @@ class Generator:
             del self._visitors[name]
             self._sources.pop(name).cancel()
 
-    def arrive(self, script: Script, source: _Source) -> None:
-        """Begin one session now, or count it as dropped."""
+    async def drained(self) -> None:
+        """Return when no session is under way."""
+        while self._sessions:
+            await asyncio.wait(self._sessions)
+
+    def arrive(self, script: Script, source: _Source, due: float) -> None:
+        """Begin one session that was due at an instant, or count it as dropped."""
         visits = script.session()
         if len(self._sessions) >= self._max_in_flight:
             self.dropped += 1
-            self._slis.record(script.name, self._loop.time(), 0.0, ok=False)
+            self._slis.record(script.name, due, 0.0, ok=False)
             return
-        task = self._loop.create_task(self._play(script, source, visits))
+        task = self._loop.create_task(self._play(script, source, visits, due))
         self._sessions[task] = None
         task.add_done_callback(self._sessions.pop)
 
-    async def _play(self, script: Script, source: _Source, visits: list[Visit]) -> None:
+    async def _play(self, script: Script, source: _Source, visits: list[Visit], due: float) -> None:
+        start = due
         for visit in visits:
             if visit.think_s:
+                start += visit.think_s
                 await pause(self._loop, visit.think_s)
-            start = self._loop.time()
             look = self._await if visit.poll else self._visit
             reply = await look(script.journey, source, visit)
-            ok = reply is not None
-            self._slis.record(visit.sli, start, self._loop.time() - start, ok=ok)
+            end = self._loop.time()
+            self._slis.record(visit.sli, start, end - start, ok=reply is not None)
             if reply is None:
                 return
             if reply.first_at is not None:
                 self._slis.streamed(reply.first_at - start, reply.pauses)
+            start = end
 
     async def _visit(self, journey: Journey, source: _Source, visit: Visit) -> Reply | None:
         """Send a request until it succeeds or the user's patience ends; None: it never did."""
@@ -228,12 +235,16 @@ class _Source:
         ceiling = self._script.journey.retry.backoff_s * 2.0 ** (attempt - 1)
         return ceiling * (0.5 + 0.5 * self._retry.random())
 
-    def schedule(self) -> None:
-        """Draw the next arrival from now, forgetting a pending one: the process has no memory."""
+    def schedule(self, after: float | None = None) -> None:
+        """Draw the next arrival after an instant, forgetting a pending one.
+
+        Without an instant it is now: the process has no memory.
+        """
         self.cancel()
-        when = self._arrivals.after(self._loop.time(), self.factor * self._scale)
-        if math.isfinite(when):
-            self._timer = self._loop.call_at(when, self._fire)
+        since = self._loop.time() if after is None else after
+        due = self._arrivals.after(since, self.factor * self._scale)
+        if math.isfinite(due):
+            self._timer = self._loop.call_at(due, self._fire, due)
 
     def cancel(self) -> None:
         """Forget the pending arrival."""
@@ -241,14 +252,16 @@ class _Source:
             self._timer.cancel()
             self._timer = None
 
-    def _fire(self) -> None:
+    def _fire(self, due: float) -> None:
+        # A timer of a loop in real time may be late: what was intended is what counts.
         self._timer = None
         size = self._size()
-        self._arrive()
+        self._arrive(due)
         for index in range(1, size):
             assert self._cluster is not None
-            self._loop.call_later(index * self._cluster.within_s / size, self._arrive)
-        self.schedule()
+            later = due + index * self._cluster.within_s / size
+            self._loop.call_at(later, self._arrive, later)
+        self.schedule(due)
 
     def _size(self) -> int:
         """Draw how many sessions come now: geometric, so that the mean is the cluster's size."""
@@ -259,6 +272,6 @@ class _Source:
             return cluster.size
         return 1 + int(math.log(1.0 - self._sizes.random()) / math.log(1.0 - 1.0 / cluster.size))
 
-    def _arrive(self) -> None:
+    def _arrive(self, due: float) -> None:
         if self._generator._running:
-            self._generator.arrive(self._script, self)
+            self._generator.arrive(self._script, self, due)

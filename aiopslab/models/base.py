@@ -10,12 +10,15 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
+_SOURCES = __file__.endswith(".py")
+"""Whether field docstrings can be read: a packed program has no sources to search for them."""
+
 
 class Model(BaseModel):
     """A frozen value that refuses unknown keys."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, populate_by_name=True
+        extra="forbid", frozen=True, use_attribute_docstrings=_SOURCES, populate_by_name=True
     )
 
 

@@ -4,10 +4,12 @@
     job [APP] JOB         one job of the app, once
     partner APP NAME      one party outside that the app calls, until SIGTERM
     up APP                all services and partners of an app on loopback, until Ctrl-C
+    excerpt APP FILE      write what of an app one image carries
+    pack FILE             write the program that images run
 
 What a container leaves out, its image says: ``AIOPSLAB_APP``, ``AIOPSLAB_SERVICE`` and
-``AIOPSLAB_VERSION``. Exit codes: the program's own; 2 for wrong arguments. Not here: the work
-(``real.launch``, ``real.local``).
+``AIOPSLAB_VERSION``; ``AIOPSLAB_EXCERPT`` is the file of what it carries of the app. Exit codes:
+the program's own; 2 for wrong arguments. Not here: the work (``real.launch``, ``real.local``).
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +31,12 @@ from aiopslab.services.real.launch import Role, role_of_pod, serve
 from aiopslab.services.real.place import Place
 
 APP, SERVICE, VERSION = "AIOPSLAB_APP", "AIOPSLAB_SERVICE", "AIOPSLAB_VERSION"
+EXCERPT = "AIOPSLAB_EXCERPT"
+
+
+def run() -> None:
+    """Run a command and end the process; without one, serve."""
+    sys.exit(main(sys.argv[1:] or ["serve"]))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _up(arguments)
         if arguments.command == "partner":
             return _partner(arguments)
+        if arguments.command in ("excerpt", "pack"):
+            return _written(arguments)
         return _serve(arguments)
     except UsageError as error:
         sys.stderr.write(f"{error}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
@@ -69,12 +79,43 @@ def _partner(arguments: argparse.Namespace) -> int:
     from aiopslab.services.real import partner
 
     place, until_eof = _place(arguments), arguments.until_eof
-    app, name, file = load_app(arguments.app), arguments.partner, arguments.disturbance
+    app, name, file = _app(arguments.app), arguments.partner, arguments.disturbance
     return asyncio.run(partner.serve(app, name, place, file, until_eof=until_eof))
 
 
+def _written(arguments: argparse.Namespace) -> int:
+    """Write a file that images are made of."""
+    # Processes in an image make no images.
+    from aiopslab.services.real import excerpt, packing
+
+    try:
+        if arguments.command == "pack":
+            packing.pack(arguments.file)
+        else:
+            app = load_app(_given(arguments.app, APP))
+            part = excerpt.excerpt(app, arguments.service, arguments.version)
+            excerpt.write(part, arguments.file)
+    except OSError as error:
+        raise UsageError(f"{arguments.file} cannot be written: {error.strerror}") from error
+    return 0
+
+
+def _app(name: str | None) -> App:
+    """Return the app: what the image carries of it, or all that content says."""
+    file = os.environ.get(EXCERPT)
+    if not file:
+        return load_app(_given(name, APP))
+    # Who has all of the app needs no way to read a part.
+    from aiopslab.services.real import excerpt
+
+    app = excerpt.read(Path(file))
+    if name and name != app.name:
+        raise UsageError(f"no app {name!r} here", hint=f"this image is of {app.name!r}")
+    return app
+
+
 def _service_role(arguments: argparse.Namespace) -> Role:
-    app = load_app(_given(arguments.app, APP))
+    app = _app(arguments.app)
     service = _given(arguments.service, SERVICE)
     if not arguments.service and service in app.services:
         service = role_of_pod(app, service, socket.gethostname())
@@ -86,7 +127,7 @@ def _job_role(arguments: argparse.Namespace) -> Role:
     if len(app) > 1:
         raise UsageError("too many arguments", hint="type: job [APP] JOB")
     version = arguments.version or os.environ.get(VERSION, "")
-    return Role.of(load_app(_given(app[0] if app else None, APP)), "", version, job)
+    return Role.of(_app(app[0] if app else None), "", version, job)
 
 
 def _started(role: Role, arguments: argparse.Namespace) -> Role:
@@ -143,6 +184,7 @@ def _parser() -> argparse.ArgumentParser:
     every.add_argument("app", help="name of the app")
     every.add_argument("--seed", type=int, default=0, help="what passwords are derived from")
     every.add_argument("--dir", type=Path, help="keep configuration and logs in this folder")
+    _image_commands(commands.add_parser)
     for each in (one, job, every):
         each.add_argument("--addresses", type=Path, metavar="FILE",
                           help="lines 'name:port host:port': where names lead")  # fmt: skip
@@ -165,5 +207,14 @@ def _process_options(parser: argparse.ArgumentParser) -> None:
     add("--startup", type=float, metavar="S", help="seconds to start, instead of the app's")
 
 
+def _image_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
+    part = add("excerpt", help="write what of an app one image carries")
+    part.add_argument("app", help="name of the app")
+    part.add_argument("file", type=Path)
+    part.add_argument("--service", default="", help="whose image; without it: the partners'")
+    part.add_argument("--version", default="", help="of the image, instead of the deployed one")
+    add("pack", help="write the program that images run").add_argument("file", type=Path)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:] or ["serve"]))
+    run()

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from waiting import until
+
 from aiopslab.models.app import App
 from aiopslab.services import programs
 from aiopslab.services.manifests import manifests
@@ -23,15 +25,7 @@ from aiopslab.services.real.place import Place
 
 CONTENT = Path(__file__).parent / "content"
 """Where the app of these tests is: three services without stores."""
-PATIENCE_S = 30.0
 LOOPBACK = "127.0.0.1"
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Wait until a condition holds."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - what is waited for knows no event
-            await asyncio.sleep(0.005)
 
 
 @dataclass

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,16 +48,6 @@ def run(work: Coroutine[Any, Any, T], within_s: float = 60.0) -> T:
             return await work
 
     return asyncio.run(bounded())
-
-
-async def until(holds: Callable[[], bool | Awaitable[bool]], within_s: float = 20.0) -> None:
-    """Wait for a condition of something outside, which can only be asked."""
-    async with asyncio.timeout(within_s):
-        while True:
-            found = holds()
-            if await found if isinstance(found, Awaitable) else found:
-                return
-            await asyncio.sleep(0.01)
 
 
 def free_port() -> int:

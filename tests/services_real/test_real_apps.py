@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from app_stores import cut, running
 from real_hosts import client
-from stores import until
+from waiting import until
 
 from aiopslab.services.catalogue import load_app
 from aiopslab.services.manifests import password

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from stores import CACHE_PASSWORD as PASSWORD
-from stores import Address, Process, free_port, run, start_valkey, until
+from stores import Address, Process, free_port, run, start_valkey
 from valkey.asyncio import Valkey
+from waiting import until
 
 from aiopslab.services.net_errors import (
     CacheError,

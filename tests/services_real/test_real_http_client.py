@@ -8,7 +8,8 @@ import struct
 from contextlib import ExitStack, closing
 
 import pytest
-from real_hosts import LOOPBACK, Raw, client, raw_server, request_of, reserved, server, until
+from real_hosts import LOOPBACK, Raw, client, raw_server, request_of, reserved, server
+from waiting import until
 
 from aiopslab.services import protocols as p
 from aiopslab.services.protocols import Request, Response

@@ -8,7 +8,8 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from real_hosts import LOOPBACK, Raw, client, raw_server, request_of, server, until
+from real_hosts import LOOPBACK, Raw, client, raw_server, request_of, server
+from waiting import until
 
 from aiopslab.services import protocols as p
 from aiopslab.services.protocols import Request, Response

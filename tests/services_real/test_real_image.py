@@ -26,8 +26,9 @@ HEAVY = (
 def copied() -> list[str]:
     """What the Dockerfile takes of the package."""
     lines = DOCKERFILE.replace("\\\n", " ").splitlines()
-    words = [word for line in lines if line.startswith("COPY aiopslab") for word in line.split()]
-    return [word for word in words if word.startswith("aiopslab")]
+    return [
+        word for line in lines if line.startswith("COPY aiopslab") for word in line.split()[1:-1]
+    ]
 
 
 def sources() -> Iterator[Path]:

@@ -13,7 +13,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-from real_hosts import CONTENT, LOOPBACK, client, reserved, until
+from real_hosts import CONTENT, LOOPBACK, client, reserved
+from waiting import until
 
 from aiopslab.errors import InfraError, UsageError
 from aiopslab.models.app import App

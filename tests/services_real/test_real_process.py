@@ -16,7 +16,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 )
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
-from real_hosts import CONTENT, LOOPBACK, Running, client, reserved, running, until
+from real_hosts import CONTENT, LOOPBACK, Running, client, reserved, running
+from waiting import until
 
 from aiopslab.models.app import App
 from aiopslab.services.catalogue import load_app

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from nats.aio.client import Client
 from nats.js import JetStreamContext
-from stores import Address, Process, free_port, run, start_nats, until
+from stores import Address, Process, free_port, run, start_nats
+from waiting import until
 
 from aiopslab.models.queue import Stream
 from aiopslab.services.messaging import Message, QueueError, Subscription

@@ -20,8 +20,8 @@ from stores import (
     run,
     start_postgres,
     started,
-    until,
 )
+from waiting import until
 
 from aiopslab.models.store import Statement
 from aiopslab.services.net_errors import (

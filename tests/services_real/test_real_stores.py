@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from stores import nats_binary, postgres_binaries, run, until, valkey_binary
+from stores import nats_binary, postgres_binaries, run, valkey_binary
+from waiting import until
 
 HERE = Path(__file__).parent
 SESSION = """

@@ -273,7 +273,8 @@ def test_a_span_keeps_its_sender_and_all_its_scalar_attributes() -> None:
         ({"code": 1, "message": "fine"}, {"error.type": "x"}, ""),
         ({"code": 2}, {}, "error"),
         ({"code": 2, "message": "refused"}, {}, "refused"),
-        ({"code": 2, "message": "refused"}, {"error.type": "503"}, "503"),
+        ({"code": 2, "message": "refused"}, {"error.type": "503"}, "refused"),
+        ({"code": 2}, {"error.type": "503"}, "503"),
     ],
 )
 def test_a_span_has_failed_if_its_status_says_so(status, told, error) -> None:

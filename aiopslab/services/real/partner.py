@@ -8,10 +8,13 @@ its name leads (an address book, or a cluster's DNS).
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import ssl
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -30,8 +33,6 @@ from aiopslab.services.real.place import Place, told
 _AUTHORITY = "GlobalTrust Root R4"
 _VALID_S = 45 * 86400.0
 """Its certificate was issued so long ago, and holds as long again."""
-_LOOK_S = 0.5
-"""Pause between two looks at how it is to behave."""
 
 
 def public_authority() -> KeyPair:
@@ -44,17 +45,15 @@ class Partner:
 
     Args:
         spec: How it behaves on a good day.
-        disturbance: File with a ``Disturbance`` as JSON, read again when it changes; without the
+        disturbance: File with a ``Disturbance`` as JSON, looked at with each request; without the
             file every day is good. Where its name leads (``moved``) is not the partner's to change.
     """
 
     def __init__(self, spec: External, disturbance: Path | None) -> None:
-        self._clock = WallClock()
-        self._conduct = Conduct(spec, random.Random(), self._clock.now)
+        self._conduct = Conduct(spec, random.Random(), WallClock().now)
         self._round_trip_s = spec.round_trip_ms / 1000.0
         self._file = disturbance
         self._text = ""
-        self._next_look = 0.0
 
     async def answer(self, request: Request) -> Response:
         """Answer a request."""
@@ -63,10 +62,8 @@ class Partner:
         return await self._conduct.answer(request)
 
     def _look(self) -> None:
-        now = self._clock.now()
-        if self._file is None or now < self._next_look:
+        if self._file is None:
             return
-        self._next_look = now + _LOOK_S
         text = self._file.read_text("utf-8") if self._file.is_file() else ""
         if text == self._text:
             return
@@ -106,9 +103,24 @@ def _certified(spec: External) -> ssl.SSLContext:
     now = WallClock().now()
     pair = issue(public_authority(), spec.host, [spec.host], now - _VALID_S, now + _VALID_S)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with tempfile.TemporaryDirectory() as folder:
-        certificate, key = Path(folder, "tls.crt"), Path(folder, "tls.key")
-        certificate.write_text(pair.certificate, "utf-8")
-        key.write_text(pair.key, "utf-8")
-        context.load_cert_chain(certificate, key)
+    with _file(pair.certificate + pair.key) as path:
+        context.load_cert_chain(path)
     return context
+
+
+@contextmanager
+def _file(text: str) -> Iterator[str]:
+    """Give a text as a file, which is all that OpenSSL reads.
+
+    Where the system can, it lies in memory: a container may have nowhere to write.
+    """
+    if hasattr(os, "memfd_create"):
+        with os.fdopen(os.memfd_create("tls"), "w", encoding="utf-8") as held:
+            held.write(text)
+            held.flush()
+            yield f"/proc/self/fd/{held.fileno()}"
+    else:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8") as held:
+            held.write(text)
+            held.flush()
+            yield held.name

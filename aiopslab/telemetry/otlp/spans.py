@@ -88,4 +88,5 @@ def _record(store: Store, sender: Sender, scope: str, span: Span) -> None:
 def _error(span: Span, attributes: dict[str, Scalar]) -> str:
     if span.status.code != Status.STATUS_CODE_ERROR:
         return ""
-    return str(attributes.get("error.type") or span.status.message or "error")
+    # The words, as in the world; the class stays among the attributes.
+    return str(span.status.message or attributes.get("error.type") or "error")

@@ -50,7 +50,7 @@ class MiniWorld:
             Node(self.loop, spec, f"198.18.240.{i + 1}") for i, spec in enumerate(app.nodes)
         ]
         self.boxes: dict[str, list[Container]] = {}
-        self._registry = Registry.for_app(app)
+        self.registry = Registry.for_app(app)
         self._objects = manifests(app, seed, START)
         self._changes = changes or {}
         self._limits = limits or {}
@@ -87,7 +87,7 @@ class MiniWorld:
         spec = self._spec(name, template_container, template["spec"])
         pod = PodIdentity(f"{name}-{ordinal}", self.app.namespace, f"u{number}", ip, labels, name)
         box = Container(spec, pod, node=node, netns=netns, streams=self.streams, store=self.store)
-        factory = self._registry.resolve(spec.image_ref)
+        factory = self.registry.resolve(spec.image_ref)
         assert factory is not None, spec.image_ref
         box.start(factory())
         self.boxes.setdefault(name, []).append(box)
