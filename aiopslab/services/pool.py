@@ -132,6 +132,14 @@ class Pool(Generic[C]):
         while self._idle:
             self._drop(self._idle.popleft()[0])
 
+    def crowded(self, waited_s: float) -> str:
+        """Say what the pool looks like to who waited so long in vain."""
+        now = self.stats()
+        return (
+            f"request timed out after {waited_s * 1000:.0f}ms (total={now.used + now.idle}, "
+            f"active={now.used}, idle={now.idle}, waiting={now.pending})"
+        )
+
     def stats(self) -> PoolStats:
         """Count connections and waiters."""
         return PoolStats(self._used, len(self._idle), len(self._waiters), self.size)

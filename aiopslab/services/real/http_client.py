@@ -77,11 +77,7 @@ class HttpClient:
         try:
             return await self._pool.take(timeout_s)
         except PoolExhausted:
-            now = self._pool.stats()
-            detail = (
-                f"request timed out after {timeout_s * 1000:.0f}ms (total={now.used + now.idle}, "
-                f"active={now.used}, idle={now.idle}, waiting={now.pending})"
-            )
+            detail = self._pool.crowded(timeout_s)
             raise p.PoolTimeout(*self._target, "", detail) from None
 
     async def _open(self, timeout_s: float) -> _Line:

@@ -45,12 +45,7 @@ class Pooled(Generic[C]):
         try:
             return self._pool.ready() or await self._pool.take(self._wait_s)
         except PoolExhausted:
-            now = self._pool.stats()
-            detail = (
-                f"request timed out after {self._wait_s * 1000:.0f}ms "
-                f"(total={now.used + now.idle}, active={now.used}, idle={now.idle}, "
-                f"waiting={now.pending})"
-            )
+            detail = self._pool.crowded(self._wait_s)
             raise PoolTimeout(*self._address, "", detail) from None
 
     def give(self, connection: C, *, broken: bool) -> None:
