@@ -14,6 +14,7 @@ from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import Object
 from aiopslab.services.config import targets
+from aiopslab.world.resolver import of_pod
 
 
 class NodeResolver(TemplateRollout):
@@ -38,11 +39,10 @@ class NodeResolver(TemplateRollout):
         name = self.site.target
         deployment = await fetch(env, "Deployment", name)
         spec = deployment["spec"]["template"]["spec"] if deployment else {}
-        policy = spec.get("dnsPolicy", "none")
         # A template may as well spell out the cluster's server.
-        servers = (spec.get("dnsConfig") or {}).get("nameservers") or []
-        met = policy.startswith("ClusterFirst") or (policy == "None" and bool(servers))
-        return [condition("resolver", met, policy), await rolled_out(env, "Deployment", name)]
+        met = bool(spec) and of_pod(spec, env.namespace).knows_cluster
+        found = condition("resolver", met, str(spec.get("dnsPolicy", "none")))
+        return [found, await rolled_out(env, "Deployment", name)]
 
 
 class PinnedAddress(TemplateRollout):
@@ -77,10 +77,9 @@ class PinnedAddress(TemplateRollout):
         target = self.site.target
         deployment = await fetch(env, "Deployment", target)
         spec = deployment["spec"]["template"]["spec"] if deployment else {}
-        aliases = spec.get("hostAliases") or []
-        pinned = sorted(a["ip"] for a in aliases if self._name in a.get("hostnames", ()))
-        free = self.params.address not in pinned
-        found = condition("name-not-pinned", free, f"{self._name}: {pinned or 'not pinned'}")
+        pinned = of_pod(spec, env.namespace).hosts.get(self._name, "not pinned")
+        free = pinned != self.params.address
+        found = condition("name-not-pinned", free, f"{self._name}: {pinned}")
         return [found, await rolled_out(env, "Deployment", target)]
 
 

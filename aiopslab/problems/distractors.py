@@ -50,29 +50,28 @@ class InnocentRollout(Happening):
 class InnocentConfig(Happening):
     """A tunable that hardly matters gets a new value, with a restart."""
 
+    banner = "spring-2026"
+
     @classmethod
     def fits(cls, app: App, component: str) -> bool:
         return "LOG_LEVEL" in (app.services[component].config if component in app.services else {})
 
     async def happen(self, env: Environment) -> None:
-        patch = {"data": {"FEATURE_BANNER": "spring-2026"}}
-        await edit(
-            env, "ConfigMap", f"{self.target}-config", patch, actor="config-sync", type="merge"
-        )
+        await self._store(env)
         await restart(env, "Deployment", self.target, actor="config-sync")
 
+    async def _store(self, env: Environment) -> None:
+        name, patch = f"{self.target}-config", {"data": {"FEATURE_BANNER": self.banner}}
+        await edit(env, "ConfigMap", name, patch, actor="config-sync", type="merge")
 
-class StagedConfig(Happening):
+
+class StagedConfig(InnocentConfig):
     """A tunable that hardly matters gets a new value, which nobody reads before the next start."""
 
-    @classmethod
-    def fits(cls, app: App, component: str) -> bool:
-        return InnocentConfig.fits(app, component)
+    banner = "summer-2026"
 
     async def happen(self, env: Environment) -> None:
-        name = f"{self.target}-config"
-        patch = {"data": {"FEATURE_BANNER": "summer-2026"}}
-        await edit(env, "ConfigMap", name, patch, actor="config-sync", type="merge")
+        await self._store(env)
 
 
 class LogLevel(Happening):

@@ -73,12 +73,16 @@ def test_the_core_suite_holds_what_it_promises() -> None:
     assert counted.with_distractors * 2 >= counted.incidents
     assert counted.several_faults >= 4
     assert len({p for s in core for p in patterns_of(s)}) >= 10
+    assert len([s for s in core if patterns_of(s)]) >= 12
 
 
 def test_the_catalogue_holds_what_it_promises() -> None:
     everything = catalogue.of_suite("full")
     faulty = [s for s in everything if s.faults]
+    parity = {s.name for s in catalogue.of_suite("aiopslab-parity")}
+    assert parity <= {s.name for s in everything}
     assert sum(s.app == "llmserve" for s in everything) >= 12
+    assert sum(s.app == "llmserve" for s in faulty) >= 11
     assert sum("cloud" in s.tags for s in everything) >= 8
     assert len([s for s in everything if patterns_of(s)]) >= 12
     assert 0.15 <= 1 - len(faulty) / len(everything) <= 0.25
