@@ -21,6 +21,9 @@ from aiopslab.models.truth import FixStep
 
 _SIZES = (1_000_000, 100_000, 10_000, 1_000, 100)
 """Bytes of captured payloads, largest first: together they leave no room for a message."""
+_ROUNDS, _ROUND_S = 3, 5.0
+"""The capture runs on for some seconds, so it also takes the room of messages that were under way
+when the space ran out and are worked on since."""
 
 
 def _interested(app: App, component: str) -> list[str]:
@@ -138,9 +141,10 @@ class StorageExhausted(Fault):
         store, name = self.site.target, self.params.stream
         create = {"name": name, "config": {"subjects": [self.params.subject]}}
         await env.substrate.store_admin(store, f"STREAM.CREATE {json.dumps(create)}")
-        for size in _SIZES:
-            while await self._stored(env, size):
-                pass
+        for _ in range(_ROUNDS):
+            await self._fill(env)
+            await env.advance(_ROUND_S)
+        await self._fill(env)
         change = Change(
             time=env.now(),
             actor="b.adeyemi",
@@ -149,6 +153,11 @@ class StorageExhausted(Fault):
             summary=f"Capture payloads for the replay test into {name}",
         )
         await env.substrate.record_change(change)
+
+    async def _fill(self, env: Environment) -> None:
+        for size in _SIZES:
+            while await self._stored(env, size):
+                pass
 
     async def _stored(self, env: Environment, size: int) -> bool:
         body = {"subject": self.params.subject, "data": {"capture": "request"}, "size": size}
