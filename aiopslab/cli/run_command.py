@@ -69,13 +69,14 @@ class Where:
     """Which environment."""
 
     env: Annotated[str, Parameter(alias="-e")] = "sim"
-    """Environment: sim, or module:Class of your own lab."""
+    """Environment: sim, kind, kubeconfig (a cluster of yours), or module:Class of your own lab."""
     env_option: Annotated[list[str], Parameter(alias="-E", negative="")] = field(
         default_factory=list
     )
     """Option of the environment, KEY=VALUE; repeatable."""
-    clock: str = "stepped"
-    """stepped: calls and thinking cost declared virtual seconds; wall:F: real time times F."""
+    clock: str | None = None
+    """stepped (default on sim): calls and thinking cost declared virtual seconds; wall:F: real
+    time times F; a real cluster has wall:1."""
     serve: Annotated[bool, Parameter(negative="")] = False
     """Open kubectl, Prometheus, Loki, Jaeger, Alertmanager, HTTP and MCP doors for every trial."""
 
@@ -103,7 +104,7 @@ class How:
     """Execution and output."""
 
     concurrency: Annotated[int, Parameter(alias="-n")] = 0
-    """Host processes; 0: one a core."""
+    """Host processes; 0: one a core, or one where worlds are not simulated."""
     retry_infra: int = 1
     """How often a trial whose lab failed is repeated."""
     fail_on_infra: float = 0.1
@@ -218,16 +219,16 @@ def _who(who: Who) -> dict[str, Any]:
 
 def _where(where: Where) -> dict[str, Any]:
     options = {key: str(value) for key, value in map(_pair, where.env_option)}
-    return {
+    given: dict[str, Any] = {
         "environment": {"kind": where.env, "options": options},
-        "clock": where.clock,
         "serve": where.serve,
     }
+    return given if where.clock is None else given | {"clock": where.clock}
 
 
 def _how(how: How) -> dict[str, Any]:
     return {
-        "concurrency": how.concurrency or cores(),
+        "concurrency": how.concurrency or None,
         "retry_infra": how.retry_infra,
         "telemetry": how.telemetry,
         "runs_dir": str(how.runs_dir),

@@ -31,6 +31,11 @@ def parse_clock(clock: str) -> float | None:
     return float(match["factor"]) if match["factor"] else None
 
 
+REAL = ("kind", "kubeconfig")
+"""Environments whose time nobody can let pass."""
+_REAL_CLOCK = "wall:1"
+
+
 class Limits(Model):
     """Budgets of one trial; None means unlimited. What is counted is counted from hand-over."""
 
@@ -50,7 +55,8 @@ class EnvironmentChoice(Model):
     """Which environment trials run on."""
 
     kind: str = "sim"
-    """``sim``, or ``module:Class`` of a user's lab (``orchestrator.lab.Lab``)."""
+    """``sim``, ``kind``, ``kubeconfig``, or ``module:Class`` of a user's lab
+    (``orchestrator.lab.Lab``)."""
     options: dict[str, str] = Field(default_factory=dict)
 
 
@@ -77,7 +83,8 @@ class RunConfig(Model):
     """Attempt k (from 1) of every problem is drawn with ``seed + k - 1``."""
     environment: EnvironmentChoice = Field(default_factory=EnvironmentChoice)
     clock: str = "stepped"
-    """``stepped``: calls and thinking cost declared seconds; ``wall:F``: real time times F."""
+    """``stepped``: calls and thinking cost declared seconds; ``wall:F``: real time times F. A real
+    cluster has ``wall:1`` and no other."""
     think_s: Seconds = 2.0
     """Virtual seconds of thinking before every call under the stepped clock."""
     limits: Limits = Field(default_factory=Limits)
@@ -105,6 +112,23 @@ class RunConfig(Model):
         if not isinstance(given, dict):
             return given
         return {k: v if isinstance(v, str) else json.dumps(v) for k, v in given.items()}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _clock_of_environment(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or "clock" in given:
+            return given
+        environment = EnvironmentChoice.model_validate(given.get("environment", {}))
+        return {**given, "clock": _REAL_CLOCK} if environment.kind in REAL else given
+
+    @model_validator(mode="after")
+    def _real_clock(self) -> RunConfig:
+        if self.environment.kind in REAL and self.clock != _REAL_CLOCK:
+            raise ValueError(
+                f"clock {self.clock!r} is not for environment {self.environment.kind!r}, whose "
+                f"time is real: leave it out, or write {_REAL_CLOCK!r}"
+            )
+        return self
 
     @field_validator("clock")
     @classmethod

@@ -13,8 +13,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import traceback
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -27,7 +26,8 @@ from aiopslab.models.doors import Doors
 from aiopslab.models.run import PlannedTrial, RunConfig
 from aiopslab.models.trial import Step, Trial
 from aiopslab.orchestrator import fork, spans, staging, tracing
-from aiopslab.orchestrator.lab import Lab
+from aiopslab.orchestrator.lab import Lab, Place
+from aiopslab.orchestrator.lab_stages import run_stage
 from aiopslab.orchestrator.records import RunDirectory
 from aiopslab.orchestrator.trial import AgentSource, Assignment, conduct, failed_trial, left_trial
 from aiopslab.orchestrator.wallclock import Stopwatch, cpu_seconds
@@ -41,6 +41,8 @@ NAME, ERROR = 100, 1000
 MEASURED = "job_measured"
 """Event with what a job cost: ``incident``, ``attempt``, ``wall_s``, ``cpu_s``; the warm world,
 which jobs share, is nobody's cost."""
+DISCARDED = "environment_discarded"
+"""Event: a world that trials share was not as before after ``trial``; the next gets a new one."""
 GRACE_S = 600.0
 """Wall seconds a trial may take beyond its agent's wall limit: settling, evidence, record."""
 
@@ -140,7 +142,7 @@ class Bench:
             InfraError: It is not healthy there.
         """
         lead = staging.lead(warm.env, drawn, passed_s=warm.passed_s)
-        return _stage("baseline", lambda: self.lab.drive(warm.env, lead))
+        return run_stage("baseline", lambda: self.lab.drive(warm.env, lead))
 
     def _incident(
         self,
@@ -258,26 +260,42 @@ class Bench:
             self.run.trial(plan).open()
             say({"event": "trial_started", "trial": plan.directory})
             try:
-                staged = await asyncio.to_thread(self._staged_cold, job, plan)
+                await self._trial_cold(job, plan, say)
             except InfraError as failure:
                 self._fail([plan], failure, say, watch)
-                continue
-            try:
-                await self._conduct(staged, plan, say)
-            finally:
-                await staged.env.aclose()
 
-    def _staged_cold(self, job: Job, plan: PlannedTrial) -> staging.Staged:
+    async def _trial_cold(self, job: Job, plan: PlannedTrial, say: Say) -> None:
         drawn = self._draw(job)
-        env = _stage("deploy", lambda: self.lab.boot(drawn))
-        led = _stage("baseline", lambda: self.lab.drive(env, staging.lead(env, drawn)))
-        return self._struck(led, _side(drawn, plan))
+        place = await await_stage("deploy", self.lab.place(drawn))
+        staged: staging.Staged | None = None
+        try:
+            staged = await self._staged_cold(place, plan)
+            await self._conduct(staged, plan, say)
+        except InfraError:
+            # Not so for who is called off: that host leaves, and its lab takes everything down.
+            await self._released(place, None, plan, say)
+            raise
+        await self._released(place, staged, plan, say)
+
+    async def _released(
+        self, place: Place, staged: staging.Staged | None, plan: PlannedTrial, say: Say
+    ) -> None:
+        why = await self.lab.release(place.env, staged)
+        if why:
+            say({"event": DISCARDED, "trial": plan.directory, "reason": why[:ERROR]})
+
+    async def _staged_cold(self, place: Place, plan: PlannedTrial) -> staging.Staged:
+        env, side = place.env, _side(place.drawn, plan)
+        lead = staging.lead(env, place.drawn, passed_s=place.passed_s)
+        led = await await_stage("baseline", self.lab.accompany(env, lead))
+        strike = self._strike(led, side)
+        return await await_stage("symptom", self.lab.accompany(env, strike))
 
     # -- shared -----------------------------------------------------------------------------------
 
     def _draw(self, job: Job) -> DrawnIncident:
         seed = self.config.trial_seed(job.attempt)
-        return _stage("draw", lambda: self.lab.draw(job.incident, seed))
+        return run_stage("draw", lambda: self.lab.draw(job.incident, seed))
 
     def _booted(self, drawn: DrawnIncident) -> Warm:
         """Return a world as it is where the incident's first event is due.
@@ -287,16 +305,20 @@ class Bench:
         key, quiet_s = self.lab.world(drawn), stage.quiet_s(drawn)
         warm, self._warm = self._warm, None
         if warm is None or warm.key != key or warm.passed_s > quiet_s:
-            warm = Warm(key, _stage("deploy", lambda: self.lab.boot(drawn)))
+            warm = Warm(key, run_stage("deploy", lambda: self.lab.boot(drawn)))
         left_s = quiet_s - warm.passed_s
-        _stage("warm-up", lambda: self.lab.drive(warm.env, warm.env.advance(left_s)))
+        run_stage("warm-up", lambda: self.lab.drive(warm.env, warm.env.advance(left_s)))
         self._warm = Warm(key, warm.env, quiet_s)
         return self._warm
 
     def _struck(self, led: staging.Led, side: _Side) -> staging.Staged:
+        strike = self._strike(led, side)
+        return run_stage("symptom", lambda: self.lab.drive(led.env, strike))
+
+    @staticmethod
+    def _strike(led: staging.Led, side: _Side) -> Coroutine[Any, Any, staging.Staged]:
         mine = led if side.alone is None else replace(led, drawn=led.drawn.alone(side.alone))
-        strike = staging.strike(mine, twin=side.twin)
-        return _stage("symptom", lambda: self.lab.drive(led.env, strike))
+        return staging.strike(mine, twin=side.twin)
 
     def _assignment(self, plan: PlannedTrial) -> Assignment:
         return Assignment(plan, self.config, self.run.trial(plan))
@@ -353,15 +375,3 @@ def _finished(plan: PlannedTrial, trial: Trial) -> dict[str, Any]:
         "outcome": trial.outcome,
         "error": None if trial.error is None else trial.error[:ERROR],
     }
-
-
-def _stage(name: str, work: Callable[[], T]) -> T:
-    """Run a stage of ours; whatever fails in it is the lab's failure, with the stage's name."""
-    try:
-        with spans.span(name):
-            return work()
-    except InfraError:
-        raise
-    except Exception as error:
-        traceback.print_exc()
-        raise InfraError(name, f"{type(error).__name__}: {error}") from error

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 from aiopslab.models.base import Model
 from aiopslab.models.run import RunConfig
@@ -49,8 +50,9 @@ def main() -> int:
     lines = _lines(lifeline)
     opening = Opening.model_validate_json(next(lines))
     config = opening.config
-    lab = find_lab(config.environment)
     run = RunDirectory(Path(opening.run))
+    lab = find_lab(config.environment)
+    lab.run = run.token
     bench = Bench(lab, config, run, _source(config), trace=opening.trace)
     for line in lines:
         job = Job.model_validate_json(line)
@@ -58,9 +60,20 @@ def main() -> int:
             carry_out = margins.work if config.agent == margins.AGENT else Bench.work
             carry_out(bench, job, channel, lifeline)
         else:
-            asyncio.run(bench.work_cold(job, channel.send))
+            try:
+                asyncio.run(_watched(bench.work_cold(job, channel.send), lifeline))
+            except asyncio.CancelledError:
+                break
         channel.send({"event": "job_done"})
+    asyncio.run(lab.aclose())
     return 0
+
+
+async def _watched(work: Coroutine[Any, Any, None], lifeline: int) -> None:
+    """Await a job, or cancel it when its run has ended: nothing is told to a host at work."""
+    task = asyncio.ensure_future(work)
+    asyncio.get_running_loop().add_reader(lifeline, task.cancel)
+    await task
 
 
 def _source(config: RunConfig) -> AgentSource:

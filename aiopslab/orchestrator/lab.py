@@ -1,25 +1,42 @@
 """A lab makes worlds: it knows the incidents, draws them, and boots what they run on.
 
-Ours is ``sim_lab``, on the simulated cluster. A user's lab is named ``module:Class`` in the run's
-configuration and has the same methods. Everything that a lab does is synchronous and happens
-before an agent exists; agents then see the Environment alone.
+Ours are ``sim_lab``, on the simulated cluster, and ``cluster_lab``, on real ones. A user's lab is
+named ``module:Class`` in the run's configuration and has the same methods. What a lab does before
+an agent exists is synchronous; agents then see the Environment alone.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Coroutine, Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.errors import UsageError
 from aiopslab.models.run import EnvironmentChoice
 from aiopslab.models.task import Problem, Task
+from aiopslab.orchestrator.staging import Staged
 from aiopslab.problems.draw import DrawnIncident
 
 T = TypeVar("T")
-_OURS = {"sim": "aiopslab.orchestrator.sim_lab:SimLab"}
+_OURS = {
+    "sim": "aiopslab.orchestrator.sim_lab:SimLab",
+    "kind": "aiopslab.orchestrator.cluster_lab:KindLab",
+    "kubeconfig": "aiopslab.orchestrator.cluster_lab:KubeconfigLab",
+}
 """Imported when asked for: a run from cold elsewhere need not load a world."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A world at its warm point or later, for one incident."""
+
+    env: Environment
+    drawn: DrawnIncident
+    """The incident, on the app as it is called there."""
+    passed_s: float = 0.0
+    """Seconds since the warm point, in which nothing of the incident was due."""
 
 
 class Lab(Protocol):
@@ -27,6 +44,8 @@ class Lab(Protocol):
 
     forkable: bool
     """Whether a booted world survives ``os.fork`` (one process, no threads, no connections)."""
+    run: str
+    """Opaque name of the run that worlds are made for, the same in all its processes."""
 
     def expand(self, targets: Sequence[str], tasks: Sequence[Task]) -> tuple[str, list[Problem]]:
         """Expand what the user typed to a label and problems.
@@ -52,6 +71,38 @@ class Lab(Protocol):
         """
         ...
 
+    async def place(self, drawn: DrawnIncident) -> Place:
+        """Return a world for one trial from cold; whoever has it gives it back by ``release``.
+
+        Raises:
+            InfraError: Not ready in time.
+        """
+        ...
+
+    async def accompany(self, env: Environment, work: Coroutine[Any, Any, T]) -> T:
+        """Do what ``drive`` does, from the loop of whoever awaits it."""
+        ...
+
+    async def release(self, env: Environment, staged: Staged | None) -> str:
+        """Take a placed world back: leave nothing of it, or make it fit for the next trial.
+
+        Args:
+            env: The world.
+            staged: How its incident was staged; None: that failed.
+
+        Returns:
+            Why it could not be used again, for the record; empty if nothing was wrong.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Leave nothing behind of what this lab made."""
+        ...
+
+    async def sweep(self) -> None:
+        """Leave nothing behind of what any lab of the same run made, were it killed meanwhile."""
+        ...
+
     def drive(self, env: Environment, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine that uses the environment to its end, without starting a thread."""
         ...
@@ -61,7 +112,7 @@ def find_lab(choice: EnvironmentChoice) -> Lab:
     """Return the lab of an environment.
 
     Raises:
-        UsageError: There is no such environment.
+        UsageError: There is no such environment, or an option of it is wrong.
     """
     reference = _OURS.get(choice.kind, choice.kind)
     module, _, name = reference.partition(":")

@@ -30,6 +30,7 @@ from aiopslab.models.run import PlannedTrial, Results, RunRecord
 from aiopslab.models.trial import Step, Trial
 from aiopslab.models.truth import Truth
 from aiopslab.orchestrator import documents, wallclock
+from aiopslab.seeds import derive
 
 _ANSWER: TypeAdapter[Answer | None] = TypeAdapter(Answer | None)
 _ATTEMPTS = "attempts"
@@ -185,6 +186,11 @@ class RunDirectory:
         if not (path / "run.json").is_file():
             raise UsageError(f"no run at {str(path)!r}", hint="aiopslab list runs")
         return cls(path)
+
+    @property
+    def token(self) -> str:
+        """An opaque name of the run: it may be read where its directory's may not."""
+        return f"{derive(0, 'run', str(self.path.resolve())):016x}"[:10]
 
     def open(self) -> None:
         """Make the directory."""

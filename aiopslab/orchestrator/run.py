@@ -20,7 +20,7 @@ from aiopslab.agents.protocol import Agent
 from aiopslab.errors import UsageError
 from aiopslab.models.run import PlannedTrial, Results, RunConfig, RunRecord, RunStatus
 from aiopslab.orchestrator import lock, spans, tracing, wallclock
-from aiopslab.orchestrator.bench import MEASURED, Bench
+from aiopslab.orchestrator.bench import DISCARDED, MEASURED, Bench
 from aiopslab.orchestrator.lab import Lab, find_lab
 from aiopslab.orchestrator.plan import plan_jobs, plan_trials, spread
 from aiopslab.orchestrator.players import of_object, preflight
@@ -152,6 +152,7 @@ class _Course:
     ) -> None:
         self._directory = directory
         self._lab = lab
+        self._lab.run = directory.token
         self._record = record
         self._agent = agent
         self._progress = progress
@@ -191,6 +192,7 @@ class _Course:
             error = f"{type(failure).__name__}: {failure}"
             raise
         finally:
+            await self._lab.sweep()
             record, results = self._close(status, error)
         return RunReport(directory.path, record, results)
 
@@ -198,7 +200,7 @@ class _Course:
         config = self._record.config
         jobs = plan_jobs(self._lab, config, trials)
         if self._agent is None:
-            hosts = config.concurrency or _cores()
+            hosts = config.concurrency or (_cores() if self._lab.forkable else 1)
             pool = Pool(self._directory, config, self._heard)
             await pool.work(spread(jobs, hosts), hosts)
             return
@@ -225,7 +227,7 @@ class _Course:
         kind = message.pop("event")
         if kind != "step":
             self._directory.event(kind, **message)
-        if kind == MEASURED:
+        if kind in (DISCARDED, MEASURED):
             return
         if kind == "trial_finished":
             self._done.add(message["trial"])

@@ -5,6 +5,7 @@ A thin binding: incidents come from ``problems``, the world from ``environments.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine, Hashable, Sequence
 from typing import Any, TypeVar
 
@@ -13,6 +14,8 @@ from aiopslab.environments.sim import Sim
 from aiopslab.errors import UsageError
 from aiopslab.models.app import App
 from aiopslab.models.task import Problem, Task
+from aiopslab.orchestrator.lab import Place
+from aiopslab.orchestrator.staging import Staged
 from aiopslab.problems import catalogue
 from aiopslab.problems.draw import WARM_S, DrawnIncident, draw, world_key
 from aiopslab.services.catalogue import load_app
@@ -25,6 +28,7 @@ class SimLab:
     """Worlds on the simulated cluster."""
 
     forkable = True
+    run = ""
 
     def __init__(self, options: dict[str, str]) -> None:
         if options:
@@ -54,6 +58,22 @@ class SimLab:
         sim.boot()
         sim.run_for(WARM_S)
         return sim
+
+    async def place(self, drawn: DrawnIncident) -> Place:
+        return Place(await asyncio.to_thread(self.boot, drawn), drawn)
+
+    async def accompany(self, env: Environment, work: Coroutine[Any, Any, T]) -> T:
+        return await asyncio.to_thread(self.drive, env, work)
+
+    async def release(self, env: Environment, staged: Staged | None) -> str:
+        await env.aclose()
+        return ""
+
+    async def aclose(self) -> None:
+        """Worlds are memory of their processes; nothing is left."""
+
+    async def sweep(self) -> None:
+        """See ``aclose``."""
 
     def drive(self, env: Environment, work: Coroutine[Any, Any, T]) -> T:
         if not isinstance(env, Sim):

@@ -21,6 +21,8 @@ from aiopslab.models.incident import IncidentSpec
 from aiopslab.models.kube import KubeError
 from aiopslab.models.signal import Alert
 from aiopslab.models.task import TASKS, Problem
+from aiopslab.orchestrator.lab import Place
+from aiopslab.orchestrator.staging import Staged
 from aiopslab.problems.draw import DrawnIncident, Due
 from aiopslab.seeds import Streams, derive
 
@@ -247,6 +249,7 @@ class FakeLab:
     def __init__(self, options: dict[str, str]) -> None:
         self.options = options
         self.forkable = "cold" not in options
+        self.run = ""
 
     def expand(self, targets: Sequence[str], tasks: Sequence[Any]) -> tuple[str, list[Problem]]:
         names = [n for t in targets for n in (sorted(SPECS) if t == "all" else [t])]
@@ -279,6 +282,20 @@ class FakeLab:
         env = FakeEnvironment(drawn.seed)
         asyncio.run(env.advance(300.0))
         return env
+
+    async def place(self, drawn: DrawnIncident) -> Place:
+        return Place(await asyncio.to_thread(self.boot, drawn), drawn)
+
+    async def accompany(self, env: Any, work: Coroutine[Any, Any, Any]) -> Any:
+        return await work
+
+    async def release(self, env: Any, staged: Staged | None) -> str:
+        await env.aclose()
+        return ""
+
+    async def aclose(self) -> None: ...
+
+    async def sweep(self) -> None: ...
 
     def drive(self, env: Any, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run(work)
