@@ -19,6 +19,8 @@ from aiopslab.telemetry.instruments import Labels
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 NAME = "__name__"
+SCRAPE_S = 5.0
+"""Seconds between two rounds of a store that is scraped."""
 HOLD_S = 300.0
 """Seconds for which rounds repeat a pushed value (``metric_expiration`` of the OpenTelemetry
 Collector's Prometheus exporter)."""

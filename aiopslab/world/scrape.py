@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from aiopslab.telemetry.rules import EVALUATE_S, RuleEvaluator
-from aiopslab.telemetry.samples import Target
+from aiopslab.telemetry.samples import SCRAPE_S, Target
 from aiopslab.telemetry.store import Store
 from aiopslab.world.clock import VirtualLoop
 from aiopslab.world.container import Container
@@ -26,7 +26,6 @@ from aiopslab.world.kube.objects import Object, dig, name_of, namespace_of, uid_
 from aiopslab.world.kube_state import KubeState, Lister
 from aiopslab.world.node import Node
 
-SCRAPE_S = 5.0
 SCRAPE, PORT = "prometheus.io/scrape", "prometheus.io/port"
 """Annotations of a pod that discovery heeds: whether to scrape it, and on which port."""
 
