@@ -6,7 +6,7 @@ here in batches; a column is one array with room to grow. Not here: what the col
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -27,6 +27,12 @@ class Dictionary(dict[T, int], Generic[T]):
         code = self[value] = len(self)
         self._decoded.append(value)
         return code
+
+    def extend(self, values: Iterable[T]) -> None:
+        """Give the next codes to values that have none, in their order."""
+        for value in values:
+            self[value] = len(self._decoded)
+            self._decoded.append(value)
 
     def decoded(self) -> list[T]:
         """Return the values in code order."""

@@ -119,6 +119,32 @@ class SampleTable:
         current: Floats = self._values[self._rows - 1]
         return current
 
+    def add_series(self, labels: Sequence[Labels]) -> None:
+        """Take series of another table that this one is a copy of; pairs hold the name, sorted."""
+        for pairs in labels:
+            self.column(dict(pairs)[NAME], tuple(p for p in pairs if p[0] != NAME))
+
+    def extend(self, first: int, times: Floats, values: Floats) -> None:
+        """Take rounds of another table that this one is a copy of.
+
+        Args:
+            first: Place of the first of them; it may be that of the last one here.
+            times: Their instants.
+            values: Rounds by series, all that are known.
+
+        Raises:
+            ValueError: They do not follow what is here.
+        """
+        if first not in (self._rows - 1, self._rows):
+            raise ValueError(f"rounds from {first} on do not follow {self._rows}")
+        end = first + len(times)
+        if end > len(self._times):
+            self._reshape(max(end, len(self._times) * 3 // 2), self._values.shape[1])
+        self._times[first:end] = times
+        self._values[first:end] = np.nan
+        self._values[first:end, : len(self.labels)] = values
+        self._rows = max(self._rows, end)
+
     def stand(self, values: Mapping[int, float]) -> None:
         """Set the values that every round carries from now on: results of rules (``ALERTS``).
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aiopslab.telemetry.columns import Columns, Dictionary
+from aiopslab.telemetry.columns import Array, Columns, Dictionary
 from aiopslab.telemetry.rows import SpanRow, TraceSummary
 
 _BATCH = 4096
@@ -81,6 +81,23 @@ class SpanTable:
                 self._seal()
 
         return record
+
+    def extend(
+        self, strings: Sequence[str], attributes: Sequence[Attributes], columns: Mapping[str, Array]
+    ) -> None:
+        """Take rows of another table that this one is a copy of, with what their codes mean.
+
+        Args:
+            strings: What the other table has in ``strings`` beyond what is here.
+            attributes: The same of ``attributes``.
+            columns: The rows that follow, all columns but ``trace``.
+        """
+        self._seal()
+        self.strings.extend(strings)
+        self.attributes.extend(attributes)
+        ids = zip(columns["trace_high"].tolist(), columns["trace_low"].tolist(), strict=True)
+        traces = [self.traces[high << 64 | low] for high, low in ids]
+        self._columns.extend({**columns, "trace": traces})
 
     def columns(self) -> Columns:
         """Return the columns with everything recorded so far."""

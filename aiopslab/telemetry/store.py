@@ -1,4 +1,4 @@
-"""The store: everything a trial's telemetry consists of, written by the world, read by queries.
+"""The store: all telemetry of a trial, written by a world or an observer, read by queries.
 
 Plain memory, no threads, no connections, so it survives ``os.fork``. Each signal has a table of
 its own (``spans``, ``logs``, ``samples``); this is where they meet. Frames and Parquet files are
@@ -94,6 +94,10 @@ class Store:
             c for c in self._changes if c.time >= since and component in ("", c.component)
         ]  # fmt: skip
         return sorted(found, key=lambda c: c.time)
+
+    def change_records(self) -> list[Change]:
+        """Return the change log in the order of entry."""
+        return self._changes
 
     def event_records(self) -> list[Event]:
         """Return every event record as written, repeats included."""
