@@ -53,6 +53,10 @@ class Columns:
     def __len__(self) -> int:
         return self._rows
 
+    def footprint(self) -> int:
+        """Return the bytes of the arrays, the room to grow included."""
+        return sum(array.nbytes for array in self._arrays.values())
+
     def __getitem__(self, name: str) -> Array:
         """Return a view of the filled part; valid until the next ``extend``."""
         return self._arrays[name][: self._rows]

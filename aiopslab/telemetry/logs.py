@@ -22,6 +22,8 @@ from aiopslab.telemetry.rows import LogRow
 SEVERITIES = ("DEBUG", "INFO", "WARN", "ERROR", "FATAL")
 _BATCH = 4096
 _LOW = (1 << 64) - 1
+_LINE_BYTES = 57
+"""What a line takes beside its text."""
 _DTYPES = {
     "time": "f8", "service": "i4", "namespace": "i4", "pod": "i4", "container": "i4",
     "severity": "i1", "trace_high": "u8", "trace_low": "u8", "span": "u8", "stream": "i4",
@@ -80,6 +82,11 @@ class LogTable:
         """Return the columns with everything recorded so far; ``lines`` is parallel to them."""
         self._seal()
         return self._columns
+
+    def footprint(self) -> int:
+        """Return about how many bytes the table takes."""
+        columns = self.columns()
+        return columns.footprint() + int(columns["size"].sum()) + len(self.lines) * _LINE_BYTES
 
     def search(
         self, *, service: str | None = None, pod: str | None = None, contains: str = "",

@@ -21,6 +21,8 @@ Bools = npt.NDArray[np.bool_]
 NAME = "__name__"
 SCRAPE_S = 5.0
 """Seconds between two rounds of a store that is scraped."""
+_SERIES_BYTES = 1500
+"""About what the labels of a series take as Python has them."""
 HOLD_S = 300.0
 """Seconds for which rounds repeat a pushed value (``metric_expiration`` of the OpenTelemetry
 Collector's Prometheus exporter)."""
@@ -91,6 +93,10 @@ class SampleTable:
             if found >= self._values.shape[1]:
                 self._reshape(self._values.shape[0], found * 3 // 2)
         return found
+
+    def footprint(self) -> int:
+        """Return about how many bytes the table takes."""
+        return self._values.nbytes + self._times.nbytes + len(self.labels) * _SERIES_BYTES
 
     def row(self, time: float) -> Floats:
         """Return the row of a round for writing; a later time begins a new round.

@@ -17,6 +17,8 @@ from aiopslab.telemetry.rows import SpanRow, TraceSummary
 
 _BATCH = 4096
 _LOW = (1 << 64) - 1
+_TRACE_BYTES, _ATTRIBUTES_BYTES = 160, 1200
+"""About what a trace's id and one set of attributes take as Python has them."""
 _SPANS_A_TRACE = 32
 """Guess at how many spans have to be looked at to find one more trace."""
 _DTYPES = {
@@ -103,6 +105,11 @@ class SpanTable:
         """Return the columns with everything recorded so far."""
         self._seal()
         return self._columns
+
+    def footprint(self) -> int:
+        """Return about how many bytes the table takes."""
+        texts = len(self.traces) * _TRACE_BYTES + len(self.attributes) * _ATTRIBUTES_BYTES
+        return self.columns().footprint() + texts
 
     def newest(self, hit: Mask, limit: int) -> tuple[list[TraceSummary], int]:
         """Sum up the traces of the spans under a mask, newest first, and count them all.

@@ -18,6 +18,9 @@ from aiopslab.telemetry.rules import GroupStatus, Health, Rule, RuleStatus, Stat
 from aiopslab.telemetry.samples import Floats
 from aiopslab.telemetry.store import Store
 
+SEEN_WITHIN_S, SEEN_BEFORE_S = 60.0, 5.0
+"""Seconds after, and because of clocks before, its time in which a change of one's own is seen."""
+
 
 class CopiedRules:
     """The state of rules that are evaluated elsewhere: ``rules.RuleState``."""
@@ -85,10 +88,16 @@ class CopiedRules:
 
 
 class Replica:
-    """A store and its rules, kept by parts."""
+    """A store and its rules, kept by parts; beside it what its holder knows better.
+
+    Who makes a change himself knows who it was, of which a watch tells little. Such changes take
+    the place of what the original has of them.
+    """
 
     def __init__(self) -> None:
         self.store = Store()
+        self._observed: list[Change] = []
+        self._own: list[Change] = []
         self.rules = CopiedRules(self.store)
         self.cursor = Cursor()
         """What it has."""
@@ -110,6 +119,11 @@ class Replica:
         except (KeyError, TypeError, IndexError, ValueError) as error:
             raise PartError(f"the part does not fit together: {error}") from error
         self.cursor = part.cursor
+
+    def know(self, change: Change) -> None:
+        """Enter a change that the holder made, or knows of."""
+        self._own.append(change)
+        self.store.set_changes(merged(self._observed, self._own))
 
     def _spans(self, part: Part) -> None:
         header = part.header
@@ -133,8 +147,9 @@ class Replica:
         store = self.store
         for event in header["events"]:
             store.event(Event.model_validate(event))
-        for change in header["changes"]:
-            store.change(Change.model_validate(change))
+        if header["changes"]:
+            self._observed += [Change.model_validate(change) for change in header["changes"]]
+            store.set_changes(merged(self._observed, self._own))
         for post in header["posts"]:
             store.post(StatusPost.model_validate(post))
         for time, alert in header["alerts"]:
@@ -143,6 +158,22 @@ class Replica:
             self.rules.define(header["groups"])
         if "rules" in header:
             self.rules.bring(header["rules"])
+
+
+def merged(observed: Sequence[Change], own: Sequence[Change]) -> list[Change]:
+    """Return the change log with one's own changes in the place of what was seen of them."""
+    found = list(observed)
+    for mine in own:
+        place = next((i for i, seen in enumerate(found) if _is_of(seen, mine)), None)
+        if place is not None:
+            del found[place]
+    return [*found, *own]
+
+
+def _is_of(seen: Change, mine: Change) -> bool:
+    """Whether something that was seen is what was done."""
+    same = (seen.kind, seen.component, seen.summary) == (mine.kind, mine.component, mine.summary)
+    return same and -SEEN_BEFORE_S <= seen.time - mine.time <= SEEN_WITHIN_S
 
 
 def _rounds(changed: Array, last: Floats | None) -> Floats:
