@@ -51,6 +51,8 @@ class Reach:
     """Path; empty is ``$KUBECONFIG``, then ``~/.kube/config``."""
     context: str = ""
     """Empty is the kubeconfig's current one."""
+    in_cluster: bool = False
+    """From inside a pod, as its ServiceAccount, instead of by a kubeconfig."""
     concurrency: int = 8
     """Most requests at a time."""
     timeout_s: float = 30.0
@@ -96,6 +98,7 @@ class Connection:
     def __init__(self, reach: Reach) -> None:
         self.reach = reach
         self._lock = threading.Lock()
+        self._plugin = ""
         self.configuration, self._pools = self._connect()
         self._threads = ThreadPoolExecutor(reach.concurrency, thread_name_prefix="kubernetes")
         self._closers: set[Closer] = set()
@@ -152,8 +155,11 @@ class Connection:
             KubeError: The server refused it.
             InfraError: There was no answer in time.
         """
-        response = self._send(request, self.reach.timeout_s, whole=True)
-        return response.data.decode("utf-8", "replace")
+        return self.data(request).decode("utf-8", "replace")
+
+    def data(self, request: Request) -> bytes:
+        """Do what ``text`` does; the answer is bytes."""
+        return bytes(self._send(request, self.reach.timeout_s, whole=True).data)
 
     def stream(self, request: Request, timeout_s: float) -> BaseHTTPResponse:
         """Send a request whose answer is read as it comes; close it.
@@ -202,12 +208,23 @@ class Connection:
     def _connect(self) -> tuple[Configuration, PoolManager]:
         try:
             from kubernetes.client import ApiClient, Configuration  # noqa: PLC0415 - an extra
-            from kubernetes.config import ConfigException, kube_config  # noqa: PLC0415
+            from kubernetes.config import (  # noqa: PLC0415
+                ConfigException,
+                kube_config,
+                load_incluster_config,
+            )
         except ImportError as error:
             words = f"the Kubernetes client is not installed: {error}"
             raise PreflightError(words, hint="pip install 'aiopslab[kind]'") from error
         configuration, reach = Configuration(), self.reach
         configuration.connection_pool_maxsize = reach.concurrency + 4
+        if reach.in_cluster:
+            try:
+                # The official client reads the token again before it expires.
+                load_incluster_config(configuration)
+            except ConfigException as error:
+                raise PreflightError(f"this is no pod with a ServiceAccount: {error}") from error
+            return configuration, ApiClient(configuration).rest_client.pool_manager
         hint = "kubectl config get-contexts"
         try:
             kube_config.load_kube_config(

@@ -114,14 +114,21 @@ class ClusterKube:
         pages = await self._run(self.reader.table, kind, namespace, labels=labels)
         return table(pages, wide=wide)
 
-    def watch(self, kind: str, namespace: str | None = None) -> ClusterWatch:
+    def watch(
+        self,
+        kind: str,
+        namespace: str | None = None,
+        *,
+        from_start: bool = False,
+        patient: bool = False,
+    ) -> ClusterWatch:
         def listing() -> tuple[list[Object], str]:
             return self.reader.listing(self.reader.served(kind), namespace)
 
         def path() -> str:
             return self.reader.served(kind).path(namespace)
 
-        return ClusterWatch(self.connection, path, listing)
+        return ClusterWatch(self.connection, path, listing, from_start=from_start, patient=patient)
 
     # -- writes -------------------------------------------------------------------------------
 

@@ -71,10 +71,10 @@ class ClusterSource:
     ) -> Objects:
         """Return objects by namespace and name; events in the older of their two forms."""
         found = self._cluster.list(kind, namespace, labels=labels, fields=fields)
-        return [_dated(obj) for obj in found] if kind == "Event" else found
+        return [dated(obj) for obj in found] if kind == "Event" else found
 
 
-def _dated(event: Object) -> Object:
+def dated(event: Object) -> Object:
     """Fill in what events of the newer form (``eventTime``, ``series``) leave empty."""
     series = event.get("series") or {}
     made = event["metadata"].get("creationTimestamp")

@@ -38,9 +38,21 @@ class ClusterWatch:
         connection: The way to the server.
         path: Returns the URL of the collection, in the calling thread.
         listing: Lists the collection, in the calling thread.
+        from_start: Also tell what is there at the beginning, as added.
+        patient: Never give up on a server that does not answer.
     """
 
-    def __init__(self, connection: Connection, path: Callable[[], str], listing: Listing) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        path: Callable[[], str],
+        listing: Listing,
+        *,
+        from_start: bool = False,
+        patient: bool = False,
+    ) -> None:
+        self._from_start = from_start
+        self._patient = patient
         self._connection = connection
         self._find_path = path
         self._path = ""
@@ -59,6 +71,11 @@ class ClusterWatch:
     async def ready(self) -> None:
         """Wait until the watch has begun: what changes from now on is told."""
         await self._ready.wait()
+
+    @property
+    def waiting(self) -> int:
+        """How many events wait to be read; once it is ready, those of the beginning among them."""
+        return self._queue.qsize()
 
     def __aiter__(self) -> ClusterWatch:
         return self
@@ -116,8 +133,8 @@ class ClusterWatch:
                     raise
                 revision = ""
             except InfraError:
-                failures += 1
-                if failures > _FAILURES:
+                failures = min(failures + 1, _FAILURES + 1)
+                if failures > _FAILURES and not self._patient:
                     raise
                 self._closed.wait(0.2 * 2**failures)
 
@@ -126,7 +143,7 @@ class ClusterWatch:
         self._path = self._find_path()
         objects, revision = self._listing()
         found = {_key(obj): obj for obj in objects}
-        if self._ready.is_set():
+        if self._from_start or self._ready.is_set():
             for key in self._known.keys() - found.keys():
                 self._tell(("DELETED", self._known[key]))
             for key, obj in found.items():

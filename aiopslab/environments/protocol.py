@@ -304,6 +304,19 @@ class Substrate(Protocol):
         ...
 
 
+class Monitored(Protocol):
+    """What the monitoring APIs ask: telemetry and the clock that dates it."""
+
+    @property
+    def telemetry(self) -> Telemetry:
+        """What is known."""
+        ...
+
+    def now(self) -> float:
+        """Return unix seconds of its clock."""
+        ...
+
+
 class Environment(Protocol):
     """One deployed application under load."""
 

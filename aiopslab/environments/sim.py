@@ -2,7 +2,7 @@
 
 Before a trial it is driven synchronously (``boot``, ``run_for``, ``run_sync``): one process, no
 thread, so it can be forked. During a trial the same methods are awaited from the agent's loop and
-time passes in the world only then (``bridge``). Neighbours: ``sim_kube``, ``sim_telemetry``,
+time passes in the world only then (``bridge``). Neighbours: ``sim_kube``, ``store_telemetry``,
 ``sim_substrate`` implement the parts.
 """
 
@@ -15,8 +15,8 @@ from aiopslab.environments.bridge import Bridge
 from aiopslab.environments.protocol import Kube, Substrate, Telemetry, Traffic
 from aiopslab.environments.sim_kube import SimKube
 from aiopslab.environments.sim_substrate import SimSubstrate
-from aiopslab.environments.sim_telemetry import SimTelemetry
 from aiopslab.environments.sim_traffic import SimTraffic
+from aiopslab.environments.store_telemetry import StoreTelemetry
 from aiopslab.errors import InfraError
 from aiopslab.models.app import App
 from aiopslab.models.evidence import CheckResult
@@ -52,7 +52,7 @@ class Sim:
         self.world = World(app, seed, epoch=epoch, load_scale=load)
         self._bridge = Bridge(self.world.loop)
         self.kube = SimKube(self.world, self._bridge)
-        self.telemetry = SimTelemetry(self.world.loop, self.world.store, self.world.rules)
+        self.telemetry = StoreTelemetry(self.world.loop.time, self.world.store, self.world.rules)
         self.traffic = SimTraffic(self.world, self._bridge)
         self.substrate = SimSubstrate(self.world, self._bridge)
 

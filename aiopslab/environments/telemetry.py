@@ -1,7 +1,7 @@
 """What an environment's monitoring stack answers: the ``Telemetry`` part of the contract.
 
 Times are unix seconds of the environment's clock; every order is deterministic. Neighbours:
-``protocol`` (the whole contract), ``sim_telemetry`` (on a simulated world), ``telemetry.rows`` and
+``protocol`` (the whole contract), ``store_telemetry`` (on a store), ``telemetry.rows`` and
 ``telemetry.answers`` (what is returned).
 """
 

@@ -13,7 +13,7 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.truth import FixStep
-from aiopslab.world.scrape import PORT, SCRAPE
+from aiopslab.world.discovery import PORT, SCRAPE
 
 PIPELINE = "ci-pipeline"
 

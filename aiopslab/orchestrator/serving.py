@@ -28,12 +28,8 @@ from aiopslab.wire.gate import Gate
 from aiopslab.wire.identity import Identity, Tokens, administrator, on_call
 from aiopslab.wire.kubernetes.app import kubernetes_app, status_refusal
 from aiopslab.wire.kubernetes.kubeconfig import kubeconfig
-from aiopslab.wire.monitoring.alertmanager import alertmanager_app, alertmanager_refusal
-from aiopslab.wire.monitoring.jaeger import jaeger_app, jaeger_refusal
-from aiopslab.wire.monitoring.loki import loki_app, loki_refusal
+from aiopslab.wire.monitoring.mounts import APIS, monitoring
 from aiopslab.wire.monitoring.otlp import otlp_app, otlp_refusal
-from aiopslab.wire.monitoring.prometheus import prometheus_app, prometheus_refusal
-from aiopslab.wire.monitoring.tempo import tempo_app, tempo_refusal
 from aiopslab.wire.server import LOOPBACK, listening
 from aiopslab.wire.site import Mount, Site, plain
 
@@ -126,24 +122,14 @@ async def _open(house: _House) -> AsyncIterator[Doors]:
             kubeconfig=str(_private(private / "kubeconfig", config)),
             token_file=str(_private(private / "token", token)),
             token=token,
-            **{name: f"{base}/{name}" for name in _MONITORING},
+            **{name: f"{base}/{name}" for name in (*APIS, "otlp")},
             **{m.prefix[1:]: base + m.prefix for m in house.extra},
         )
 
 
-_MONITORING = ("prometheus", "loki", "jaeger", "tempo", "alertmanager", "otlp")
-
-
 def _monitoring(house: _House) -> list[Mount]:
-    env, gate = house.env, house.gate
-    return [
-        Mount("/prometheus", prometheus_app(env, gate), prometheus_refusal),
-        Mount("/loki", loki_app(env, gate), loki_refusal),
-        Mount("/jaeger", jaeger_app(env, gate), jaeger_refusal),
-        Mount("/tempo", tempo_app(env, gate), tempo_refusal),
-        Mount("/alertmanager", alertmanager_app(env, gate), alertmanager_refusal),
-        Mount("/otlp", otlp_app(house.inbox, gate, now=house.inbox_clock), otlp_refusal),
-    ]
+    inbox = otlp_app(house.inbox, house.gate, now=house.inbox_clock)
+    return [*monitoring(house.env, house.gate), Mount("/otlp", inbox, otlp_refusal)]
 
 
 def _private(path: Path, content: str) -> Path:

@@ -6,7 +6,7 @@ here in batches; a column is one array with room to grow. Not here: what the col
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -28,6 +28,12 @@ class Dictionary(dict[T, int], Generic[T]):
         self._decoded.append(value)
         return code
 
+    def extend(self, values: Iterable[T]) -> None:
+        """Give the next codes to values that have none, in their order."""
+        for value in values:
+            self[value] = len(self._decoded)
+            self._decoded.append(value)
+
     def decoded(self) -> list[T]:
         """Return the values in code order."""
         return self._decoded
@@ -46,6 +52,10 @@ class Columns:
 
     def __len__(self) -> int:
         return self._rows
+
+    def footprint(self) -> int:
+        """Return the bytes of the arrays, the room to grow included."""
+        return sum(array.nbytes for array in self._arrays.values())
 
     def __getitem__(self, name: str) -> Array:
         """Return a view of the filled part; valid until the next ``extend``."""

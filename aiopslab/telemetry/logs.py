@@ -7,13 +7,13 @@ query language over the same columns).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from aiopslab.telemetry.columns import Columns, Dictionary
+from aiopslab.telemetry.columns import Array, Columns, Dictionary
 from aiopslab.telemetry.linesearch import LineSearch
 from aiopslab.telemetry.patterns import generalise, template
 from aiopslab.telemetry.promql.values import QueryError
@@ -22,6 +22,8 @@ from aiopslab.telemetry.rows import LogRow
 SEVERITIES = ("DEBUG", "INFO", "WARN", "ERROR", "FATAL")
 _BATCH = 4096
 _LOW = (1 << 64) - 1
+_LINE_BYTES = 57
+"""What a line takes beside its text."""
 _DTYPES = {
     "time": "f8", "service": "i4", "namespace": "i4", "pod": "i4", "container": "i4",
     "severity": "i1", "trace_high": "u8", "trace_low": "u8", "span": "u8", "stream": "i4",
@@ -29,6 +31,7 @@ _DTYPES = {
 }  # fmt: skip
 Source = tuple[str, str, str, str]
 """Service, namespace, pod and container: what tells streams of lines apart."""
+_SOURCE = ("service", "namespace", "pod", "container")
 
 
 class LogTable:
@@ -54,10 +57,36 @@ class LogTable:
         if len(self._buffer) >= _BATCH:
             self._seal()
 
+    def extend(
+        self, strings: Sequence[str], lines: Sequence[str], columns: Mapping[str, Array]
+    ) -> None:
+        """Take rows of another table that this one is a copy of, with what their codes mean.
+
+        Args:
+            strings: What the other table has in ``strings`` beyond what is here.
+            lines: The lines that follow.
+            columns: Their columns, all but ``stream``.
+        """
+        self._seal()
+        self.strings.extend(strings)
+        names = self.strings.decoded()
+        sources = zip(*(columns[n].tolist() for n in _SOURCE), strict=True)
+        streams = [
+            self.streams[names[service], names[namespace], names[pod], names[container]]
+            for service, namespace, pod, container in sources
+        ]
+        self._columns.extend({**columns, "stream": streams})
+        self.lines.extend(lines)
+
     def columns(self) -> Columns:
         """Return the columns with everything recorded so far; ``lines`` is parallel to them."""
         self._seal()
         return self._columns
+
+    def footprint(self) -> int:
+        """Return about how many bytes the table takes."""
+        columns = self.columns()
+        return columns.footprint() + int(columns["size"].sum()) + len(self.lines) * _LINE_BYTES
 
     def search(
         self, *, service: str | None = None, pod: str | None = None, contains: str = "",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -22,8 +22,8 @@ from aiopslab.telemetry.rule_files import Rule, RuleGroup, load_rules
 from aiopslab.telemetry.samples import NAME
 from aiopslab.telemetry.store import Store
 
-__all__ = ["EVALUATE_S", "GroupStatus", "Rule", "RuleEvaluator", "RuleGroup", "RuleStatus",
-           "load_rules"]  # fmt: skip
+__all__ = ["EVALUATE_S", "GroupStatus", "Rule", "RuleEvaluator", "RuleGroup", "RuleState",
+           "RuleStatus", "load_rules"]  # fmt: skip
 
 EVALUATE_S = 30.0
 """Pace of all groups."""
@@ -54,6 +54,18 @@ class GroupStatus:
     interval_s: float
     rules: Sequence[RuleStatus]
     last_evaluation: float | None
+
+
+class RuleState(Protocol):
+    """What is known of rules, whoever evaluates them."""
+
+    def alerts(self, *, include_resolved: bool = False) -> list[Alert]:
+        """Return firing and pending alerts by rule and labels, then resolved ones by time."""
+        ...
+
+    def groups(self) -> list[GroupStatus]:
+        """Return every group with the health and the state of its rules."""
+        ...
 
 
 @dataclass(slots=True)

@@ -19,6 +19,10 @@ from aiopslab.telemetry.instruments import Labels
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 NAME = "__name__"
+SCRAPE_S = 5.0
+"""Seconds between two rounds of a store that is scraped."""
+_SERIES_BYTES = 1500
+"""About what the labels of a series take as Python has them."""
 HOLD_S = 300.0
 """Seconds for which rounds repeat a pushed value (``metric_expiration`` of the OpenTelemetry
 Collector's Prometheus exporter)."""
@@ -90,6 +94,10 @@ class SampleTable:
                 self._reshape(self._values.shape[0], found * 3 // 2)
         return found
 
+    def footprint(self) -> int:
+        """Return about how many bytes the table takes."""
+        return self._values.nbytes + self._times.nbytes + len(self.labels) * _SERIES_BYTES
+
     def row(self, time: float) -> Floats:
         """Return the row of a round for writing; a later time begins a new round.
 
@@ -116,6 +124,32 @@ class SampleTable:
                 row[column] = value
         current: Floats = self._values[self._rows - 1]
         return current
+
+    def add_series(self, labels: Sequence[Labels]) -> None:
+        """Take series of another table that this one is a copy of; pairs hold the name, sorted."""
+        for pairs in labels:
+            self.column(dict(pairs)[NAME], tuple(p for p in pairs if p[0] != NAME))
+
+    def extend(self, first: int, times: Floats, values: Floats) -> None:
+        """Take rounds of another table that this one is a copy of.
+
+        Args:
+            first: Place of the first of them; it may be that of the last one here.
+            times: Their instants.
+            values: Rounds by series, all that are known.
+
+        Raises:
+            ValueError: They do not follow what is here.
+        """
+        if first not in (self._rows - 1, self._rows):
+            raise ValueError(f"rounds from {first} on do not follow {self._rows}")
+        end = first + len(times)
+        if end > len(self._times):
+            self._reshape(max(end, len(self._times) * 3 // 2), self._values.shape[1])
+        self._times[first:end] = times
+        self._values[first:end] = np.nan
+        self._values[first:end, : len(self.labels)] = values
+        self._rows = max(self._rows, end)
 
     def stand(self, values: Mapping[int, float]) -> None:
         """Set the values that every round carries from now on: results of rules (``ALERTS``).

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aiopslab.telemetry.columns import Columns, Dictionary
+from aiopslab.telemetry.columns import Array, Columns, Dictionary
 from aiopslab.telemetry.rows import SpanRow, TraceSummary
 
 _BATCH = 4096
 _LOW = (1 << 64) - 1
+_TRACE_BYTES, _ATTRIBUTES_BYTES = 160, 1200
+"""About what a trace's id and one set of attributes take as Python has them."""
 _SPANS_A_TRACE = 32
 """Guess at how many spans have to be looked at to find one more trace."""
 _DTYPES = {
@@ -82,10 +84,32 @@ class SpanTable:
 
         return record
 
+    def extend(
+        self, strings: Sequence[str], attributes: Sequence[Attributes], columns: Mapping[str, Array]
+    ) -> None:
+        """Take rows of another table that this one is a copy of, with what their codes mean.
+
+        Args:
+            strings: What the other table has in ``strings`` beyond what is here.
+            attributes: The same of ``attributes``.
+            columns: The rows that follow, all columns but ``trace``.
+        """
+        self._seal()
+        self.strings.extend(strings)
+        self.attributes.extend(attributes)
+        ids = zip(columns["trace_high"].tolist(), columns["trace_low"].tolist(), strict=True)
+        traces = [self.traces[high << 64 | low] for high, low in ids]
+        self._columns.extend({**columns, "trace": traces})
+
     def columns(self) -> Columns:
         """Return the columns with everything recorded so far."""
         self._seal()
         return self._columns
+
+    def footprint(self) -> int:
+        """Return about how many bytes the table takes."""
+        texts = len(self.traces) * _TRACE_BYTES + len(self.attributes) * _ATTRIBUTES_BYTES
+        return self.columns().footprint() + texts
 
     def newest(self, hit: Mask, limit: int) -> tuple[list[TraceSummary], int]:
         """Sum up the traces of the spans under a mask, newest first, and count them all.

@@ -1,4 +1,4 @@
-"""The store: everything a trial's telemetry consists of, written by the world, read by queries.
+"""The store: all telemetry of a trial, written by a world or an observer, read by queries.
 
 Plain memory, no threads, no connections, so it survives ``os.fork``. Each signal has a table of
 its own (``spans``, ``logs``, ``samples``); this is where they meet. Frames and Parquet files are
@@ -7,7 +7,7 @@ made by ``frames``, PromQL by ``promql``, alerts by ``rules``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,6 +95,14 @@ class Store:
         ]  # fmt: skip
         return sorted(found, key=lambda c: c.time)
 
+    def set_changes(self, changes: Sequence[Change]) -> None:
+        """Put another change log in the place of this one."""
+        self._changes = list(changes)
+
+    def change_records(self) -> list[Change]:
+        """Return the change log in the order of entry."""
+        return self._changes
+
     def event_records(self) -> list[Event]:
         """Return every event record as written, repeats included."""
         return self._events
@@ -102,6 +110,10 @@ class Store:
     def alert_transitions(self) -> list[tuple[float, Alert]]:
         """Return every change of state of every alert, in order."""
         return self._alerts
+
+    def footprint(self) -> int:
+        """Return about how many bytes of memory all of it takes."""
+        return self.spans.footprint() + self.logs.footprint() + self.samples.footprint()
 
     def frame(self, signal: str) -> pd.DataFrame:
         """Return a whole signal as a DataFrame.

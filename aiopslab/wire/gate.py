@@ -3,7 +3,8 @@
 A world runs only while somebody drives it, and only one may look or drive at a time. Every request
 of a wire API passes a gate: it waits for its turn, pays what the clock rule says, and is recorded.
 ``StandingGate`` is that of a lab on the host's clock, where requests cost nothing; a trial has one
-of its own (``orchestrator.session``), where each costs what a tool call costs. Not here: HTTP.
+of its own (``orchestrator.session``), where each costs what a tool call costs. ``OpenGate`` stands
+before what runs by itself. Not here: HTTP.
 """
 
 from __future__ import annotations
@@ -81,6 +82,22 @@ class Gate(Protocol):
             LimitExceeded: A budget of the trial is used up.
         """
         ...
+
+
+class OpenGate:
+    """The gate of what runs by itself, whoever looks: no turns, no cost, nothing recorded."""
+
+    def __init__(self) -> None:
+        self.closing = asyncio.Event()
+
+    @asynccontextmanager
+    async def turn(self, call: Call) -> AsyncIterator[Turn]:
+        """Let through at once; see ``Gate.turn``."""
+        yield Turn()
+
+    async def moved(self) -> None:
+        """Wait as long as a stream may; time passes by itself."""
+        await asyncio.sleep(POLL_S)
 
 
 class StandingGate:

@@ -55,17 +55,17 @@ class Guard:
 
     Args:
         app: The API behind.
-        tokens: Who is known.
+        tokens: Who is known; None: whoever reaches the server may ask.
         load: The server's load.
         refuse: Answers in the form of the API.
-        hosts: Names the server may be called by beside loopback's.
+        hosts: Names the server may be called by beside loopback's; ``*`` is any.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         *,
-        tokens: Tokens,
+        tokens: Tokens | None,
         load: Load,
         refuse: Refuse,
         hosts: tuple[str, ...] = (),
@@ -92,31 +92,33 @@ class Guard:
 
     def _judge(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
-        if not self._is_local(headers.get("host", "")) or not self._same_origin(headers):
-            return self._refuse(403, "requests come from this machine, addressed by its loopback")
-        identity = self._identity(scope, headers)
-        if identity is None:
-            refusal = self._refuse(401, "a valid bearer token is needed: Authorization: Bearer ...")
-            refusal.headers["www-authenticate"] = 'Bearer realm="aiopslab"'
-            return refusal
+        if self._tokens is not None:
+            refused = self._stranger(scope, headers, self._tokens)
+            if refused is not None:
+                return refused
         if _length(headers) > BODY_LIMIT:
             return self._too_large()
         if self._load.now >= self._load.limit:
             refusal = self._refuse(503, f"{self._load.limit} requests are under way; try again")
             refusal.headers["retry-after"] = "1"
             return refusal
+        return None
+
+    def _stranger(self, scope: Scope, headers: Headers, tokens: Tokens) -> Response | None:
+        """Refuse who is not known; note in the scope who is."""
+        if not self._is_local(headers.get("host", "")) or not self._same_origin(headers):
+            return self._refuse(403, "requests come from this machine, addressed by its loopback")
+        identity = _identity(scope, headers, tokens)
+        if identity is None:
+            refusal = self._refuse(401, "a valid bearer token is needed: Authorization: Bearer ...")
+            refusal.headers["www-authenticate"] = 'Bearer realm="aiopslab"'
+            return refusal
         scope["identity"] = identity
         return None
 
-    def _identity(self, scope: Scope, headers: Headers) -> Identity | None:
-        """Return whose request it is; a header that is given must be right, whatever the path."""
-        given = headers.get("authorization")
-        in_path: str | None = scope.get("path_token")
-        if given is None:
-            return self._tokens.find(in_path) if in_path is not None else None
-        return self._tokens.find(_token(given))
-
     def _is_local(self, host: str) -> bool:
+        if "*" in self._hosts:
+            return True
         name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
         return name in self._hosts
 
@@ -138,6 +140,15 @@ class Guard:
         await _drain(receive)
         response.headers["connection"] = "close"
         await response(scope, receive, send)
+
+
+def _identity(scope: Scope, headers: Headers, tokens: Tokens) -> Identity | None:
+    """Return whose request it is; a header that is given must be right, whatever the path."""
+    given = headers.get("authorization")
+    in_path: str | None = scope.get("path_token")
+    if given is None:
+        return tokens.find(in_path) if in_path is not None else None
+    return tokens.find(_token(given))
 
 
 def _bounded(receive: Receive) -> Receive:

@@ -86,8 +86,12 @@ class Tokens:
     def issue(self, identity: Identity) -> str:
         """Make a token for an identity; 256 bits from the operating system."""
         token = secrets.token_urlsafe(32)
-        self._known.append((token.encode(), identity))
+        self.accept(token, identity)
         return token
+
+    def accept(self, token: str, identity: Identity) -> None:
+        """Know a token that was made elsewhere."""
+        self._known.append((token.encode(), identity))
 
     def find(self, token: str) -> Identity | None:
         """Return whose token it is; every known one is compared, in constant time."""

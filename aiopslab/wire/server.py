@@ -1,4 +1,4 @@
-"""An HTTP server on loopback for the time of a ``with`` block: random port, no trace afterwards.
+"""An HTTP server for the time of a ``with`` block, on loopback by default: no trace afterwards.
 
 Runs on the caller's event loop, installs no signal handlers and starts no thread. Not here: what is
 served (``site``), who may ask (``guard``), how many are let in (``accepting``).
@@ -75,13 +75,14 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def listening(
-    app: ASGIApp, *, host: str = LOOPBACK, tls: tuple[Path, Path] | None = None
+    app: ASGIApp, *, host: str = LOOPBACK, port: int = 0, tls: tuple[Path, Path] | None = None
 ) -> AsyncIterator[int]:
     """Serve an application; yields the port.
 
     Args:
         app: An ASGI application; it gets no lifespan events.
         host: Address to bind.
+        port: Port to bind; 0 is any that is free.
         tls: Files of certificate and key; None serves plain HTTP.
 
     Raises:
@@ -92,7 +93,7 @@ async def listening(
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((host, 0))
+        bound.bind((host, port))
         bound.listen(BACKLOG)
         bound.setblocking(False)
         server = _Server(_config(app, tls), bound)

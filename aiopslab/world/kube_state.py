@@ -280,3 +280,5 @@ _KINDS: dict[str, Callable[[Object], Iterator[Sample]]] = {
     "Service": _service,
     "StatefulSet": _stateful_set,
 }
+KINDS = tuple(_KINDS)
+"""The kinds that are read."""

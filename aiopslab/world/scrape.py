@@ -5,30 +5,32 @@ and every 30 s the alert rules are evaluated on what was just scraped. Scraping 
 nothing: no CPU, no connection. So ``up`` says whether the process runs, not whether the network
 lets anybody reach it.
 
-Neighbours: ``exporters`` and ``kube_state`` say what is exported.
+Neighbours: ``discovery`` says which pods are scraped, ``exporters`` and ``kube_state`` what is
+exported.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from aiopslab.telemetry.rules import EVALUATE_S, RuleEvaluator
-from aiopslab.telemetry.samples import Target
+from aiopslab.telemetry.samples import SCRAPE_S, Target
 from aiopslab.telemetry.store import Store
 from aiopslab.world.clock import VirtualLoop
 from aiopslab.world.container import Container
+from aiopslab.world.discovery import (
+    discover,
+    kube_state_labels,
+    kubelet_labels,
+    machine_labels,
+)
 from aiopslab.world.exporters import Cadvisor, NodeExporter
-from aiopslab.world.kube.kubelet.box import component_of
-from aiopslab.world.kube.objects import Object, dig, name_of, namespace_of, uid_of
+from aiopslab.world.kube.objects import Object
 from aiopslab.world.kube_state import KubeState, Lister
 from aiopslab.world.node import Node
-
-SCRAPE_S = 5.0
-SCRAPE, PORT = "prometheus.io/scrape", "prometheus.io/port"
-"""Annotations of a pod that discovery heeds: whether to scrape it, and on which port."""
 
 
 class Containers(Protocol):
@@ -71,13 +73,9 @@ class Scraper:
         self._kubelets = kubelets
         self._nodes = nodes
         self._rules = rules
-        self._state = KubeState(api, store.target(_labels("kube-state-metrics", "kube-state:8080")))
-        self._cadvisors = [
-            Cadvisor(store.target(_labels("kubelet", f"{k.name}:10250")), k.name) for k in kubelets
-        ]
-        self._machines = [
-            NodeExporter(store.target(_labels("node-exporter", f"{n.name}:9100")), n) for n in nodes
-        ]
+        self._state = KubeState(api, store.target(kube_state_labels()))
+        self._cadvisors = [Cadvisor(store.target(kubelet_labels(k.name)), k.name) for k in kubelets]
+        self._machines = [NodeExporter(store.target(machine_labels(n.name)), n) for n in nodes]
         self._pods: dict[tuple[str, str], Target] = {}
 
     async def run(self) -> None:
@@ -112,51 +110,15 @@ class Scraper:
 
     def _scrape_pods(self, time: float, running: dict[tuple[str, str], Container]) -> None:
         found: dict[tuple[str, str], Target] = {}
-        for pod in self._api.list("Pod"):
-            if not dig(pod, "spec", "nodeName") or _finished(pod):
-                continue
-            wish = dig(pod, "metadata", "annotations") or {}
-            if wish.get(SCRAPE) == "false":
-                continue
-            for spec in pod["spec"]["containers"]:
-                if not spec.get("ports"):
-                    continue  # nothing listens: discovery has no address for it
-                key = (uid_of(pod), spec["name"])
-                target = self._pods.pop(key, None) or self._open(pod, spec)
-                found[key] = target
-                box = running.get(key)
-                if box is None or box.suspended or not _exports(wish, spec):
-                    target.fail(time)
-                else:
-                    target.append(time, box.metrics)
+        for each in discover(self._api.list("Pod")):
+            key = each.key
+            target = self._pods.pop(key, None) or self._store.target(each.labels())
+            found[key] = target
+            box = running.get(key)
+            if box is None or box.suspended or not each.exports:
+                target.fail(time)
+            else:
+                target.append(time, box.metrics)
         for target in self._pods.values():
             target.close(time)
         self._pods = found
-
-    def _open(self, pod: Object, spec: Object) -> Target:
-        component = component_of(pod)
-        port = spec["ports"][0]["containerPort"]
-        return self._store.target(
-            {
-                "job": component,
-                "service": component,
-                "namespace": namespace_of(pod),
-                "pod": name_of(pod),
-                "node": dig(pod, "spec", "nodeName"),
-                "instance": f"{name_of(pod)}:{port}",
-            }
-        )
-
-
-def _exports(wish: Mapping[str, str], spec: Object) -> bool:
-    """Tell whether metrics are served where the pod's annotation says."""
-    port = wish.get(PORT)
-    return port is None or port in {str(p["containerPort"]) for p in spec["ports"]}
-
-
-def _labels(job: str, instance: str) -> dict[str, str]:
-    return {"job": job, "instance": instance}
-
-
-def _finished(pod: Object) -> bool:
-    return dig(pod, "status", "phase") in ("Succeeded", "Failed")

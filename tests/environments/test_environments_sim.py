@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aiopslab.environments import protocol, sim_kube, sim_substrate, sim_telemetry, sim_traffic
+from aiopslab.environments import protocol, sim_kube, sim_substrate, sim_traffic, store_telemetry
 from aiopslab.environments.sim import Sim
 from aiopslab.errors import InfraError
 from aiopslab.models.kube import KubeError
@@ -22,7 +22,7 @@ HOTEL = load_app("hotel")
 PAIRS = [
     (protocol.Environment, Sim),
     (protocol.Kube, sim_kube.SimKube),
-    (protocol.Telemetry, sim_telemetry.SimTelemetry),
+    (protocol.Telemetry, store_telemetry.StoreTelemetry),
     (protocol.Traffic, sim_traffic.SimTraffic),
     (protocol.Substrate, sim_substrate.SimSubstrate),
 ]

@@ -15,12 +15,8 @@ from aiopslab.environments.protocol import Environment
 from aiopslab.telemetry.store import Store
 from aiopslab.wire.gate import Gate, StandingGate
 from aiopslab.wire.identity import Tokens, administrator
-from aiopslab.wire.monitoring.alertmanager import alertmanager_app, alertmanager_refusal
-from aiopslab.wire.monitoring.jaeger import jaeger_app, jaeger_refusal
-from aiopslab.wire.monitoring.loki import loki_app, loki_refusal
+from aiopslab.wire.monitoring import mounts
 from aiopslab.wire.monitoring.otlp import otlp_app, otlp_refusal
-from aiopslab.wire.monitoring.prometheus import prometheus_app, prometheus_refusal
-from aiopslab.wire.monitoring.tempo import tempo_app, tempo_refusal
 from aiopslab.wire.server import listening
 from aiopslab.wire.site import Mount, Site
 
@@ -28,19 +24,13 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
 
-APIS = ("prometheus", "loki", "jaeger", "tempo", "alertmanager", "otlp")
+APIS = (*mounts.APIS, "otlp")
 
 
 def monitoring(env: Environment, gate: Gate, inbox: Store) -> list[Mount]:
     """Mount every monitoring API of an environment."""
-    return [
-        Mount("/prometheus", prometheus_app(env, gate), prometheus_refusal),
-        Mount("/loki", loki_app(env, gate), loki_refusal),
-        Mount("/jaeger", jaeger_app(env, gate), jaeger_refusal),
-        Mount("/tempo", tempo_app(env, gate), tempo_refusal),
-        Mount("/alertmanager", alertmanager_app(env, gate), alertmanager_refusal),
-        Mount("/otlp", otlp_app(inbox, gate), otlp_refusal),
-    ]
+    inbox_api = Mount("/otlp", otlp_app(inbox, gate), otlp_refusal)
+    return [*mounts.monitoring(env, gate), inbox_api]
 
 
 def asked(app: ASGIApp, method: str, path: str, **options: Any) -> httpx2.Response:

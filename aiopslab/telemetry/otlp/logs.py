@@ -9,7 +9,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from aiopslab.telemetry.logs import SEVERITIES
 from aiopslab.telemetry.otlp.rejected import Rejected, Tally, untimely
-from aiopslab.telemetry.otlp.values import NANO, Sender, scalars, text
+from aiopslab.telemetry.otlp.values import NANO, Sender, Sending, scalars, text
 from aiopslab.telemetry.store import Store
 
 _FIRST_NUMBERS = ((21, "FATAL"), (17, "ERROR"), (13, "WARN"), (9, "INFO"), (1, "DEBUG"))
@@ -20,7 +20,13 @@ _WORDS = {
 }  # fmt: skip
 
 
-def ingest_logs(store: Store, request: ExportLogsServiceRequest, *, now: float | None) -> Rejected:
+def ingest_logs(
+    store: Store,
+    request: ExportLogsServiceRequest,
+    *,
+    now: float | None,
+    sending: Sending = Sender.of,
+) -> Rejected:
     """Record the log records of a request.
 
     The line is the body; a record without one is written as its event name and attributes, in JSON.
@@ -30,10 +36,11 @@ def ingest_logs(store: Store, request: ExportLogsServiceRequest, *, now: float |
         store: Where they go.
         request: As decoded.
         now: The cluster's time: records far from it are refused. None: any time is taken.
+        sending: Says who sent it.
     """
     tally = Tally()
     for batch in request.resource_logs:
-        sender = Sender.of(batch.resource)
+        sender = sending(batch.resource)
         for scoped in batch.scope_logs:
             for record in scoped.log_records:
                 time = (record.time_unix_nano or record.observed_time_unix_nano) / NANO

@@ -21,6 +21,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import (
     HistogramDataPoint,
     Metric,
     NumberDataPoint,
+    ResourceMetrics,
     SummaryDataPoint,
 )
 
@@ -40,7 +41,9 @@ Point = NumberDataPoint | HistogramDataPoint | SummaryDataPoint
 
 
 @dataclass(frozen=True, slots=True)
-class _Sample:
+class Sample:
+    """One series at one time."""
+
     name: str
     labels: Labels
     value: float
@@ -61,21 +64,34 @@ def ingest_metrics(
             sent makes a round, and must not lie before the last one.
     """
     tally = Tally()
-    due: list[tuple[float, list[_Sample]]] = []
+    due: list[tuple[float, list[Sample]]] = []
     for batch in request.resource_metrics:
-        labels = _labels(Sender.of(batch.resource))
-        for scoped in batch.scope_metrics:
-            for metric in scoped.metrics:
-                due.extend(_points(metric, labels, now, tally))
+        due.extend(points(batch, _labels(Sender.of(batch.resource)), now, tally))
     # A later point of a series must find the earlier ones recorded.
     for time, samples in sorted(due, key=lambda point: point[0]):
         _record(store.samples, time, samples, tally, rounds=now is None)
     return tally.result()
 
 
+def points(
+    batch: ResourceMetrics, labels: dict[str, str], now: float | None, tally: Tally
+) -> Iterator[tuple[float, list[Sample]]]:
+    """Iterate over time and samples of each point of a batch that can be kept.
+
+    Args:
+        batch: What one sender sent.
+        labels: What its series are labelled with beside their own labels.
+        now: As ``ingest_metrics`` has it.
+        tally: Is told of the others.
+    """
+    for scoped in batch.scope_metrics:
+        for metric in scoped.metrics:
+            yield from _points(metric, labels, now, tally)
+
+
 def _points(
     metric: Metric, labels: dict[str, str], now: float | None, tally: Tally
-) -> Iterator[tuple[float, list[_Sample]]]:
+) -> Iterator[tuple[float, list[Sample]]]:
     """Yield time and samples of each point that can be kept; the others are told to the tally."""
     kind = metric.WhichOneof("data")
     points, reason = _data(metric)
@@ -139,12 +155,12 @@ def _crooked(point: HistogramDataPoint) -> str:
     return ""
 
 
-def _samples(name: str, point: Point, labels: dict[str, str]) -> Iterator[_Sample]:
+def _samples(name: str, point: Point, labels: dict[str, str]) -> Iterator[Sample]:
     gone = point.flags & DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
     values = _values(name, point)
     for series, extra, value in values:
         pairs = tuple(sorted({**labels, **extra}.items()))
-        yield _Sample(series, pairs, float("nan") if gone else value)
+        yield Sample(series, pairs, float("nan") if gone else value)
 
 
 def _values(name: str, point: Point) -> Iterator[tuple[str, dict[str, str], float]]:
@@ -167,7 +183,7 @@ def _values(name: str, point: Point) -> Iterator[tuple[str, dict[str, str], floa
 
 
 def _record(
-    table: SampleTable, time: float, samples: Iterable[_Sample], tally: Tally, *, rounds: bool
+    table: SampleTable, time: float, samples: Iterable[Sample], tally: Tally, *, rounds: bool
 ) -> None:
     """Push the samples of one point; all of them or none."""
     times = table.times()

@@ -6,7 +6,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from aiopslab.telemetry.otlp.rejected import Rejected, Tally, untimely
-from aiopslab.telemetry.otlp.values import MAX_ATTRIBUTES, NANO, Scalar, Sender, scalars
+from aiopslab.telemetry.otlp.values import MAX_ATTRIBUTES, NANO, Scalar, Sender, Sending, scalars
 from aiopslab.telemetry.store import Store
 
 _KINDS = {
@@ -21,7 +21,12 @@ _FROM_EXCEPTION = ("exception.type", "exception.message")
 
 
 def ingest_traces(
-    store: Store, request: ExportTraceServiceRequest, *, now: float | None
+    store: Store,
+    request: ExportTraceServiceRequest,
+    *,
+    now: float | None,
+    sending: Sending = Sender.of,
+    scopes: bool = True,
 ) -> Rejected:
     """Record the spans of a request, with all their attributes.
 
@@ -32,10 +37,12 @@ def ingest_traces(
         store: Where they go.
         request: As decoded.
         now: The cluster's time: spans far from it are refused. None: any time is taken.
+        sending: Says who sent it.
+        scopes: Whether the name of the instrumentation becomes an attribute of its spans.
     """
     tally = Tally()
     for batch in request.resource_spans:
-        sender = Sender.of(batch.resource)
+        sender = sending(batch.resource)
         for scoped in batch.scope_spans:
             for span in scoped.spans:
                 reason = _objection(span, now)
@@ -44,7 +51,7 @@ def ingest_traces(
                     continue
                 if len(span.attributes) > MAX_ATTRIBUTES:
                     tally.warn(f"more than {MAX_ATTRIBUTES} attributes")
-                _record(store, sender, scoped.scope.name, span)
+                _record(store, sender, scoped.scope.name if scopes else "", span)
     return tally.result()
 
 

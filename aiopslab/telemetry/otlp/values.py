@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,3 +95,7 @@ class Sender:
             node=found.get("k8s.node.name", ""),
             instance=found.get("service.instance.id") or pod or found.get("host.name", ""),
         )
+
+
+Sending = Callable[[Resource], Sender]
+"""Says who sent a batch; ``Sender.of`` believes what the batch says."""

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from aiopslab.environments.protocol import Environment
+from aiopslab.environments.protocol import Monitored
 from aiopslab.models.signal import Alert
 from aiopslab.models.timestamps import rfc3339_ms
 from aiopslab.telemetry.notifications import (
@@ -45,7 +45,7 @@ _FREE = frozenset({"/-/healthy", "/-/ready"})
 _MATCHER = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(=~|!~|!=|=)\s*(.*?)\s*", re.DOTALL)
 
 
-def alertmanager_app(env: Environment, gate: Gate) -> ASGIApp:
+def alertmanager_app(env: Monitored, gate: Gate) -> ASGIApp:
     """Serve the alerts of an environment.
 
     Args:
@@ -92,7 +92,7 @@ class _Matcher:
 class _Alertmanager:
     """Handlers over one environment."""
 
-    def __init__(self, env: Environment) -> None:
+    def __init__(self, env: Monitored) -> None:
         self._env = env
 
     async def alerts(self, request: Request) -> Response:

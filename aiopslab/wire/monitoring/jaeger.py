@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from aiopslab.environments.protocol import Environment, SpanRow
+from aiopslab.environments.protocol import Monitored, SpanRow
 from aiopslab.wire.gate import Gate
 from aiopslab.wire.monitoring.assembly import Api, Json, Words, assembled
 from aiopslab.wire.monitoring.jaeger_v3 import MAX_TRACES, V3, V3Error, gateway_error, ids_of
@@ -41,7 +41,7 @@ MAX_IDS = 100
 """Traces that one request may name."""
 
 
-def jaeger_app(env: Environment, gate: Gate) -> ASGIApp:
+def jaeger_app(env: Monitored, gate: Gate) -> ASGIApp:
     """Serve the traces of an environment.
 
     Args:
@@ -75,7 +75,7 @@ def jaeger_refusal(status: int, message: str) -> Response:
 class _V1:
     """Handlers of the UI's API."""
 
-    def __init__(self, env: Environment) -> None:
+    def __init__(self, env: Monitored) -> None:
         self._env = env
         self._telemetry = env.telemetry
 

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from aiopslab.environments.protocol import Environment, SpanRow, TraceSummary
+from aiopslab.environments.protocol import Monitored, SpanRow, TraceSummary
 from aiopslab.models.timestamps import nanoseconds
 from aiopslab.wire.monitoring.assembly import Json
 from aiopslab.wire.monitoring.otlp_json import resource_spans
@@ -80,7 +80,7 @@ class V3:
         env: The environment.
     """
 
-    def __init__(self, env: Environment) -> None:
+    def __init__(self, env: Monitored) -> None:
         self._env = env
         self._telemetry = env.telemetry
 

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from aiopslab.environments.protocol import Environment, LogAnswer, LogStats
+from aiopslab.environments.protocol import LogAnswer, LogStats, Monitored
 from aiopslab.models.timestamps import nanoseconds
 from aiopslab.telemetry.answers import LogStream
 from aiopslab.telemetry.promql import QueryError, format_value
@@ -44,7 +44,7 @@ DEFAULT_LINES, MAX_LINES = 100, 5000
 _FREE = frozenset({"/ready", "/loki/api/v1/status/buildinfo"})
 
 
-def loki_app(env: Environment, gate: Gate) -> ASGIApp:
+def loki_app(env: Monitored, gate: Gate) -> ASGIApp:
     """Serve the logs of an environment.
 
     Args:
@@ -97,7 +97,7 @@ def _answered(handler: Callable[[Parameters, Request], Any]) -> Handler:
 class _Logs:
     """Handlers of queries, labels and series."""
 
-    def __init__(self, env: Environment) -> None:
+    def __init__(self, env: Monitored) -> None:
         self._env = env
         self._telemetry = env.telemetry
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from starlette.requests import Request
 
-from aiopslab.environments.protocol import Environment, Series
+from aiopslab.environments.protocol import Monitored, Series
 from aiopslab.telemetry.patterns import template
 from aiopslab.telemetry.promql import format_value
 from aiopslab.wire.monitoring.assembly import stamp
@@ -32,7 +32,7 @@ _MASK = re.compile(r"<(?:time|uuid|ip|hex|num|\*)>")
 class Summaries:
     """Handlers of summaries over one environment."""
 
-    def __init__(self, env: Environment) -> None:
+    def __init__(self, env: Monitored) -> None:
         self._env = env
         self._telemetry = env.telemetry
 

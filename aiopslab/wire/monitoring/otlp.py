@@ -27,6 +27,8 @@ from aiopslab.wire.monitoring.assembly import Api, Handler, Json, Words, assembl
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+Take = Callable[[Signal, Message], otlp.Rejected]
+"""Is given the signal and the message of a request; ``OtlpError`` refuses it as a whole."""
 INBOX_LIMIT = 64 * 2**20
 """Bytes of decoded messages that a store of the sender's own takes in all."""
 _INVALID_ARGUMENT, _RESOURCE_EXHAUSTED = 3, 8
@@ -50,14 +52,28 @@ def otlp_app(store: Store, gate: Gate, *, now: Callable[[], float] | None = None
             cost nothing, any time is taken, and ``INBOX_LIMIT`` holds.
     """
     inbox = _Inbox(store, now)
+    return receiver_app(inbox.take, gate, free=now is None, now=now)
+
+
+def receiver_app(
+    take: Take, gate: Gate, *, free: bool, now: Callable[[], float] | None = None
+) -> ASGIApp:
+    """Take in telemetry, whatever becomes of it.
+
+    Args:
+        take: Is given each message.
+        gate: The way to the world.
+        free: Whether requests cost nothing and need no turn.
+        now: The clock of the ``Date`` header.
+    """
     routes = [
-        Route(f"/v1/{signal}", inbox.handler(signal), methods=["POST"]) for signal in _SIGNALS
+        Route(f"/v1/{signal}", _handler(signal, take), methods=["POST"]) for signal in _SIGNALS
     ]
-    free = frozenset(f"/v1/{signal}" for signal in _SIGNALS) if now is None else frozenset()
+    paths = frozenset(f"/v1/{signal}" for signal in _SIGNALS) if free else frozenset()
     failures: dict[type[Exception], Words] = {
         TimeoutError: lambda _: otlp_refusal(408, "the body took too long to arrive")
     }
-    return assembled(Api("otlp", otlp_refusal, failures, free), routes, gate, now=now)
+    return assembled(Api("otlp", otlp_refusal, failures, paths), routes, gate, now=now)
 
 
 def otlp_refusal(status: int, message: str) -> Response:
@@ -73,25 +89,11 @@ class _Inbox:
         self._now = now
         self._taken = 0
 
-    def handler(self, signal: Signal) -> Handler:
-        """Return the handler of one signal."""
-        decode, ingest = _SIGNALS[signal]
-
-        async def take(request: Request) -> Response:
-            async with asyncio.timeout(BODY_S):
-                body = await request.body()
-            kind = request.headers.get("content-type", "")
-            try:
-                message = decode(body, kind, request.headers.get("content-encoding", ""))
-                self._count(message)
-            except otlp.OtlpError as error:
-                return _failed(error, kind)
-            now = None if self._now is None else self._now()
-            rejected = ingest(self._store, message, now=now)
-            answer = otlp.encode_response(signal, rejected, kind)
-            return Response(answer, media_type=media_type(kind))
-
-        return take
+    def take(self, signal: Signal, message: Message) -> otlp.Rejected:
+        """Record a message."""
+        self._count(message)
+        now = None if self._now is None else self._now()
+        return _SIGNALS[signal][1](self._store, message, now=now)
 
     def _count(self, message: Message) -> None:
         """Add up what a store of the sender's own has taken.
@@ -102,6 +104,24 @@ class _Inbox:
         self._taken += message.ByteSize()
         if self._now is None and self._taken > INBOX_LIMIT:
             raise otlp.OtlpError(413, f"{INBOX_LIMIT} bytes of telemetry were taken; no more are")
+
+
+def _handler(signal: Signal, take: Take) -> Handler:
+    decode = _SIGNALS[signal][0]
+
+    async def handle(request: Request) -> Response:
+        async with asyncio.timeout(BODY_S):
+            body = await request.body()
+        kind = request.headers.get("content-type", "")
+        try:
+            message = decode(body, kind, request.headers.get("content-encoding", ""))
+            rejected = take(signal, message)
+        except otlp.OtlpError as error:
+            return _failed(error, kind)
+        answer = otlp.encode_response(signal, rejected, kind)
+        return Response(answer, media_type=media_type(kind))
+
+    return handle
 
 
 def _failed(error: otlp.OtlpError, content_type: str) -> Response:

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from aiopslab.environments.protocol import Environment, Series
+from aiopslab.environments.protocol import Monitored, Series
 from aiopslab.telemetry.promql import Answer, QueryError, format_value, parse
 from aiopslab.telemetry.promql.selectors import LOOKBACK_MS
 from aiopslab.wire.gate import Gate
@@ -46,7 +46,7 @@ _ESCAPED = re.compile(r"__|_([0-9a-fA-F]{1,6})_|[^_]+")
 _TRUNCATED = "results truncated due to limit"
 
 
-def prometheus_app(env: Environment, gate: Gate) -> ASGIApp:
+def prometheus_app(env: Monitored, gate: Gate) -> ASGIApp:
     """Serve the metrics of an environment.
 
     Args:
@@ -112,7 +112,7 @@ def _answered(handler: Callable[[Parameters, Request], Any]) -> Handler:
 class _Queries:
     """Handlers of what is asked in PromQL or with selectors."""
 
-    def __init__(self, env: Environment) -> None:
+    def __init__(self, env: Monitored) -> None:
         self._env = env
         self._telemetry = env.telemetry
 

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from starlette.requests import Request
 
-from aiopslab.environments.protocol import Environment, ScrapeTarget
+from aiopslab.environments.protocol import Monitored, ScrapeTarget
 from aiopslab.models.signal import Alert
 from aiopslab.models.timestamps import rfc3339_ms
 from aiopslab.telemetry.promql.selectors import LOOKBACK_MS
@@ -39,7 +39,7 @@ class Status:
         env: The environment.
     """
 
-    def __init__(self, env: Environment) -> None:
+    def __init__(self, env: Monitored) -> None:
         self._env = env
         self._telemetry = env.telemetry
 

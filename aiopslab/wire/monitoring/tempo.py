@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from aiopslab.environments.protocol import Environment, Series, SpanRow, TraceMatch
+from aiopslab.environments.protocol import Monitored, Series, SpanRow, TraceMatch
 from aiopslab.models.timestamps import nanoseconds
 from aiopslab.telemetry.promql import QueryError
 from aiopslab.wire.gate import Gate
@@ -55,7 +55,7 @@ _STEPS = 100
 """About as many points has a series of metrics where no step is given."""
 
 
-def tempo_app(env: Environment, gate: Gate) -> ASGIApp:
+def tempo_app(env: Monitored, gate: Gate) -> ASGIApp:
     """Serve the traces of an environment.
 
     Args:
@@ -93,7 +93,7 @@ def tempo_refusal(status: int, message: str) -> Response:
 class _Tempo:
     """Handlers over one environment."""
 
-    def __init__(self, env: Environment) -> None:
+    def __init__(self, env: Monitored) -> None:
         self._env = env
         self._telemetry = env.telemetry
 

@@ -1,11 +1,12 @@
-"""The Environment's ``Telemetry`` on the store of a simulated world.
+"""The Environment's ``Telemetry`` on a store: that of a simulated world, or a cluster's copy.
 
-Queries read memory; no virtual time passes. Not here: the tables (``telemetry``), alert rules.
+Queries read memory; no time of the environment passes. Not here: the tables (``telemetry``), alert
+rules, keeping a copy up to date (``cluster_telemetry``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,45 +23,43 @@ from aiopslab.telemetry.rows import (
     SpanRow,
     TraceSummary,
 )
-from aiopslab.telemetry.rules import GroupStatus, RuleEvaluator
-from aiopslab.telemetry.samples import NAME
+from aiopslab.telemetry.rules import GroupStatus, RuleState
+from aiopslab.telemetry.samples import NAME, SCRAPE_S
 from aiopslab.telemetry.sql import SqlEngine
 from aiopslab.telemetry.store import Store
 from aiopslab.telemetry.traceql import TraceEngine
 from aiopslab.telemetry.traces import Tree
-from aiopslab.world.clock import VirtualLoop
-from aiopslab.world.scrape import SCRAPE_S
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-class SimTelemetry:
-    """Reads one world's telemetry.
+class StoreTelemetry:
+    """Reads one environment's telemetry.
 
     Args:
-        loop: The world's clock, for "now".
-        store: The world's telemetry.
+        now: The environment's clock, in unix seconds.
+        store: Its telemetry.
         rules: The alert rules' state.
     """
 
-    def __init__(self, loop: VirtualLoop, store: Store, rules: RuleEvaluator) -> None:
-        self._loop = loop
+    def __init__(self, now: Callable[[], float], store: Store, rules: RuleState) -> None:
+        self._now = now
         self._store = store
         self._rules = rules
         self._logql = LogEngine(store.logs)
         self._traceql = TraceEngine(store.spans)
-        self._sql = SqlEngine(store, loop.time)
+        self._sql = SqlEngine(store, now)
 
     async def instant(self, promql: str, at: float | None = None) -> list[Series]:
-        time = self._loop.time() if at is None else at
+        time = self._now() if at is None else at
         return self._store.promql.instant(promql, time)
 
     async def range(self, promql: str, start: float, end: float, step: float) -> list[Series]:
         return self._store.promql.range(promql, start, end, step)
 
     async def promql(self, query: str, at: float | None = None) -> Answer:
-        return self._store.promql.query(query, self._loop.time() if at is None else at)
+        return self._store.promql.query(query, self._now() if at is None else at)
 
     async def promql_range(self, query: str, start: float, end: float, step: float) -> Answer:
         return self._store.promql.query_range(query, start, end, step)
@@ -172,7 +171,7 @@ class SimTelemetry:
         )
 
     async def logql_instant(self, query: str, at: float | None = None) -> LogAnswer:
-        return self._logql.instant(query, self._loop.time() if at is None else at)
+        return self._logql.instant(query, self._now() if at is None else at)
 
     async def log_labels(self, start: float, end: float, *, match: str = "") -> list[str]:
         return self._logql.labels(start, end, match=match)
