@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_served import NAMESPACE, Cluster, Run, end, hotel, standing
+from cluster_served import NAMESPACE, Cluster, end, hotel, standing
 
 from aiopslab.environments.cluster_forwarding import forwarded
 from aiopslab.environments.sim import Sim
