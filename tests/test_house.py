@@ -18,6 +18,7 @@ WORLDLY = ("world", "services", "telemetry", "load", "faults", "problems")
 """Rooms whose behaviour is a function of the seed alone."""
 WORLDLESS = {
     "aiopslab/services/real": "the app program's binding to an operating system",
+    "aiopslab/load/program": "the load generator as a process",
 }
 """Folders inside them that are about real time and chance."""
 

@@ -53,6 +53,8 @@ class Reach:
     """Empty is the kubeconfig's current one."""
     in_cluster: bool = False
     """From inside a pod, as its ServiceAccount, instead of by a kubeconfig."""
+    token: str = field(default="", repr=False)
+    """As whom, instead of the one that the kubeconfig names; empty is that one."""
     concurrency: int = 8
     """Most requests at a time."""
     timeout_s: float = 30.0
@@ -232,6 +234,10 @@ class Connection:
             )
         except ConfigException as error:
             raise PreflightError(f"kubeconfig {reach.files!r}: {error}", hint=hint) from error
+        if reach.token:
+            self._plugin = ""
+            _as_bearer(configuration, reach.token)
+            return configuration, ApiClient(configuration).rest_client.pool_manager
         self._plugin = _plugin(reach)
         if self._plugin and not (configuration.auth_settings() or configuration.cert_file):
             raise PreflightError(
@@ -261,6 +267,14 @@ class Connection:
             await close()
         await asyncio.to_thread(self._threads.shutdown)
         self._pools.clear()
+
+
+def _as_bearer(configuration: Configuration, token: str) -> None:
+    """Be who a token says, and nobody else: a certificate would win over it."""
+    configuration.cert_file = configuration.key_file = None
+    configuration.username = configuration.password = None
+    configuration.refresh_api_key_hook = None
+    configuration.api_key = {"authorization": f"Bearer {token}"}
 
 
 def _plugin(reach: Reach) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from websocket import WebSocket
 
 _STDIN, _STDOUT, _STDERR, _STATUS, _CLOSE = 0, 1, 2, 3, 255
-_V5, _V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
+_V5, V4 = "v5.channel.k8s.io", "v4.channel.k8s.io"
 _GIVEN_UP, _NOT_FOUND = 124, 127
 _FRAME = 1 << 20
 OUTPUT_LIMIT = 16 << 20
@@ -92,7 +92,7 @@ def _collect(
 
     end = monotonic() + timeout_s
     try:
-        socket = _open(connection, target)
+        socket = open_socket(connection, target, f"{_V5},{V4}")
         try:
             _feed(socket, stdin)
             return _read(socket, output, end).format(timeout_s=timeout_s)
@@ -103,11 +103,17 @@ def _collect(
         raise InfraError("kubernetes", f"exec {path}: {error}") from error
 
 
-def _open(connection: Connection, target: str) -> WebSocket:
-    """Make the connection.
+def open_socket(connection: Connection, target: str, protocols: str) -> WebSocket:
+    """Make a connection for channels.
+
+    Args:
+        connection: The way to the server.
+        target: Path and query.
+        protocols: What we speak, the best first.
 
     Raises:
         KubeError: The server refused the request.
+        WebSocketException: There was no answer, or none of a WebSocket.
     """
     from kubernetes.stream.ws_client import create_websocket  # noqa: PLC0415 - an extra
     from websocket import WebSocketBadStatusException, setdefaulttimeout  # noqa: PLC0415
@@ -115,7 +121,7 @@ def _open(connection: Connection, target: str) -> WebSocket:
     # The official client gives the handshake no time of its own; it is this library's only user.
     setdefaulttimeout(CONNECT_S)
     url = re.sub("^http", "ws", connection.server.rstrip("/")) + target
-    headers = {**connection.credentials(), "sec-websocket-protocol": f"{_V5},{_V4}"}
+    headers = {**connection.credentials(), "sec-websocket-protocol": protocols}
     try:
         return create_websocket(connection.configuration, url, headers)
     except WebSocketBadStatusException as error:

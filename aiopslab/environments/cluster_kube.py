@@ -9,14 +9,14 @@ what passes a ``recorder``. Not here: connections (``cluster_connection``), read
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from aiopslab.environments.cluster_connection import Connection, Request
 from aiopslab.environments.cluster_discovery import Served
 from aiopslab.environments.cluster_exec import OUTPUT_LIMIT, execute
-from aiopslab.environments.cluster_labels import is_agents_access
+from aiopslab.environments.cluster_labels import is_agents_access, labelled
 from aiopslab.environments.cluster_reading import ClusterReader
 from aiopslab.environments.cluster_text import ClusterSource, table
 from aiopslab.environments.cluster_watch import ClusterWatch
@@ -69,6 +69,8 @@ class ClusterKube:
         manager: Who owns the fields written (``metadata.managedFields``, which agents can read);
             empty is the name that the simulated cluster would enter for the actor, so that a
             fault is written as the mistake would be.
+        labels: Put on everything that is created, so that it is found again after a crash, and
+            that what a fault creates looks like what was there before.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class ClusterKube:
         now: Callable[[], float],
         recorder: Recorder | None = None,
         manager: str = "",
+        labels: Mapping[str, str] | None = None,
     ) -> None:
         self.connection = connection
         self.reader = ClusterReader(connection)
@@ -85,10 +88,11 @@ class ClusterKube:
         self._now = now
         self._recorder = recorder
         self._manager = manager
+        self._labels = labels or {}
 
-    def unrecorded(self) -> ClusterKube:
+    def unrecorded(self, manager: str = MANAGER) -> ClusterKube:
         """Return the same for the lab's own affairs, which no recorder hears of."""
-        return ClusterKube(self.connection, now=self._now, manager=MANAGER)
+        return ClusterKube(self.connection, now=self._now, manager=manager, labels=self._labels)
 
     # -- reads --------------------------------------------------------------------------------
 
@@ -136,6 +140,7 @@ class ClusterKube:
         served = await self._run(self.reader.served_as, obj)
         space = space_of(served.kind, (obj.get("metadata") or {}).get("namespace"))
         act = _Act(actor, "create", served, "", space, dry_run=dry_run)
+        obj = labelled(obj, self._labels) if self._labels else obj
         return await self._write(act, Request("POST", served.path(space), self._query(act), obj))
 
     async def replace(self, obj: Object, *, actor: str, dry_run: bool = False) -> Object:

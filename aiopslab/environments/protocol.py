@@ -2,7 +2,7 @@
 
 Faults, tools, oracles, grading evidence and agents are written once against this and do not know
 whether a simulated world or a cluster is behind it. Implementations are this module's neighbours:
-``sim`` (virtual time, forkable); ``kind`` comes with a later release. What monitoring answers is
+``sim`` (virtual time, forkable) and ``cluster`` (any Kubernetes). What monitoring answers is
 ``telemetry``.
 
 Kubernetes objects are plain dicts in their wire form. Times are unix seconds of the
@@ -22,6 +22,7 @@ from aiopslab.models.external import Disturbance
 from aiopslab.models.journey import Journey
 from aiopslab.models.kube import ExecResult, Object, PatchType
 from aiopslab.models.signal import Change
+from aiopslab.models.task import Task
 from aiopslab.telemetry.answers import LogAnswer as LogAnswer
 from aiopslab.telemetry.answers import LogStats as LogStats
 from aiopslab.telemetry.answers import SqlAnswer as SqlAnswer
@@ -340,6 +341,13 @@ class Environment(Protocol):
 
         Raises:
             InfraError: Not ready in time; says which pod and why.
+        """
+        ...
+
+    async def for_agent(self, task: Task) -> Environment:
+        """Return the same environment as the agent of a task may use it.
+
+        Where the cluster itself decides what somebody may do, ``kube`` acts as the agent.
         """
         ...
 

@@ -12,6 +12,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from aiopslab.environments.bridge import Bridge
+from aiopslab.environments.health import HEALTH_S, slo_checks
 from aiopslab.environments.protocol import Kube, Substrate, Telemetry, Traffic
 from aiopslab.environments.sim_kube import SimKube
 from aiopslab.environments.sim_substrate import SimSubstrate
@@ -20,6 +21,7 @@ from aiopslab.environments.store_telemetry import StoreTelemetry
 from aiopslab.errors import InfraError
 from aiopslab.models.app import App
 from aiopslab.models.evidence import CheckResult
+from aiopslab.models.task import Task
 from aiopslab.world.world import World
 
 T = TypeVar("T")
@@ -27,8 +29,6 @@ T = TypeVar("T")
 READY_S = 300.0
 """Virtual seconds in which an app must be ready after its manifests were applied."""
 POLL_S = 2.0
-HEALTH_S = 60.0
-"""Length of the window in which ``probe`` looks at the SLOs."""
 
 
 class Sim:
@@ -106,13 +106,7 @@ class Sim:
         """Return the app's health: every workload ready, every SLO met in the last minute."""
         now = self.now()
         checks = await self._workloads()
-        for window in await self.traffic.slis(now - HEALTH_S, now):
-            share = window.succeeded / window.offered if window.offered else 0.0
-            p95 = f"{window.p95_ms:.0f} ms" if window.p95_ms is not None else "unknown"
-            detail = f"success {share:.4f} of {window.offered}, p95 {p95}"
-            if window.ttft_p95_ms is not None:
-                detail += f", first part p95 {window.ttft_p95_ms:.0f} ms"
-            checks.append(CheckResult(id=f"slo:{window.journey}", met=window.met, detail=detail))
+        checks += slo_checks(await self.traffic.slis(now - HEALTH_S, now))
         return checks
 
     async def _workloads(self) -> list[CheckResult]:
@@ -137,6 +131,10 @@ class Sim:
     async def data_digest(self) -> dict[str, int]:
         """Return rows of every database and messages lost by every queue, as last known."""
         return self.world.registry.rows() | self.world.registry.given_up()
+
+    async def for_agent(self, task: Task) -> Sim:
+        """Return the world itself: its tools tell the simulated API server who acts."""
+        return self
 
     async def aclose(self) -> None:
         """End the worker thread; the world itself is memory."""

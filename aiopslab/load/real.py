@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from types import TracebackType
 
 import aiohttp
@@ -21,6 +23,7 @@ from aiopslab.load.generator import Generator, Reply
 ADDRESS = "198.18.250.10"
 """Where users come from, as in the simulated world: an edge proxy outside the cluster."""
 _KEEP_ALIVE_S = 15.0
+"""Seconds after which a connection is replaced, busy or not: new pods get their share of users."""
 _CONNECTIONS = 1000
 _STREAM = "text/event-stream"
 _IN_QUERY = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
@@ -42,6 +45,16 @@ class WallLoop(asyncio.SelectorEventLoop):
         return self._epoch + super().time()
 
 
+@dataclass(slots=True)
+class _Batch:
+    """Connections that were made within some seconds."""
+
+    session: aiohttp.ClientSession
+    since: float
+    requests: int = 0
+    """Under way."""
+
+
 class HttpUsers:
     """``generator.Client`` over HTTP/1.1; a context within which connections are kept.
 
@@ -53,15 +66,11 @@ class HttpUsers:
     def __init__(self, entries: Mapping[str, str], *, address: str = ADDRESS) -> None:
         self._entries = {name: URL(url) for name, url in entries.items()}
         self._headers = {"X-Forwarded-For": address, "User-Agent": "users"}
-        self._session: aiohttp.ClientSession | None = None
+        self._batches: list[_Batch] = []
+        """The last one is used; those before it go as soon as their requests have ended."""
 
     async def __aenter__(self) -> HttpUsers:
-        connector = aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE_S)
-        self._session = aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers=self._headers
-        )
-        # A user's attempt is one request: aiohttp would repeat it on a connection that broke.
-        self._session._retry_connection = False
+        self._batches.append(self._batch())
         return self
 
     async def __aexit__(
@@ -70,17 +79,41 @@ class HttpUsers:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._session is not None:
-            await self._session.close()
+        while self._batches:
+            await self._batches.pop().session.close()
+
+    def _batch(self) -> _Batch:
+        connector = aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE_S)
+        session = aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), headers=self._headers
+        )
+        # A user's attempt is one request: aiohttp would repeat it on a connection that broke.
+        session._retry_connection = False
+        return _Batch(session, asyncio.get_running_loop().time())
+
+    @asynccontextmanager
+    async def _connections(self) -> AsyncIterator[aiohttp.ClientSession]:
+        """Give the connections to use for one request."""
+        assert self._batches, "users send within their context"
+        if asyncio.get_running_loop().time() - self._batches[-1].since > _KEEP_ALIVE_S:
+            self._batches.append(self._batch())
+        batch = self._batches[-1]
+        batch.requests += 1
+        try:
+            yield batch.session
+        finally:
+            batch.requests -= 1
+            for old in [b for b in self._batches[:-1] if not b.requests]:
+                self._batches.remove(old)
+                await old.session.close()
 
     async def request(
         self, service: str, method: str, path: str, params: Mapping[str, str], *, timeout_s: float
     ) -> Reply:
         """Send one request; status 0 if no whole answer came in time."""
-        assert self._session is not None, "users send within their context"
         in_query, url = method in _IN_QUERY, self._entries[service].with_path(path)
         try:
-            async with self._session.request(
+            async with self._connections() as session, session.request(
                 method, url, params=params if in_query else None,
                 data=None if in_query else dict(params), allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=timeout_s),

@@ -27,7 +27,7 @@ from aiopslab.models.run import PlannedTrial, RunConfig
 from aiopslab.models.trial import Step, Trial
 from aiopslab.orchestrator import fork, spans, staging, tracing
 from aiopslab.orchestrator.lab import Lab, Place
-from aiopslab.orchestrator.lab_stages import run_stage
+from aiopslab.orchestrator.lab_stages import await_stage, run_stage
 from aiopslab.orchestrator.records import RunDirectory
 from aiopslab.orchestrator.trial import AgentSource, Assignment, conduct, failed_trial, left_trial
 from aiopslab.orchestrator.wallclock import Stopwatch, cpu_seconds

@@ -114,7 +114,8 @@ async def _conduct(
         on_event(step)
 
     begun = await measuring.at_handover(env)
-    session = Session(_brief(staged, assignment), env, config, record, keep=directory.keep)
+    seen = await env.for_agent(staged.task)
+    session = Session(_brief(staged, assignment), seen, config, record, keep=directory.keep)
     agent = source(staged, assignment.plan)
     ending = await _agents_part(agent, session, env, assignment, on_event)
     watch.lap("agent")

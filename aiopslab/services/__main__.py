@@ -3,6 +3,7 @@
     serve [APP SERVICE]   one service, until SIGTERM
     job [APP] JOB         one job of the app, once
     partner APP NAME      one party outside that the app calls, until SIGTERM
+    renew [APP]           issue the certificates of an app anew, once, in a cluster
     up APP                all services and partners of an app on loopback, until Ctrl-C
     excerpt APP FILE      write what of an app one image carries
     pack FILE             write the program that images run
@@ -47,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _up(arguments)
         if arguments.command == "partner":
             return _partner(arguments)
+        if arguments.command == "renew":
+            return _renew(arguments)
         if arguments.command in ("excerpt", "pack"):
             return _written(arguments)
         return _serve(arguments)
@@ -81,6 +84,13 @@ def _partner(arguments: argparse.Namespace) -> int:
     place, until_eof = _place(arguments), arguments.until_eof
     app, name, file = _app(arguments.app), arguments.partner, arguments.disturbance
     return asyncio.run(partner.serve(app, name, place, file, until_eof=until_eof))
+
+
+def _renew(arguments: argparse.Namespace) -> int:
+    # Services have no use for what renews their certificates.
+    from aiopslab.services.real import renewing
+
+    return asyncio.run(renewing.run(_app(arguments.app)))
 
 
 def _written(arguments: argparse.Namespace) -> int:
@@ -176,6 +186,8 @@ def _parser() -> argparse.ArgumentParser:
     partner.add_argument(
         "--disturbance", type=Path, metavar="FILE", help="JSON that says how it misbehaves"
     )
+    renewal = commands.add_parser("renew", help="issue certificates anew, once, in a cluster")
+    renewal.add_argument("app", nargs="?", help="name of the app")
     for each in (one, job, partner):
         _listening_options(each)
     for each in (one, job):

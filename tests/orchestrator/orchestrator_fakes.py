@@ -20,7 +20,7 @@ from aiopslab.models.evidence import CheckResult, SliWindow
 from aiopslab.models.incident import IncidentSpec
 from aiopslab.models.kube import KubeError
 from aiopslab.models.signal import Alert
-from aiopslab.models.task import TASKS, Problem
+from aiopslab.models.task import TASKS, Problem, Task
 from aiopslab.orchestrator.lab import Place
 from aiopslab.orchestrator.staging import Staged
 from aiopslab.problems.draw import DrawnIncident, Due
@@ -237,6 +237,9 @@ class FakeEnvironment:
 
     async def data_digest(self) -> dict[str, int]:
         return {}
+
+    async def for_agent(self, task: Task) -> FakeEnvironment:
+        return self
 
     async def aclose(self) -> None:
         self.closed = True

@@ -9,6 +9,7 @@ from aiopslab.models.evidence import CheckResult, SliWindow
 from aiopslab.models.incident import IncidentSpec
 from aiopslab.models.kube import KubeError
 from aiopslab.models.signal import Alert
+from aiopslab.models.task import Task
 
 EPOCH = 1_773_133_200.0
 
@@ -181,6 +182,9 @@ class MemoryEnvironment:
 
     async def data_digest(self) -> dict[str, int]:
         return dict(self.rows)
+
+    async def for_agent(self, task: Task) -> MemoryEnvironment:
+        return self
 
     async def scale(self, factor: float, *, journey: str | None = None) -> None:
         self.factors.append(factor)

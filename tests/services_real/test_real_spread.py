@@ -6,7 +6,7 @@ import pytest
 
 from aiopslab.services.catalogue import load_app
 from aiopslab.services.real.spread import Marked, Raised, Repeated, Spread, spreads_of
-from aiopslab.services.real.tables import table_sql
+from aiopslab.services.real.table_sql import table_sql
 
 LANGUAGES = ("en", "de", "fr", "es")
 

@@ -18,6 +18,7 @@ from streams_lab import served
 from aiopslab.models.kube import KubeError
 from aiopslab.services.cluster import Machine, Scale
 from aiopslab.services.real.cluster import KubeCluster
+from aiopslab.services.renewal import Surroundings, renew
 from aiopslab.wire.identity import Identity, Rule
 
 AUTOSCALER = Identity(
@@ -129,3 +130,54 @@ def test_without_an_api_server_every_request_fails(tmp_path: Path) -> None:
         return codes
 
     assert asyncio.run(scenario()) == [503, 503]
+
+
+RENEWER = Identity(
+    "system:serviceaccount:hotel:cert-renewer",
+    rules=(
+        Rule(("get",), ("",), ("configmaps",), "hotel"),
+        Rule(("get", "create", "patch"), ("",), ("secrets",), "hotel"),
+    ),
+)
+
+
+def test_the_renewal_job_writes_certificates_again_deleted_ones_too(tmp_path: Path) -> None:
+    async def scenario() -> tuple[int, list[str], Any]:
+        async with pod(tmp_path, RENEWER) as (cluster, sim):
+            said: list[str] = []
+            old = sim.world.api.get("Secret", "reservation-tls", "hotel")
+            sim.world.api.delete("Secret", "frontend-tls", "hotel", actor="kim")
+
+            async def work() -> None:
+                await asyncio.sleep(0)
+
+            at = Surroundings(
+                cluster, lambda: sim.now() + 60.0, lambda line, _: said.append(line), work
+            )
+            code = await renew(sim.app, at)
+            new = sim.world.api.get("Secret", "reservation-tls", "hotel")
+            assert sim.world.api.get("Secret", "frontend-tls", "hotel")["type"] == old["type"]
+            assert new["metadata"]["labels"] == old["metadata"]["labels"]
+            return code, said, (old["data"], new["data"])
+
+    code, said, (old, new) = asyncio.run(scenario())
+    assert code == 0
+    assert any("msg=renewed service=reservation" in line for line in said)
+    assert old != new
+
+
+def test_a_renewal_job_without_rights_says_so_and_fails(tmp_path: Path) -> None:
+    async def scenario() -> tuple[int, list[str]]:
+        async with pod(tmp_path) as (cluster, sim):
+            said: list[str] = []
+
+            async def work() -> None:
+                await asyncio.sleep(0)
+
+            at = Surroundings(cluster, sim.now, lambda line, _: said.append(line), work)
+            return await renew(sim.app, at), said
+
+    code, (line,) = asyncio.run(scenario())
+    assert code == 1
+    assert "cannot renew" in line
+    assert "forbidden" in line

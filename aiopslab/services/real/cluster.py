@@ -1,8 +1,9 @@
 """``services.cluster.Cluster`` over the Kubernetes API, as the pod's service account.
 
 A handful of requests over HTTPS with the token that the kubelet mounts and renews; no client
-library, which would take longer to start than a service. Not here: who uses it
-(``services.critical``, ``services.llm``), what the account may do (its Role).
+library, which would take longer to start than a service. It is the ``renewal.Vault`` of the pod's
+namespace, too. Not here: who uses it (``services.critical``, ``services.llm``, ``renewing``), what
+the account may do (its Role).
 """
 
 from __future__ import annotations
@@ -88,11 +89,29 @@ class KubeCluster:
         patch = {"spec": {"unschedulable": True if on else None}}
         await self._request("PATCH", f"/api/v1/nodes/{name}", patch)
 
+    async def get(self, kind: str, name: str) -> dict[str, Any]:
+        """Return a Secret or ConfigMap of the pod's namespace."""
+        return await self._request("GET", f"{self._core(kind)}/{name}")
+
+    async def put(self, secret: dict[str, Any]) -> None:
+        """Make a Secret, or give it this data."""
+        path, name = self._core("Secret"), secret["metadata"]["name"]
+        try:
+            await self._request("PATCH", f"{path}/{name}", {"data": secret["data"]})
+        except KubeError as error:
+            if error.code != 404:
+                raise
+            metadata = secret["metadata"] | {"namespace": self._namespace}
+            await self._request("POST", path, secret | {"metadata": metadata})
+
     async def close(self) -> None:
         """Close the connections; the process ends."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    def _core(self, kind: str) -> str:
+        return f"/api/v1/namespaces/{self._namespace}/{kind.lower()}s"
 
     def _deployment(self, name: str) -> str:
         return f"/apis/apps/v1/namespaces/{self._namespace}/deployments/{name}"
@@ -101,18 +120,18 @@ class KubeCluster:
         self,
         method: str,
         path: str,
-        patch: Mapping[str, Any] | None = None,
+        sent: Mapping[str, Any] | None = None,
         *,
         params: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """Send a request; a refusal or no answer at all becomes KubeError."""
         if not self._server:
             raise KubeError(503, "ServiceUnavailable", _UNREACHABLE)
-        body = None if patch is None else json.dumps(patch).encode()
+        body = None if sent is None else json.dumps(sent).encode()
         try:
             headers = {"Authorization": f"Bearer {self._token.read_text('utf-8').strip()}"}
             if body is not None:
-                headers["Content-Type"] = _MERGE
+                headers["Content-Type"] = _MERGE if method == "PATCH" else "application/json"
             async with self._opened().request(
                 method, self._server + path, data=body, params=params, headers=headers
             ) as answer:

@@ -20,12 +20,8 @@ from aiopslab.models.store import Store
 from aiopslab.services.config import as_text
 from aiopslab.services.real.queue import USER
 from aiopslab.services.real.reach import Address
-from aiopslab.services.real.tables import (
-    SUPERUSER,
-    create_database,
-    create_roles,
-    create_tables,
-)
+from aiopslab.services.real.table_sql import SUPERUSER
+from aiopslab.services.real.tables import create_database, create_roles, create_tables
 
 _CONNECT_S = 10.0
 
