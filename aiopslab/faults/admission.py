@@ -8,6 +8,7 @@ their template. Source: faults.md ``k8s-webhook-outage``, ``k8s-webhook-mutates`
 from __future__ import annotations
 
 import json
+from typing import ClassVar
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import (
@@ -22,6 +23,7 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import KubeError, Object
+from aiopslab.models.support import Support, everywhere, simulated
 from aiopslab.models.truth import FixStep
 from aiopslab.world.images.podpolicy import IMAGE, PORT
 from aiopslab.world.kube import quantity
@@ -51,6 +53,7 @@ class PodSecurity(Fault):
     """The namespace enforces a security standard that its workloads do not meet."""
 
     kind = "admission/pod-security"
+    support = everywhere()
     cause = "security_policy_denied"
     system_level = "Virtualization"
     fault_type = "Misconfiguration"
@@ -107,6 +110,7 @@ class PodSecurity(Fault):
 class _Webhook(Fault):
     """A policy webhook in the app's namespace; then the target's pods are replaced."""
 
+    support: ClassVar[Support] = simulated("the webhook is a program of the simulated world")
     system_level = "Virtualization"
     configuration: str
     """Kind of the webhook's configuration."""

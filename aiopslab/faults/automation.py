@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from datetime import UTC, datetime
+from typing import ClassVar
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import Fault, condition, discard, edit, fetch, rolled_out
@@ -16,6 +17,7 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import Object
+from aiopslab.models.support import Support, everywhere
 from aiopslab.models.truth import FixStep
 from aiopslab.world.images.kubectl import IMAGE
 from aiopslab.world.kube.controllers import cron
@@ -27,6 +29,9 @@ QUIET_S = 1800.0
 class _Scheduled(Fault):
     """A CronJob in the app's namespace that acts on the target."""
 
+    support: ClassVar[Support] = everywhere(
+        "the job runs kubectl's image, which the cluster must be able to pull"
+    )
     cause = "automation_disrupts"
     system_level = "Virtualization"
     fault_type = "Operation Error"

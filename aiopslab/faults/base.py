@@ -19,6 +19,7 @@ from aiopslab.models.base import Model
 from aiopslab.models.cause import FaultType, SystemLevel
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import KubeError, Object
+from aiopslab.models.support import Support
 from aiopslab.models.truth import FixStep, RootCause
 from aiopslab.world.kube.revisions import restart_patch
 
@@ -52,7 +53,8 @@ class Fault(ABC):
     """Cause kind of the diagnosis vocabulary."""
     system_level: ClassVar[SystemLevel]
     fault_type: ClassVar[FaultType]
-    environments: ClassVar[tuple[str, ...]] = ("sim",)
+    support: ClassVar[Support]
+    """Where its mechanism exists, and what of it is modelled on a cluster."""
     Params: ClassVar[type[Model]]
 
     def __init__(self, site: Site, params: Model) -> None:

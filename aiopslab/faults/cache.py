@@ -14,6 +14,7 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model, parse_size
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.signal import Change
+from aiopslab.models.support import everywhere
 from aiopslab.models.truth import FixStep
 
 
@@ -21,6 +22,7 @@ class Undersized(Fault):
     """``maxmemory`` was cut and the keys were flushed with it."""
 
     kind = "cache/undersized"
+    support = everywhere()
     cause = "cache_undersized"
     system_level = "Application"
     fault_type = "Misconfiguration"
@@ -79,6 +81,7 @@ class NoEviction(Fault):
     """Memory is full of an import's keys and the policy evicts nothing: every write is refused."""
 
     kind = "cache/no-eviction"
+    support = everywhere()
     cause = "cache_policy_wrong"
     system_level = "Application"
     fault_type = "Misconfiguration"
@@ -143,6 +146,7 @@ class RotatedPassword(Fault):
     """The cache got a new password; its clients were restarted with the old one."""
 
     kind = "cache/rotated-password"
+    support = everywhere()
     cause = "credentials_mismatch"
     system_level = "Application"
     fault_type = "Authentication Issue"

@@ -16,6 +16,7 @@ from aiopslab.models.evidence import CheckResult
 from aiopslab.models.signal import Change
 from aiopslab.models.step import SqlStep
 from aiopslab.models.store import Statement, Store
+from aiopslab.models.support import everywhere
 from aiopslab.models.truth import FixStep
 from aiopslab.services.walk import walk
 
@@ -51,6 +52,7 @@ class RevokedGrant(Fault):
     """A role lost a privilege on the table it reads most."""
 
     kind = "database/revoked-grant"
+    support = everywhere()
     cause = "database_permission_revoked"
     system_level = "Application"
     fault_type = "Authentication Issue"
@@ -131,6 +133,7 @@ class RotatedSecret(Fault):
     """A password was rotated in the Secret but not in the database."""
 
     kind = "database/rotated-secret"
+    support = everywhere()
     cause = "credentials_mismatch"
     system_level = "Application"
     fault_type = "Authentication Issue"

@@ -17,6 +17,7 @@ from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.service import Release
 from aiopslab.models.signal import Change
+from aiopslab.models.support import everywhere, simulated
 from aiopslab.models.truth import FixStep
 from aiopslab.world.images.postgres_cluster import where_columns
 
@@ -93,6 +94,7 @@ class MissingIndex(_Plan):
     """A migration dropped an index to load data faster, and its second half never ran."""
 
     kind = "database/missing-index"
+    support = everywhere("it hurts where tables have the rows that the app says")
     cause = "missing_index"
     fault_type = "Operation Error"
 
@@ -125,6 +127,7 @@ class StaleStatistics(_Plan):
     """A table was restored without ANALYZE, so the planner does not use its index."""
 
     kind = "database/stale-statistics"
+    support = simulated("a real planner uses an index without statistics, too")
     cause = "statistics_missing"
     fault_type = "Operation Error"
 
@@ -155,6 +158,7 @@ class StatementTimeout(_InSql):
     """``statement_timeout`` is shorter than the statements normally take."""
 
     kind = "database/statement-timeout"
+    support = simulated("statements of a real server are quicker than the limit")
     cause = "statement_timeout_too_short"
     fault_type = "Misconfiguration"
 
@@ -197,6 +201,7 @@ class IdentifiersExhausted(_InSql):
     """An import jumped a sequence to near the end of its type; soon only inserts fail."""
 
     kind = "database/identifiers-exhausted"
+    support = everywhere()
     cause = "identifiers_exhausted"
     fault_type = "Code Defect"
 
@@ -268,6 +273,7 @@ class PrematureMigration(_InSql):
     """A migration renamed a column before the version that knows the new name was rolled out."""
 
     kind = "database/premature-migration"
+    support = everywhere()
     cause = "schema_incompatible"
     fault_type = "Operation Error"
 

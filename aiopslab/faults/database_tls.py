@@ -16,6 +16,7 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import KubeError
+from aiopslab.models.support import simulated
 from aiopslab.models.truth import FixStep
 from aiopslab.services.config import settings
 from aiopslab.services.store_manifests import store_files
@@ -37,6 +38,7 @@ class RequiresTls(Fault):
     """The server refuses whoever connects without TLS: all clients there are."""
 
     kind = "database/requires-tls"
+    support = simulated("certificates and users of a server's image differ from image to image")
     cause = "store_requires_tls"
     system_level = "Application"
     fault_type = "Misconfiguration"

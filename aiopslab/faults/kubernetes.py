@@ -27,6 +27,7 @@ from aiopslab.models.base import Model
 from aiopslab.models.cause import FaultType, SystemLevel
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import Object
+from aiopslab.models.support import Support, everywhere
 from aiopslab.models.truth import FixStep
 from aiopslab.services.manifests import service_objects
 from aiopslab.world.kube.objects import clone
@@ -52,6 +53,7 @@ async def _restore(env: Environment, obj: Object, *, actor: str) -> None:
 class _Deleted(Fault):
     """An object of a service is gone."""
 
+    support: ClassVar[Support] = everywhere()
     deleted: str
     """Its kind."""
     system_level: ClassVar[SystemLevel] = "Virtualization"
@@ -138,6 +140,7 @@ class SelectorPolluted(Fault):
     """A copied manifest kept the target's label: its Service also selects a foreign program."""
 
     kind = "kubernetes/selector-polluted"
+    support = everywhere()
     cause = "service_selector_mismatch"
     system_level = "Virtualization"
     fault_type = "Misconfiguration"
@@ -230,6 +233,7 @@ class SecretCorrupted(Fault):
     """A password was encoded twice when its Secret was written; new pods cannot log in."""
 
     kind = "kubernetes/secret-corrupted"
+    support = everywhere()
     cause = "credentials_mismatch"
     system_level = "Application"
     fault_type = "Authentication Issue"
@@ -307,6 +311,7 @@ class FinalizerStuck(Fault):
     """A retired operator's finalizer holds a store's pod: evicted, it never goes."""
 
     kind = "kubernetes/finalizer-stuck"
+    support = everywhere()
     cause = "deletion_blocked"
     system_level = "Virtualization"
     fault_type = "Operation Error"

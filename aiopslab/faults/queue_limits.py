@@ -17,6 +17,7 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.signal import Change
+from aiopslab.models.support import everywhere
 from aiopslab.models.truth import FixStep
 
 _SIZES = (1_000_000, 100_000, 10_000, 1_000, 100)
@@ -34,6 +35,7 @@ class AbandonedConsumer(Fault):
     """A consumer that nobody reads keeps every message in its stream, up to the limit."""
 
     kind = "queue/abandoned-consumer"
+    support = everywhere()
     cause = "queue_full"
     system_level = "Application"
     fault_type = "Misconfiguration"
@@ -117,6 +119,7 @@ class StorageExhausted(Fault):
     """A stream of somebody else took the space that all streams share."""
 
     kind = "queue/storage-exhausted"
+    support = everywhere()
     cause = "queue_full"
     system_level = "Application"
     fault_type = "Misconfiguration"

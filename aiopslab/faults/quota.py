@@ -10,6 +10,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import ClassVar
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import (
@@ -27,6 +28,7 @@ from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import Object
 from aiopslab.models.service import Service
 from aiopslab.models.store import Store
+from aiopslab.models.support import Support, everywhere
 from aiopslab.models.truth import FixStep
 from aiopslab.world.kube import quantity
 from aiopslab.world.kube.validation.podspec import is_finished, resource_requests
@@ -40,6 +42,7 @@ PLATFORM = "platform-bot"
 class _Bound(Fault):
     """A new object bounds resources; then the target's pods are replaced."""
 
+    support: ClassVar[Support] = everywhere()
     cause = "quota_exceeded"
     system_level = "Virtualization"
     fault_type = "Misconfiguration"

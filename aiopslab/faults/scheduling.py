@@ -21,6 +21,7 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import Object
+from aiopslab.models.support import simulated
 from aiopslab.models.truth import FixStep
 from aiopslab.world.kube.validation.podspec import tolerates
 
@@ -59,6 +60,7 @@ class AntiAffinity(TemplateRollout):
     """A rule keeps the pods away from stores, of which every zone has one."""
 
     kind = "scheduling/anti-affinity"
+    support = simulated("machines of a kind cluster are in no zone")
     cause = "node_selector_unsatisfiable"
     fault_type = "Dependency Problem"
 
@@ -94,6 +96,7 @@ class Taint(Fault):
     """All nodes of the pool were dedicated to somebody else; then the target's pods moved."""
 
     kind = "scheduling/taint"
+    support = simulated("machines are shared with whatever else runs on the cluster")
     cause = "node_selector_unsatisfiable"
     system_level = "Virtualization"
     fault_type = "Dependency Problem"

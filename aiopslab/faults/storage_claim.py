@@ -14,6 +14,7 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import Object
+from aiopslab.models.support import everywhere
 from aiopslab.models.truth import FixStep
 from aiopslab.services.store_manifests import store_objects
 from aiopslab.world.kube.objects import clone, dig
@@ -28,6 +29,7 @@ class OtherClaim(Fault):
     """A new chart mounts an existing claim by name, and the name is not that of the data."""
 
     kind = "storage/other-claim"
+    support = everywhere()
     cause = "volume_unavailable"
     system_level = "Hardware"
     fault_type = "Network/Storage Issue"
