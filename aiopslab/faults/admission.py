@@ -17,6 +17,7 @@ from aiopslab.faults.base import (
     discard,
     fetch,
     recycle,
+    restart,
     rolled_out,
 )
 from aiopslab.models.app import App
@@ -80,6 +81,8 @@ class PodSecurity(Fault):
 
     async def recover(self, env: Environment) -> None:
         await self._enforce(env, None)
+        # Who was refused for minutes tries again minutes later.
+        await restart(env, "Deployment", self.site.target, actor=PLATFORM)
 
     def fix(self) -> list[FixStep]:
         container = {

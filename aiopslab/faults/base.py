@@ -22,6 +22,7 @@ from aiopslab.models.kube import KubeError, Object
 from aiopslab.models.support import Support
 from aiopslab.models.truth import FixStep, RootCause
 from aiopslab.world.kube.revisions import restart_patch
+from aiopslab.world.kube.snapshot import declared
 
 _POLL_S = 5.0
 
@@ -123,6 +124,12 @@ async def fetch(env: Environment, kind: str, name: str) -> Object | None:
         if error.reason == "NotFound":
             return None
         raise
+
+
+async def as_declared(env: Environment, kind: str, name: str, otherwise: Object) -> Object:
+    """Return an object as somebody declared it, to be made again; where there is none, another."""
+    found = await fetch(env, kind, name)
+    return otherwise if found is None else declared(found)
 
 
 async def edit(

@@ -103,24 +103,23 @@ class NoEviction(Fault):
         )
         return str(policy).startswith("allkeys")
 
-    def _memory(self) -> int:
-        return parse_size(str(self.site.app.stores[self.site.target].config["maxmemory"]))
+    def _exports(self) -> list[str]:
+        """Name the keys of the import, a mebibyte each: a little more than there is room for."""
+        memory = parse_size(str(self.site.app.stores[self.site.target].config["maxmemory"]))
+        return [f"{self.params.prefix}:{i}" for i in range(memory // 2**20 + 2)]
 
     async def _admin(self, env: Environment, command: str) -> str:
         return await env.substrate.store_admin(self.site.target, command)
 
     async def inject(self, env: Environment) -> None:
-        count = self._memory() // 2**20 + 2
-        await self._admin(env, f"DEBUG POPULATE {count} {self.params.prefix} {2**20}")
+        for key in self._exports():
+            await self._admin(env, f"SETRANGE {key} {2**20 - 1} x")
         await self._admin(env, "CONFIG SET maxmemory-policy noeviction")
         await _note(env, self.site.target, "t.lindqvist", "keep exports until they are fetched")
 
     async def recover(self, env: Environment) -> None:
         await self._admin(env, self._set())
-        count = self._memory() // 2**20 + 2
-        await self._admin(
-            env, "UNLINK " + " ".join(f"{self.params.prefix}:{i}" for i in range(count))
-        )
+        await self._admin(env, f"UNLINK {' '.join(self._exports())}")
 
     def _set(self) -> str:
         policy = self.site.app.stores[self.site.target].config["maxmemory-policy"]

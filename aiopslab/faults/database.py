@@ -13,6 +13,7 @@ from aiopslab.faults.base import Fault, ask, condition, edit, fetch, restart, ro
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
+from aiopslab.models.kube import KubeError
 from aiopslab.models.signal import Change
 from aiopslab.models.step import SqlStep
 from aiopslab.models.store import Statement, Store
@@ -46,6 +47,28 @@ def statements_needed(app: App, store: str) -> list[tuple[str, Statement]]:
         for step in walk(steps)
         if isinstance(step, SqlStep)
     ]
+
+
+async def admitted(
+    env: Environment, store: str, user: str, password: str, sslmode: str = ""
+) -> str:
+    """Log in to a database as a client does, over its pod's network.
+
+    Returns:
+        Why it is refused, as ``psql`` says; empty if it is not.
+    """
+    pod = await fetch(env, "Pod", f"{store}-0")
+    address = ((pod or {}).get("status") or {}).get("podIP")
+    if not address:
+        return f"{store}-0 has no address"
+    where = f"host={address} port={env.app.stores[store].port}"
+    where += f" dbname={env.app.stores[store].database} user={user} password={password}"
+    where += f" sslmode={sslmode}" if sslmode else ""
+    try:
+        done = await env.kube.exec(f"{store}-0", env.namespace, ["psql", where, "-c", "SELECT 1"])
+    except KubeError as error:
+        return error.message
+    return "" if done.code == 0 else (done.stderr or done.stdout).strip().replace("\n", " ")
 
 
 class RevokedGrant(Fault):
@@ -194,12 +217,10 @@ class RotatedSecret(Fault):
         if secret is None:
             return [condition("secret", False, "the Secret does not exist")]
         password = base64.b64decode(secret["data"]["password"]).decode()
-        sql = f"SELECT rolpassword_matches('{self.site.target}', '{password}')"
-        answer = await ask(env, self._store, sql)
-        met = "t" in answer.split()
-        detail = "the Secret's password is the role's" if met else "Secret and role disagree"
+        refused = await admitted(env, self._store, self.site.target, password)
         rolled = await rolled_out(env, "Deployment", self.site.target)
-        return [condition("credentials", met, detail), rolled]
+        detail = refused or "the Secret's password is the role's"
+        return [condition("credentials", not refused, detail), rolled]
 
 
 KINDS = (RevokedGrant, RotatedSecret)

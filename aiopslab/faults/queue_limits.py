@@ -10,7 +10,6 @@ import json
 from pydantic import Field
 
 from aiopslab.environments.protocol import Environment
-from aiopslab.errors import InfraError
 from aiopslab.faults.base import Fault, ask, condition
 from aiopslab.faults.queue import tolerantly
 from aiopslab.models.app import App
@@ -142,8 +141,9 @@ class StorageExhausted(Fault):
         create = {"name": name, "config": {"subjects": [self.params.subject]}}
         await env.substrate.store_admin(store, f"STREAM.CREATE {json.dumps(create)}")
         for size in _SIZES:
-            while await self._stored(env, size):
-                pass
+            body = {"subject": self.params.subject, "data": {"capture": "request"}, "size": size}
+            body["until_full"] = True
+            await env.substrate.store_admin(store, f"PUB {json.dumps(body)}")
         change = Change(
             time=env.now(),
             actor="b.adeyemi",
@@ -152,14 +152,6 @@ class StorageExhausted(Fault):
             summary=f"Capture payloads for the replay test into {name}",
         )
         await env.substrate.record_change(change)
-
-    async def _stored(self, env: Environment, size: int) -> bool:
-        body = {"subject": self.params.subject, "data": {"capture": "request"}, "size": size}
-        try:
-            await env.substrate.store_admin(self.site.target, f"PUB {json.dumps(body)}")
-        except InfraError:
-            return False
-        return True
 
     async def recover(self, env: Environment) -> None:
         body = json.dumps({"name": self.params.stream})

@@ -20,6 +20,7 @@ from aiopslab.faults.base import (
     discard,
     fetch,
     recycle,
+    restart,
     rolled_out,
 )
 from aiopslab.models.app import App
@@ -78,15 +79,21 @@ class _Bound(Fault):
 
     async def recover(self, env: Environment) -> None:
         await discard(env, self.bound, self._name, actor=FINANCE)
+        await restart(env, "Deployment", self.site.target, actor=PLATFORM)
 
     def fix(self) -> list[FixStep]:
+        """Widen it, and restart: who was refused for minutes tries again minutes later."""
+        again = {"action": "restart", "kind": "Deployment", "name": self.site.target}
         arguments = {
             "kind": self.bound,
             "name": self._name,
             "patch": json.dumps({"spec": self._wide()}),
             "type": "merge",
         }
-        return [FixStep(tool="k8s_patch", arguments=arguments)]
+        return [
+            FixStep(tool="k8s_patch", arguments=arguments),
+            FixStep(tool="k8s_rollout", arguments=again),
+        ]
 
     def aliases(self) -> list[str]:
         return [self._name]

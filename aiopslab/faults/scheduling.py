@@ -7,6 +7,7 @@ that no node matches is ``workload/node-selector``.
 from __future__ import annotations
 
 import json
+import math
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import (
@@ -23,9 +24,14 @@ from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import Object
 from aiopslab.models.support import simulated
 from aiopslab.models.truth import FixStep
+from aiopslab.world.kube import quantity
 from aiopslab.world.kube.validation.podspec import tolerates
 
 PLATFORM = "platform-bot"
+
+
+_BEYOND = 1.5
+"""How much more than the largest node has."""
 
 
 class RequestTooBig(TemplateRollout):
@@ -38,8 +44,17 @@ class RequestTooBig(TemplateRollout):
         """Parameters."""
 
         gibibytes: int = 24
+        """At least; more where a node has as much."""
 
     params: Params
+    _gibibytes: int = 0
+    """What is asked for; known once injected."""
+
+    async def inject(self, env: Environment) -> None:
+        nodes = [node["status"]["allocatable"]["memory"] for node in await env.kube.list("Node")]
+        largest = max(map(quantity.parse, nodes)) / 2**30
+        self._gibibytes = max(self.params.gibibytes, math.ceil(float(largest) * _BEYOND))
+        await super().inject(env)
 
     @classmethod
     def fits(cls, app: App, component: str) -> bool:
@@ -49,7 +64,7 @@ class RequestTooBig(TemplateRollout):
 
     def _spec(self, *, broken: bool) -> Object:
         resources = self.site.app.services[self.site.target].resources
-        size = f"{self.params.gibibytes}Gi"
+        size = f"{self._gibibytes}Gi"
         request = size if broken else resources.requests["memory"]
         limit = size if broken else resources.limits.get("memory")
         both = {"requests": {"memory": request}, "limits": {"memory": limit}}
