@@ -129,7 +129,7 @@ def answers() -> str:
 
 
 def faults() -> str:
-    """Return every fault kind with its labels and parameters."""
+    """Return every fault kind with its labels, parameters and whether a cluster has it."""
     rows = [
         [
             f"`{kind}`",
@@ -138,11 +138,34 @@ def faults() -> str:
             cls.system_level,
             cls.fault_type,
             ", ".join(f"`{n}`={f.default!r}" for n, f in cls.Params.model_fields.items()) or "none",
+            "yes" if cls.support.on("kind") else "no",
         ]
         for kind, cls in sorted(KINDS.items())
     ]
-    columns = ["Kind", "What happens", "Cause", "System level", "Fault type", "Parameters"]
+    columns = ["Kind", "What happens", "Cause", "System level", "Fault type", "Parameters",
+               "On kind"]  # fmt: skip
     return _table(columns, rows)
+
+
+def faults_on_clusters() -> str:
+    """Return what is to be known about kinds of faults and distractors on a cluster."""
+    kinds = {kind: cls.support for kind, cls in KINDS.items()}
+    kinds |= {kind: cls.support for kind, cls in distractors.KINDS.items()}
+    real = sorted(kind for kind, has in kinds.items() if has.on("kind") and not has.note)
+    parts = [
+        f"{sum(cls.support.on('kind') for cls in KINDS.values())} of {len(KINDS)} fault kinds and "
+        f"{sum(cls.support.on('kind') for cls in distractors.KINDS.values())} of "
+        f"{len(distractors.KINDS)} distractors exist on a cluster.\n",
+        f"All of it is real: {_names(real)}.\n",
+    ]
+    for title, there in (("With a word to say", True), ("Simulated world only", False)):
+        notes: dict[str, list[str]] = {}
+        for kind, has in sorted(kinds.items()):
+            if has.note and has.on("kind") is there:
+                notes.setdefault(has.note, []).append(kind)
+        rows = [[_names(named), _cell(note)] for note, named in notes.items()]
+        parts.append(f"{_table([title, 'Modelled there' if there else 'Because'], rows)}\n")
+    return "\n".join(parts)
 
 
 def distractor_kinds() -> str:
@@ -363,6 +386,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "difficulty-results": difficulty_results,
     "distractors": distractor_kinds,
     "faults": faults,
+    "faults-on-clusters": faults_on_clusters,
     "incident-keys": _fields(IncidentSpec),
     "margins": margins,
     "patterns": patterns,

@@ -45,17 +45,22 @@ def command(
 def _incidents(suite: str | None, *, json: bool) -> None:
     """List incidents, and count them."""
     from aiopslab.problems import catalogue, census
+    from aiopslab.problems.playable import obstacles, playing
 
     chosen = catalogue.of_suite(suite) if suite else list(catalogue.incidents().values())
     counts = census.census(chosen).model_dump(mode="json")
-    columns = ["incident", "app", "families", "hops", "tags", "title"]
+    columns = ["incident", "app", "families", "hops", "tags", "environments", "title"]
     rows = [
         [s.name, s.app, ", ".join(census.families(s)), s.difficulty.hops, ", ".join(s.tags),
-         s.title]
+         ", ".join(playing(s)), s.title]
         for s in chosen
     ]  # fmt: skip
     if json:
-        data = [dict(zip(columns, row, strict=True)) for row in rows]
+        data = [
+            dict(zip(columns, row, strict=True))
+            | {"environments": playing(spec), "not_on_kind": obstacles(spec, "kind")}
+            for spec, row in zip(chosen, rows, strict=True)
+        ]
         output.envelope("aiopslab/incidents@2", {"incidents": data, "counts": counts})
         return
     output.table(columns, rows)

@@ -8,6 +8,7 @@ their template. Source: faults.md ``k8s-webhook-outage``, ``k8s-webhook-mutates`
 from __future__ import annotations
 
 import json
+from typing import ClassVar
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import (
@@ -16,12 +17,14 @@ from aiopslab.faults.base import (
     discard,
     fetch,
     recycle,
+    restart,
     rolled_out,
 )
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import KubeError, Object
+from aiopslab.models.support import Support, everywhere, simulated
 from aiopslab.models.truth import FixStep
 from aiopslab.world.images.podpolicy import IMAGE, PORT
 from aiopslab.world.kube import quantity
@@ -51,6 +54,7 @@ class PodSecurity(Fault):
     """The namespace enforces a security standard that its workloads do not meet."""
 
     kind = "admission/pod-security"
+    support = everywhere()
     cause = "security_policy_denied"
     system_level = "Virtualization"
     fault_type = "Misconfiguration"
@@ -77,6 +81,8 @@ class PodSecurity(Fault):
 
     async def recover(self, env: Environment) -> None:
         await self._enforce(env, None)
+        # Who was refused for minutes tries again minutes later.
+        await restart(env, "Deployment", self.site.target, actor=PLATFORM)
 
     def fix(self) -> list[FixStep]:
         container = {
@@ -107,6 +113,7 @@ class PodSecurity(Fault):
 class _Webhook(Fault):
     """A policy webhook in the app's namespace; then the target's pods are replaced."""
 
+    support: ClassVar[Support] = simulated("the webhook is a program of the simulated world")
     system_level = "Virtualization"
     configuration: str
     """Kind of the webhook's configuration."""

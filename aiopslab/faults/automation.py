@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from datetime import UTC, datetime
+from typing import ClassVar
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import Fault, condition, discard, edit, fetch, rolled_out
@@ -16,10 +17,12 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import Object
+from aiopslab.models.support import Support, everywhere
 from aiopslab.models.truth import FixStep
 from aiopslab.world.images.kubectl import IMAGE
 from aiopslab.world.kube.controllers import cron
 
+_RBAC = "rbac.authorization.k8s.io"
 QUIET_S = 1800.0
 """A job whose next run is further away than this does not keep anybody from working."""
 
@@ -27,6 +30,9 @@ QUIET_S = 1800.0
 class _Scheduled(Fault):
     """A CronJob in the app's namespace that acts on the target."""
 
+    support: ClassVar[Support] = everywhere(
+        "the job runs kubectl's image, which the cluster must be able to pull"
+    )
     cause = "automation_disrupts"
     system_level = "Virtualization"
     fault_type = "Operation Error"
@@ -51,15 +57,41 @@ class _Scheduled(Fault):
         """Return the arguments of kubectl."""
 
     @abstractmethod
+    def _rules(self) -> list[Object]:
+        """Return what its account may do."""
+
+    @abstractmethod
     def _schedule(self, now: float) -> str:
         """Return the schedule that hits the present."""
 
-    def _cron_job(self, now: float) -> Object:
-        labels = {
+    def _labels(self) -> dict[str, str]:
+        return {
             "app.kubernetes.io/name": self._name,
             "app.kubernetes.io/part-of": self.site.app.name,
             "app.kubernetes.io/component": "job",
         }
+
+    def _account(self) -> list[Object]:
+        """Return the account that the job acts as, and what it may do."""
+        space, name = self.site.namespace, self._name
+        metadata = {"name": name, "namespace": space, "labels": self._labels()}
+        role = {"apiGroup": _RBAC, "kind": "Role", "name": name}
+        subject = {"kind": "ServiceAccount", "name": name, "namespace": space}
+        version = f"{_RBAC}/v1"
+        return [
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata},
+            {
+                "apiVersion": version, "kind": "Role", "metadata": metadata,
+                "rules": self._rules(),
+            },
+            {
+                "apiVersion": version, "kind": "RoleBinding", "metadata": metadata,
+                "roleRef": role, "subjects": [subject],
+            },
+        ]  # fmt: skip
+
+    def _cron_job(self, now: float) -> Object:
+        labels = self._labels()
         container = {
             "name": "kubectl",
             "image": IMAGE,
@@ -69,7 +101,11 @@ class _Scheduled(Fault):
                 "limits": {"cpu": "100m", "memory": "64Mi"},
             },
         }
-        pod = {"restartPolicy": "Never", "containers": [container]}
+        pod = {
+            "restartPolicy": "Never",
+            "serviceAccountName": self._name,
+            "containers": [container],
+        }
         template = {"metadata": {"labels": labels}, "spec": pod}
         return {
             "apiVersion": "batch/v1",
@@ -90,10 +126,12 @@ class _Scheduled(Fault):
         }
 
     async def inject(self, env: Environment) -> None:
-        await env.kube.create(self._cron_job(env.now()), actor="platform-bot")
+        for obj in (*self._account(), self._cron_job(env.now())):
+            await env.kube.create(obj, actor="platform-bot")
 
     async def recover(self, env: Environment) -> None:
-        await discard(env, "CronJob", self._name, actor="platform-bot")
+        for kind in ("CronJob", "RoleBinding", "Role", "ServiceAccount"):
+            await discard(env, kind, self._name, actor="platform-bot")
 
     def _stop(self) -> FixStep:
         patch = json.dumps({"spec": {"suspend": True}})
@@ -135,6 +173,10 @@ class KillLoop(_Scheduled):
         selector = f"app.kubernetes.io/name={self.site.target}"
         return ["delete", "pods", "-l", selector, "--grace-period=1"]
 
+    def _rules(self) -> list[Object]:
+        verbs = ["get", "list", "watch", "delete"]
+        return [{"apiGroups": [""], "resources": ["pods"], "verbs": verbs}]
+
     def _schedule(self, now: float) -> str:
         return "* 4 * * *" if datetime.fromtimestamp(now, UTC).hour == 4 else "*/1 * * * *"
 
@@ -156,6 +198,10 @@ class AfterHours(_Scheduled):
 
     def _command(self) -> list[str]:
         return ["scale", f"deployment/{self.site.target}", "--replicas=0"]
+
+    def _rules(self) -> list[Object]:
+        scaled = ["deployments", "deployments/scale"]
+        return [{"apiGroups": ["apps"], "resources": scaled, "verbs": ["get", "update", "patch"]}]
 
     def _schedule(self, now: float) -> str:
         hour = datetime.fromtimestamp(now, UTC).hour

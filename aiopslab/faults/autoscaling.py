@@ -13,6 +13,7 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import Object
+from aiopslab.models.support import everywhere, simulated
 from aiopslab.models.truth import FixStep
 from aiopslab.services.manifests import extra_objects
 
@@ -72,6 +73,7 @@ class MaximumTooLow(_Autoscaler):
     """The maximum of the app's autoscaler was cut to what usual load needs."""
 
     kind = "autoscaling/maximum-too-low"
+    support = simulated("the autoscaler needs a metrics server, which a kind cluster lacks")
 
     class Params(_Autoscaler.Params):
         """Parameters."""
@@ -99,6 +101,7 @@ class Pinned(_Autoscaler):
     """A new autoscaler holds a service at fewer replicas than its load needs."""
 
     kind = "autoscaling/pinned"
+    support = everywhere()
 
     @classmethod
     def fits(cls, app: App, component: str) -> bool:

@@ -19,8 +19,10 @@ from aiopslab.models.base import Model
 from aiopslab.models.cause import FaultType, SystemLevel
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import KubeError, Object
+from aiopslab.models.support import Support
 from aiopslab.models.truth import FixStep, RootCause
 from aiopslab.world.kube.revisions import restart_patch
+from aiopslab.world.kube.snapshot import declared
 
 _POLL_S = 5.0
 
@@ -52,7 +54,8 @@ class Fault(ABC):
     """Cause kind of the diagnosis vocabulary."""
     system_level: ClassVar[SystemLevel]
     fault_type: ClassVar[FaultType]
-    environments: ClassVar[tuple[str, ...]] = ("sim",)
+    support: ClassVar[Support]
+    """Where its mechanism exists, and what of it is modelled on a cluster."""
     Params: ClassVar[type[Model]]
 
     def __init__(self, site: Site, params: Model) -> None:
@@ -121,6 +124,12 @@ async def fetch(env: Environment, kind: str, name: str) -> Object | None:
         if error.reason == "NotFound":
             return None
         raise
+
+
+async def as_declared(env: Environment, kind: str, name: str, otherwise: Object) -> Object:
+    """Return an object as somebody declared it, to be made again; where there is none, another."""
+    found = await fetch(env, kind, name)
+    return otherwise if found is None else declared(found)
 
 
 async def edit(

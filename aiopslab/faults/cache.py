@@ -14,6 +14,7 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model, parse_size
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.signal import Change
+from aiopslab.models.support import everywhere
 from aiopslab.models.truth import FixStep
 
 
@@ -21,6 +22,7 @@ class Undersized(Fault):
     """``maxmemory`` was cut and the keys were flushed with it."""
 
     kind = "cache/undersized"
+    support = everywhere()
     cause = "cache_undersized"
     system_level = "Application"
     fault_type = "Misconfiguration"
@@ -79,6 +81,7 @@ class NoEviction(Fault):
     """Memory is full of an import's keys and the policy evicts nothing: every write is refused."""
 
     kind = "cache/no-eviction"
+    support = everywhere()
     cause = "cache_policy_wrong"
     system_level = "Application"
     fault_type = "Misconfiguration"
@@ -100,24 +103,23 @@ class NoEviction(Fault):
         )
         return str(policy).startswith("allkeys")
 
-    def _memory(self) -> int:
-        return parse_size(str(self.site.app.stores[self.site.target].config["maxmemory"]))
+    def _exports(self) -> list[str]:
+        """Name the keys of the import, a mebibyte each: a little more than there is room for."""
+        memory = parse_size(str(self.site.app.stores[self.site.target].config["maxmemory"]))
+        return [f"{self.params.prefix}:{i}" for i in range(memory // 2**20 + 2)]
 
     async def _admin(self, env: Environment, command: str) -> str:
         return await env.substrate.store_admin(self.site.target, command)
 
     async def inject(self, env: Environment) -> None:
-        count = self._memory() // 2**20 + 2
-        await self._admin(env, f"DEBUG POPULATE {count} {self.params.prefix} {2**20}")
+        for key in self._exports():
+            await self._admin(env, f"SETRANGE {key} {2**20 - 1} x")
         await self._admin(env, "CONFIG SET maxmemory-policy noeviction")
         await _note(env, self.site.target, "t.lindqvist", "keep exports until they are fetched")
 
     async def recover(self, env: Environment) -> None:
         await self._admin(env, self._set())
-        count = self._memory() // 2**20 + 2
-        await self._admin(
-            env, "UNLINK " + " ".join(f"{self.params.prefix}:{i}" for i in range(count))
-        )
+        await self._admin(env, f"UNLINK {' '.join(self._exports())}")
 
     def _set(self) -> str:
         policy = self.site.app.stores[self.site.target].config["maxmemory-policy"]
@@ -143,6 +145,7 @@ class RotatedPassword(Fault):
     """The cache got a new password; its clients were restarted with the old one."""
 
     kind = "cache/rotated-password"
+    support = everywhere()
     cause = "credentials_mismatch"
     system_level = "Application"
     fault_type = "Authentication Issue"

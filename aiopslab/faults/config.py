@@ -18,6 +18,7 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.cause import FaultType
 from aiopslab.models.evidence import CheckResult
+from aiopslab.models.support import Support, everywhere
 from aiopslab.models.truth import FixStep
 from aiopslab.services.config import settings
 
@@ -27,6 +28,7 @@ PIPELINE = "config-sync"
 class Value(Fault):
     """One key of ``<service>-config`` changed or removed, perhaps with others that go with it."""
 
+    support: ClassVar[Support] = everywhere()
     system_level = "Application"
     fault_type: ClassVar[FaultType] = "Misconfiguration"
     suffix: str

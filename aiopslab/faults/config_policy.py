@@ -25,6 +25,7 @@ from aiopslab.faults.config import PIPELINE, Value
 from aiopslab.models.app import App
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import KubeError
+from aiopslab.models.support import everywhere
 from aiopslab.models.truth import FixStep
 from aiopslab.services.config import prefix, settings, targets
 
@@ -93,6 +94,7 @@ class BreakerStuck(Value):
     """A breaker opens at the first failure and stays open for hours; a short outage did that."""
 
     kind = "config/breaker-stuck"
+    support = everywhere("the short disturbance is made where the app program dials")
     cause = "circuit_breaker_stuck"
     suffix = "_BREAKER_ERRORS"
 

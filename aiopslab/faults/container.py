@@ -13,6 +13,7 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import KubeError
+from aiopslab.models.support import simulated
 from aiopslab.models.truth import FixStep
 
 
@@ -20,6 +21,9 @@ class Suspended(Fault):
     """All threads of a store's server are stopped; clients connect and are never answered."""
 
     kind = "container/suspended"
+    support = simulated(
+        "a server that is the first process of its container cannot be stopped from inside"
+    )
     cause = "process_suspended"
     system_level = "Operating System"
     fault_type = "Operation Error"

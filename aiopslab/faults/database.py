@@ -13,9 +13,11 @@ from aiopslab.faults.base import Fault, ask, condition, edit, fetch, restart, ro
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
+from aiopslab.models.kube import KubeError
 from aiopslab.models.signal import Change
 from aiopslab.models.step import SqlStep
 from aiopslab.models.store import Statement, Store
+from aiopslab.models.support import everywhere
 from aiopslab.models.truth import FixStep
 from aiopslab.services.walk import walk
 
@@ -47,10 +49,33 @@ def statements_needed(app: App, store: str) -> list[tuple[str, Statement]]:
     ]
 
 
+async def admitted(
+    env: Environment, store: str, user: str, password: str, sslmode: str = ""
+) -> str:
+    """Log in to a database as a client does, over its pod's network.
+
+    Returns:
+        Why it is refused, as ``psql`` says; empty if it is not.
+    """
+    pod = await fetch(env, "Pod", f"{store}-0")
+    address = ((pod or {}).get("status") or {}).get("podIP")
+    if not address:
+        return f"{store}-0 has no address"
+    where = f"host={address} port={env.app.stores[store].port}"
+    where += f" dbname={env.app.stores[store].database} user={user} password={password}"
+    where += f" sslmode={sslmode}" if sslmode else ""
+    try:
+        done = await env.kube.exec(f"{store}-0", env.namespace, ["psql", where, "-c", "SELECT 1"])
+    except KubeError as error:
+        return error.message
+    return "" if done.code == 0 else (done.stderr or done.stdout).strip().replace("\n", " ")
+
+
 class RevokedGrant(Fault):
     """A role lost a privilege on the table it reads most."""
 
     kind = "database/revoked-grant"
+    support = everywhere()
     cause = "database_permission_revoked"
     system_level = "Application"
     fault_type = "Authentication Issue"
@@ -131,6 +156,7 @@ class RotatedSecret(Fault):
     """A password was rotated in the Secret but not in the database."""
 
     kind = "database/rotated-secret"
+    support = everywhere()
     cause = "credentials_mismatch"
     system_level = "Application"
     fault_type = "Authentication Issue"
@@ -191,12 +217,10 @@ class RotatedSecret(Fault):
         if secret is None:
             return [condition("secret", False, "the Secret does not exist")]
         password = base64.b64decode(secret["data"]["password"]).decode()
-        sql = f"SELECT rolpassword_matches('{self.site.target}', '{password}')"
-        answer = await ask(env, self._store, sql)
-        met = "t" in answer.split()
-        detail = "the Secret's password is the role's" if met else "Secret and role disagree"
+        refused = await admitted(env, self._store, self.site.target, password)
         rolled = await rolled_out(env, "Deployment", self.site.target)
-        return [condition("credentials", met, detail), rolled]
+        detail = refused or "the Secret's password is the role's"
+        return [condition("credentials", not refused, detail), rolled]
 
 
 KINDS = (RevokedGrant, RotatedSecret)

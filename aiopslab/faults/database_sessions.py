@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from typing import ClassVar
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import Fault, ask, condition, edit, fetch, restart, rolled_out
@@ -18,6 +19,7 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.signal import Change
+from aiopslab.models.support import Support, everywhere
 from aiopslab.models.truth import FixStep
 
 PLATFORM = "platform-bot"
@@ -32,6 +34,7 @@ def _sql(store: str, sql: str) -> FixStep:
 class _OfStore(Fault):
     """Strikes a PostgreSQL store that users need."""
 
+    support: ClassVar[Support] = everywhere()
     system_level = "Application"
 
     @classmethod
@@ -126,6 +129,7 @@ class ConnectionsHeld(_OfStore):
     """
 
     kind = "database/connections-held"
+    support = everywhere("the tool is a pod in a namespace of its own")
     cause = "too_many_connections"
     fault_type = "Dependency Problem"
 

@@ -11,11 +11,11 @@ import json
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import Fault, condition, container_of, edit, fetch, restart, rolled_out
-from aiopslab.faults.database import clients_of, database_of
+from aiopslab.faults.database import admitted, clients_of, database_of
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
-from aiopslab.models.kube import KubeError
+from aiopslab.models.support import simulated
 from aiopslab.models.truth import FixStep
 from aiopslab.services.config import settings
 from aiopslab.services.store_manifests import store_files
@@ -37,6 +37,7 @@ class RequiresTls(Fault):
     """The server refuses whoever connects without TLS: all clients there are."""
 
     kind = "database/requires-tls"
+    support = simulated("certificates and users of a server's image differ from image to image")
     cause = "store_requires_tls"
     system_level = "Application"
     fault_type = "Misconfiguration"
@@ -125,15 +126,9 @@ class RequiresTls(Fault):
         for entry in container_of(deployment, client).get("env", []) if deployment else []:
             mode = entry.get("value", mode) if entry["name"] == KEY else mode
         password = base64.b64decode(secret["data"]["password"]).decode() if secret else ""
-        place, database = self.site.target, self.site.app.stores[self.site.target].database
-        where = f"host={place} dbname={database} user={client} password={password}"
-        argv = ["psql", f"{where} sslmode={mode}", "-c", "SELECT 1"]
-        try:
-            done = await env.kube.exec(f"{place}-0", env.namespace, argv)
-        except KubeError as error:
-            return condition(f"admitted:{client}", False, error.message)
-        said = "admitted" if done.code == 0 else done.stderr.strip().replace("\n", " ")
-        return condition(f"admitted:{client}", done.code == 0, f"{KEY}={mode}: {said}")
+        refused = await admitted(env, self.site.target, client, password, str(mode))
+        detail = f"{KEY}={mode}: {refused or 'admitted'}"
+        return condition(f"admitted:{client}", not refused, detail)
 
 
 KINDS = (RequiresTls,)

@@ -13,6 +13,7 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import Object
+from aiopslab.models.support import everywhere
 from aiopslab.services.config import targets
 from aiopslab.world.resolver import of_pod
 
@@ -21,6 +22,7 @@ class NodeResolver(TemplateRollout):
     """The template has its pods ask the nodes' DNS server, which knows no name of the cluster."""
 
     kind = "dns/node-resolver"
+    support = everywhere()
     cause = "resolver_misconfigured"
 
     class Params(Model):
@@ -49,6 +51,7 @@ class PinnedAddress(TemplateRollout):
     """The template pins the name of a service it needs to an address where nobody is any more."""
 
     kind = "dns/pinned-address"
+    support = everywhere()
     cause = "stale_address_pinned"
 
     class Params(Model):

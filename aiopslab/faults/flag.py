@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import json
 from abc import ABC
+from typing import ClassVar
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import Fault, condition, edit, fetch
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
+from aiopslab.models.support import Support, everywhere
 from aiopslab.models.truth import FixStep
 from aiopslab.services.flags import map_name
 
@@ -23,6 +25,7 @@ from aiopslab.services.flags import map_name
 class _SwitchedOn(Fault, ABC):
     """A flag whose defect sets one field."""
 
+    support: ClassVar[Support] = everywhere()
     field: str
     cause = "flag_defect"
     system_level = "Application"

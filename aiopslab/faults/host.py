@@ -7,17 +7,23 @@ elsewhere. Source: incidents.md CR-02, CR-04, CR-06, CR-08, CR-11, CR-18.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from aiopslab.environments.protocol import Environment
 from aiopslab.faults.node import Machine
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
+from aiopslab.models.support import Support, simulated
 
+_BELOW = simulated("nobody can change what a host gives to its machines through a cluster")
 _QUIET, _LOUD = "bulk-b", "bulk-a"
 """The copy that harms, and the larger one that does not."""
 
 
 class _Shortage(Machine):
     """A host gives its machine less than before; undone, it gives again what the app says."""
+
+    support: ClassVar[Support] = _BELOW
 
     async def recover(self, env: Environment) -> None:
         await env.substrate.host(self.site.target)
@@ -90,6 +96,7 @@ class MemoryBandwidth(Machine):
     """An analytics job on the same host streams through memory without a bandwidth class."""
 
     kind = "host/memory-bandwidth"
+    support = _BELOW
     cause = "memory_bandwidth_contention"
     system_level = "Hardware"
     fault_type = "Operation Error"
@@ -120,6 +127,7 @@ class UplinkCrowded(Machine):
     """A bulk copy fills the uplink of a node of the app; a larger one elsewhere harms nobody."""
 
     kind = "host/uplink-crowded"
+    support = _BELOW
     cause = "network_congestion"
     system_level = "Hardware"
     fault_type = "Network/Storage Issue"
@@ -158,6 +166,7 @@ class ZoneLoss(Machine):
     """The network between one zone and the rest of the region loses packets."""
 
     kind = "host/zone-loss"
+    support = simulated("a kind cluster has no zones")
     cause = "network_latency"
     system_level = "Hardware"
     fault_type = "Network/Storage Issue"

@@ -13,6 +13,7 @@ from aiopslab.faults.base import Fault, Site, condition, edit, fetch, restart, r
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
+from aiopslab.models.support import everywhere
 from aiopslab.models.truth import FixStep
 from aiopslab.services.tokens import token_secret, token_services
 
@@ -21,6 +22,7 @@ class SigningKeyRotated(Fault):
     """The signing key was rotated; signers were restarted, the verifier was not."""
 
     kind = "identity/signing-key-rotated"
+    support = everywhere()
     cause = "signing_key_mismatch"
     system_level = "Application"
     fault_type = "Authentication Issue"

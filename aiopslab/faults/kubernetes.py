@@ -14,7 +14,7 @@ from typing import ClassVar
 from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import (
     Fault,
-    ask,
+    as_declared,
     condition,
     discard,
     edit,
@@ -22,11 +22,13 @@ from aiopslab.faults.base import (
     restart,
     rolled_out,
 )
+from aiopslab.faults.database import admitted
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.cause import FaultType, SystemLevel
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import Object
+from aiopslab.models.support import Support, everywhere
 from aiopslab.models.truth import FixStep
 from aiopslab.services.manifests import service_objects
 from aiopslab.world.kube.objects import clone
@@ -52,6 +54,7 @@ async def _restore(env: Environment, obj: Object, *, actor: str) -> None:
 class _Deleted(Fault):
     """An object of a service is gone."""
 
+    support: ClassVar[Support] = everywhere()
     deleted: str
     """Its kind."""
     system_level: ClassVar[SystemLevel] = "Virtualization"
@@ -62,10 +65,12 @@ class _Deleted(Fault):
         """No parameters."""
 
     params: Params
+    _found: Object | None = None
+    """The object as it was; known once injected."""
 
     @property
     def _object(self) -> Object:
-        return _declared(self.site.app, self.site.target, self.deleted)
+        return self._found or _declared(self.site.app, self.site.target, self.deleted)
 
     @property
     def _name(self) -> str:
@@ -73,6 +78,7 @@ class _Deleted(Fault):
         return name
 
     async def inject(self, env: Environment) -> None:
+        self._found = await as_declared(env, self.deleted, self._name, self._object)
         await discard(env, self.deleted, self._name, actor=self.actor)
 
     async def recover(self, env: Environment) -> None:
@@ -138,6 +144,7 @@ class SelectorPolluted(Fault):
     """A copied manifest kept the target's label: its Service also selects a foreign program."""
 
     kind = "kubernetes/selector-polluted"
+    support = everywhere()
     cause = "service_selector_mismatch"
     system_level = "Virtualization"
     fault_type = "Misconfiguration"
@@ -174,11 +181,12 @@ class SelectorPolluted(Fault):
     def _name(self) -> str:
         return f"{self._other(self.site.app, self.site.target)}-preview"
 
-    def _copy(self) -> Object:
+    async def _copy(self, env: Environment) -> Object:
         """Return the Deployment: everything of the other program but the label."""
         app, other = self.site.app, self._other(self.site.app, self.site.target)
         assert other is not None  # fits
-        copy: Object = clone(_declared(app, other, "Deployment"))
+        usual = _declared(app, other, "Deployment")
+        copy: Object = clone(await as_declared(env, "Deployment", other, usual))
         labels = {NAME: self.site.target, "app.kubernetes.io/part-of": app.name, "track": "preview"}
         copy["metadata"] = {"name": self._name, "namespace": app.namespace, "labels": labels}
         spec = copy["spec"]
@@ -188,7 +196,7 @@ class SelectorPolluted(Fault):
         return copy
 
     async def inject(self, env: Environment) -> None:
-        await env.kube.create(self._copy(), actor=self.params.actor)
+        await env.kube.create(await self._copy(env), actor=self.params.actor)
 
     async def recover(self, env: Environment) -> None:
         await discard(env, "Deployment", self._name, actor=self.params.actor)
@@ -230,6 +238,7 @@ class SecretCorrupted(Fault):
     """A password was encoded twice when its Secret was written; new pods cannot log in."""
 
     kind = "kubernetes/secret-corrupted"
+    support = everywhere()
     cause = "credentials_mismatch"
     system_level = "Application"
     fault_type = "Authentication Issue"
@@ -290,11 +299,10 @@ class SecretCorrupted(Fault):
         if secret is None:
             return [condition("credentials", False, "the Secret does not exist")]
         password = base64.b64decode(secret["data"]["password"]).decode()
-        sql = f"SELECT rolpassword_matches('{self.site.target}', '{password}')"
-        met = "t" in (await ask(env, self._store, sql)).split()
-        detail = "the Secret's password is the role's" if met else "Secret and role disagree"
+        refused = await admitted(env, self._store, self.site.target, password)
+        detail = refused or "the Secret's password is the role's"
         return [
-            condition("credentials", met, detail),
+            condition("credentials", not refused, detail),
             await rolled_out(env, "Deployment", self.site.target),
         ]
 
@@ -307,6 +315,7 @@ class FinalizerStuck(Fault):
     """A retired operator's finalizer holds a store's pod: evicted, it never goes."""
 
     kind = "kubernetes/finalizer-stuck"
+    support = everywhere()
     cause = "deletion_blocked"
     system_level = "Virtualization"
     fault_type = "Operation Error"

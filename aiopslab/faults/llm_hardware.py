@@ -17,12 +17,16 @@ from aiopslab.faults.llm_knobs import FOLLOWED
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
+from aiopslab.models.support import Support, simulated
 from aiopslab.models.truth import FixStep
 
 
 class _Hall(Fault):
     """A condition of the nodes that share a row or an aisle."""
 
+    support: ClassVar[Support] = simulated(
+        "llmserve is tied to machines with GPUs, which are simulated"
+    )
     system_level = "Hardware"
     group: ClassVar[str]
     """Label whose nodes suffer together."""

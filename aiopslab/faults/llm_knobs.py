@@ -17,6 +17,7 @@ from aiopslab.faults.base import Fault, condition, edit, fetch, restart, rolled_
 from aiopslab.models.app import App
 from aiopslab.models.cause import FaultType, SystemLevel
 from aiopslab.models.evidence import CheckResult
+from aiopslab.models.support import Support, simulated
 from aiopslab.models.truth import FixStep
 from aiopslab.services.config import settings
 
@@ -28,6 +29,9 @@ FOLLOWED = FixStep(tool="wait", arguments={"seconds": 90.0, "reason": "until the
 class Knobs(Fault):
     """Keys of one program set to wrong values."""
 
+    support: ClassVar[Support] = simulated(
+        "llmserve is tied to machines with GPUs, which are simulated"
+    )
     system_level: ClassVar[SystemLevel] = "Application"
     fault_type: ClassVar[FaultType] = "Misconfiguration"
     program: ClassVar[str]

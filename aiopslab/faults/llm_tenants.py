@@ -15,6 +15,7 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.journey import Journey, JourneyStep
+from aiopslab.models.support import simulated
 from aiopslab.models.truth import FixStep
 
 _QUOTA = 0.5
@@ -26,6 +27,7 @@ class TenantStorm(Fault):
     """A tenant's pipeline was told to send everything at once, and no limit is set for it."""
 
     kind = "llm/tenant-storm"
+    support = simulated("llmserve is tied to machines with GPUs, which are simulated")
     cause = "tenant_limit_missing"
     system_level = "Application"
     fault_type = "Operation Error"

@@ -14,6 +14,7 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import KubeError, Object
+from aiopslab.models.support import everywhere
 from aiopslab.models.truth import FixStep
 
 ACTOR = "platform-security"
@@ -23,6 +24,7 @@ class PolicyDenied(Fault):
     """A new ingress policy forgets one of the component's clients."""
 
     kind = "network/policy-denied"
+    support = everywhere("the cluster's network must enforce policies, as kind's does")
     cause = "network_policy_denied"
     system_level = "Virtualization"
     fault_type = "Misconfiguration"
@@ -93,6 +95,7 @@ class GrayReplica(Fault):
     """The path of one replica loses packets; the others and every average look fine."""
 
     kind = "network/gray-replica"
+    support = everywhere("loss and delay are made where the app program dials")
     cause = "network_latency"
     system_level = "Hardware"
     fault_type = "Network/Storage Issue"

@@ -17,6 +17,7 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import KubeError, Object
+from aiopslab.models.support import simulated
 from aiopslab.models.truth import FixStep
 from aiopslab.services.tokens import token_services
 from aiopslab.world.kube.validation.podspec import is_finished
@@ -78,6 +79,7 @@ class NoisyNeighbour(Machine):
     """A batch tenant without a limit lands on the target node."""
 
     kind = "node/noisy-neighbour"
+    support = simulated("a kind cluster has one machine; there is none to move to")
     cause = "noisy_neighbour"
     system_level = "Virtualization"
     fault_type = "Operation Error"
@@ -107,6 +109,7 @@ class UplinkDegraded(Machine):
     """The uplink of the target node loses and delays packets; inside the node all is well."""
 
     kind = "node/uplink-degraded"
+    support = simulated("a kind cluster has one machine; there is none to move to")
     cause = "network_latency"
     system_level = "Hardware"
     fault_type = "Network/Storage Issue"
@@ -133,6 +136,7 @@ class ClockAhead(Machine):
     """Time synchronisation of the target node ended; its clock runs away from the others'."""
 
     kind = "node/clock-ahead"
+    support = simulated("containers share the clock of their host")
     cause = "clock_skew"
     system_level = "Operating System"
     fault_type = "Operation Error"
@@ -164,6 +168,7 @@ class Down(Fault):
     """
 
     kind = "node/down"
+    support = simulated("nobody can switch a machine off through a cluster")
     cause = "node_failure"
     system_level = "Hardware"
     fault_type = "Dependency Problem"

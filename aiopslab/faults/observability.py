@@ -12,6 +12,7 @@ from aiopslab.faults.base import Fault, condition, container_of, edit, fetch, ro
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
+from aiopslab.models.support import simulated
 from aiopslab.models.truth import FixStep
 from aiopslab.world.discovery import PORT, SCRAPE
 
@@ -22,6 +23,7 @@ class ScrapePort(Fault):
     """Metrics are scraped on a port where nobody serves them: the target looks down."""
 
     kind = "observability/scrape-port"
+    support = simulated("metrics come over OTLP there; nobody scrapes the app")
     cause = "monitoring_broken"
     system_level = "Application"
     fault_type = "Misconfiguration"

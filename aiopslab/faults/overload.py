@@ -16,6 +16,7 @@ from aiopslab.faults.config import Value
 from aiopslab.models.app import App
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.signal import Change
+from aiopslab.models.support import everywhere, simulated
 from aiopslab.services.config import prefix, targets
 
 
@@ -26,6 +27,7 @@ class RetryStorm(Value):
     """
 
     kind = "overload/retry-storm"
+    support = everywhere("the short disturbance is made where the app program dials")
     cause = "retry_storm"
     suffix = "_RETRIES"
 
@@ -93,6 +95,7 @@ class Stampede(Value):
     """
 
     kind = "overload/stampede"
+    support = simulated("statements of a real server are quicker than the limit")
     cause = "metastable_overload"
     fault_type = "Dependency Problem"
     suffix = "DB_TIMEOUT_MS"

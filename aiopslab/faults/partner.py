@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from typing import ClassVar
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import Fault, condition, fetch
@@ -16,6 +17,7 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.external import Disturbance
+from aiopslab.models.support import Support, everywhere
 from aiopslab.models.truth import FixStep
 from aiopslab.services.config import address, prefix
 from aiopslab.services.flags import map_name
@@ -24,6 +26,9 @@ from aiopslab.services.flags import map_name
 class _Disturbed(Fault):
     """A partner whose ``Disturbance`` is not neutral."""
 
+    support: ClassVar[Support] = everywhere(
+        "the partner is a program of ours in a namespace of its own"
+    )
     cause = "partner_degraded"
     system_level = "Application"
     fault_type = "Dependency Problem"

@@ -12,6 +12,7 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import Object
+from aiopslab.models.support import everywhere
 from aiopslab.services.config import settings
 
 
@@ -94,6 +95,7 @@ class InitHang(TemplateRollout):
     """A new init container waits for an address that nothing answers from."""
 
     kind = "pod/init-hang"
+    support = everywhere("it needs the image busybox:1.36")
     cause = "init_step_blocked"
 
     class Params(Model):

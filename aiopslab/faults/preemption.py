@@ -13,6 +13,7 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import Object
+from aiopslab.models.support import simulated
 from aiopslab.models.truth import FixStep
 from aiopslab.world.reclaimer import PREEMPTIBLE
 
@@ -21,6 +22,7 @@ class StoreMarked(Fault):
     """A review of costs marks a database preemptible; then the provider needs its capacity back."""
 
     kind = "preemption/store-marked"
+    support = simulated("no provider takes capacity back")
     cause = "workload_hint_wrong"
     system_level = "Virtualization"
     fault_type = "Misconfiguration"

@@ -22,6 +22,7 @@ from aiopslab.models.cause import FaultType
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.queue import Consumer
 from aiopslab.models.step import CacheStep, SqlStep
+from aiopslab.models.support import Support, everywhere
 from aiopslab.models.truth import FixStep
 from aiopslab.services import templates
 from aiopslab.services.config import prefix, settings
@@ -54,6 +55,7 @@ def _reads(consumer: Consumer) -> bool:
 class _Setting(Fault):
     """Settings of one consumer changed in ``<service>-config``, with a restart."""
 
+    support: ClassVar[Support] = everywhere()
     system_level = "Application"
     fault_type: ClassVar[FaultType] = "Misconfiguration"
 

@@ -10,13 +10,13 @@ import json
 from pydantic import Field
 
 from aiopslab.environments.protocol import Environment
-from aiopslab.errors import InfraError
 from aiopslab.faults.base import Fault, ask, condition
 from aiopslab.faults.queue import tolerantly
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.signal import Change
+from aiopslab.models.support import everywhere
 from aiopslab.models.truth import FixStep
 
 _SIZES = (1_000_000, 100_000, 10_000, 1_000, 100)
@@ -37,6 +37,7 @@ class AbandonedConsumer(Fault):
     """A consumer that nobody reads keeps every message in its stream, up to the limit."""
 
     kind = "queue/abandoned-consumer"
+    support = everywhere()
     cause = "queue_full"
     system_level = "Application"
     fault_type = "Misconfiguration"
@@ -120,6 +121,7 @@ class StorageExhausted(Fault):
     """A stream of somebody else took the space that all streams share."""
 
     kind = "queue/storage-exhausted"
+    support = everywhere()
     cause = "queue_full"
     system_level = "Application"
     fault_type = "Misconfiguration"
@@ -156,16 +158,9 @@ class StorageExhausted(Fault):
 
     async def _fill(self, env: Environment) -> None:
         for size in _SIZES:
-            while await self._stored(env, size):
-                pass
-
-    async def _stored(self, env: Environment, size: int) -> bool:
-        body = {"subject": self.params.subject, "data": {"capture": "request"}, "size": size}
-        try:
+            body = {"subject": self.params.subject, "data": {"capture": "request"}, "size": size}
+            body["until_full"] = True
             await env.substrate.store_admin(self.site.target, f"PUB {json.dumps(body)}")
-        except InfraError:
-            return False
-        return True
 
     async def recover(self, env: Environment) -> None:
         body = json.dumps({"name": self.params.stream})

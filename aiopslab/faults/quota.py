@@ -10,6 +10,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import ClassVar
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import (
@@ -19,6 +20,7 @@ from aiopslab.faults.base import (
     discard,
     fetch,
     recycle,
+    restart,
     rolled_out,
 )
 from aiopslab.models.app import App
@@ -27,6 +29,7 @@ from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import Object
 from aiopslab.models.service import Service
 from aiopslab.models.store import Store
+from aiopslab.models.support import Support, everywhere
 from aiopslab.models.truth import FixStep
 from aiopslab.world.kube import quantity
 from aiopslab.world.kube.validation.podspec import is_finished, resource_requests
@@ -40,6 +43,7 @@ PLATFORM = "platform-bot"
 class _Bound(Fault):
     """A new object bounds resources; then the target's pods are replaced."""
 
+    support: ClassVar[Support] = everywhere()
     cause = "quota_exceeded"
     system_level = "Virtualization"
     fault_type = "Misconfiguration"
@@ -75,15 +79,21 @@ class _Bound(Fault):
 
     async def recover(self, env: Environment) -> None:
         await discard(env, self.bound, self._name, actor=FINANCE)
+        await restart(env, "Deployment", self.site.target, actor=PLATFORM)
 
     def fix(self) -> list[FixStep]:
+        """Widen it, and restart: who was refused for minutes tries again minutes later."""
+        again = {"action": "restart", "kind": "Deployment", "name": self.site.target}
         arguments = {
             "kind": self.bound,
             "name": self._name,
             "patch": json.dumps({"spec": self._wide()}),
             "type": "merge",
         }
-        return [FixStep(tool="k8s_patch", arguments=arguments)]
+        return [
+            FixStep(tool="k8s_patch", arguments=arguments),
+            FixStep(tool="k8s_rollout", arguments=again),
+        ]
 
     def aliases(self) -> list[str]:
         return [self._name]

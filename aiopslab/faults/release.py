@@ -7,7 +7,7 @@ requests are served. Source: faults.md ``app-*``, ``chg-*``, ``ctr-bad-image``.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import Fault, Site, condition, container_of, edit, fetch, rolled_out
@@ -16,6 +16,7 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.signal import Change
+from aiopslab.models.support import Support, everywhere
 from aiopslab.models.truth import FixStep
 
 PIPELINE = "ci-pipeline"
@@ -23,6 +24,8 @@ PIPELINE = "ci-pipeline"
 
 class _Rollout(Fault):
     """A Deployment rolled to another image."""
+
+    support: ClassVar[Support] = everywhere()
 
     @abstractmethod
     def _bad(self) -> str:
@@ -83,6 +86,9 @@ class BadTag(_Rollout):
 class _Defect(_Rollout):
     """A version whose ``bug`` sets one field."""
 
+    support: ClassVar[Support] = everywhere(
+        "the defect is in the app program, which does the harm for real"
+    )
     field: str
     system_level = "Application"
     fault_type = "Code Defect"

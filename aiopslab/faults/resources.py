@@ -7,12 +7,14 @@ Source: faults.md ``ctr-cpu-throttle``, ``ctr-oomkill``; incidents.md CR-09.
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import Fault, condition, container_of, edit, fetch, rolled_out
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
+from aiopslab.models.support import Support, everywhere
 from aiopslab.models.truth import FixStep
 from aiopslab.world.kube import quantity
 
@@ -22,6 +24,7 @@ BOT = "cost-optimizer"
 class _Limit(Fault):
     """One resource limit lowered; the request follows where it would exceed the limit."""
 
+    support: ClassVar[Support] = everywhere()
     resource: str
     system_level = "Virtualization"
     fault_type = "Misconfiguration"

@@ -11,6 +11,7 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.service import Bug
+from aiopslab.models.support import everywhere
 from aiopslab.models.truth import FixStep
 
 _LEAST_ERRORS = 0.2
@@ -30,6 +31,7 @@ class PausedCanary(Fault):
     """A bad version was rolled out to one replica; the Deployment is paused with both versions."""
 
     kind = "rollout/paused-canary"
+    support = everywhere("the defect is in the app program, which does the harm for real")
     cause = "configuration_drift"
     system_level = "Application"
     fault_type = "Operation Error"

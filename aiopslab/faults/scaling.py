@@ -23,6 +23,7 @@ from aiopslab.faults.base import (
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
+from aiopslab.models.support import everywhere
 from aiopslab.models.truth import FixStep
 from aiopslab.services.manifests import extra_objects
 
@@ -41,6 +42,7 @@ class PoolsOutgrowServer(Fault):
     """
 
     kind = "scaling/pools-outgrow-server"
+    support = everywhere("the machines must have room for all replicas")
     cause = "too_many_connections"
     system_level = "Application"
     fault_type = "Dependency Problem"

@@ -7,6 +7,7 @@ that no node matches is ``workload/node-selector``.
 from __future__ import annotations
 
 import json
+import math
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import (
@@ -21,10 +22,16 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import Object
+from aiopslab.models.support import simulated
 from aiopslab.models.truth import FixStep
+from aiopslab.world.kube import quantity
 from aiopslab.world.kube.validation.podspec import tolerates
 
 PLATFORM = "platform-bot"
+
+
+_BEYOND = 1.5
+"""How much more than the largest node has."""
 
 
 class RequestTooBig(TemplateRollout):
@@ -37,8 +44,17 @@ class RequestTooBig(TemplateRollout):
         """Parameters."""
 
         gibibytes: int = 24
+        """At least; more where a node has as much."""
 
     params: Params
+    _gibibytes: int = 0
+    """What is asked for; known once injected."""
+
+    async def inject(self, env: Environment) -> None:
+        nodes = [node["status"]["allocatable"]["memory"] for node in await env.kube.list("Node")]
+        largest = max(map(quantity.parse, nodes)) / 2**30
+        self._gibibytes = max(self.params.gibibytes, math.ceil(float(largest) * _BEYOND))
+        await super().inject(env)
 
     @classmethod
     def fits(cls, app: App, component: str) -> bool:
@@ -48,7 +64,7 @@ class RequestTooBig(TemplateRollout):
 
     def _spec(self, *, broken: bool) -> Object:
         resources = self.site.app.services[self.site.target].resources
-        size = f"{self.params.gibibytes}Gi"
+        size = f"{self._gibibytes}Gi"
         request = size if broken else resources.requests["memory"]
         limit = size if broken else resources.limits.get("memory")
         both = {"requests": {"memory": request}, "limits": {"memory": limit}}
@@ -59,6 +75,7 @@ class AntiAffinity(TemplateRollout):
     """A rule keeps the pods away from stores, of which every zone has one."""
 
     kind = "scheduling/anti-affinity"
+    support = simulated("machines of a kind cluster are in no zone")
     cause = "node_selector_unsatisfiable"
     fault_type = "Dependency Problem"
 
@@ -94,6 +111,7 @@ class Taint(Fault):
     """All nodes of the pool were dedicated to somebody else; then the target's pods moved."""
 
     kind = "scheduling/taint"
+    support = simulated("machines are shared with whatever else runs on the cluster")
     cause = "node_selector_unsatisfiable"
     system_level = "Virtualization"
     fault_type = "Dependency Problem"

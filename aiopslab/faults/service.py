@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
+from typing import ClassVar
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import Fault, condition, edit, fetch
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
+from aiopslab.models.support import Support, everywhere
 from aiopslab.models.truth import FixStep
 
 PIPELINE = "ci-pipeline"
@@ -22,6 +24,7 @@ PIPELINE = "ci-pipeline"
 class _ServiceFault(Fault):
     """A Service whose spec was edited."""
 
+    support: ClassVar[Support] = everywhere()
     system_level = "Virtualization"
     fault_type = "Misconfiguration"
 

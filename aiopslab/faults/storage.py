@@ -15,6 +15,7 @@ from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import KubeError
 from aiopslab.models.signal import Change
+from aiopslab.models.support import simulated
 from aiopslab.models.truth import FixStep
 
 MOUNT = "/var/lib/postgresql/data"
@@ -29,6 +30,7 @@ class VolumeFull(Fault):
     """
 
     kind = "storage/volume-full"
+    support = simulated("volumes of a kind cluster have no size of their own")
     cause = "disk_full"
     system_level = "Hardware"
     fault_type = "Network/Storage Issue"

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 
 from aiopslab.environments.protocol import Environment
-from aiopslab.faults.base import Fault, condition, discard, fetch, rolled_out
+from aiopslab.faults.base import Fault, as_declared, condition, discard, fetch, rolled_out
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import Object
+from aiopslab.models.support import everywhere
 from aiopslab.models.truth import FixStep
 from aiopslab.services.store_manifests import store_objects
 from aiopslab.world.kube.objects import clone, dig
@@ -28,6 +29,7 @@ class OtherClaim(Fault):
     """A new chart mounts an existing claim by name, and the name is not that of the data."""
 
     kind = "storage/other-claim"
+    support = everywhere()
     cause = "volume_unavailable"
     system_level = "Hardware"
     fault_type = "Network/Storage Issue"
@@ -39,6 +41,8 @@ class OtherClaim(Fault):
         """The claim that is asked for."""
 
     params: Params
+    _found: Object | None = None
+    """The StatefulSet as it was; known once injected."""
 
     @classmethod
     def fits(cls, app: App, component: str) -> bool:
@@ -54,6 +58,8 @@ class OtherClaim(Fault):
         return self.params.name.format(store=self.site.target)
 
     def _declared(self) -> Object:
+        if self._found is not None:
+            return self._found
         objects = store_objects(self.site.app, self.site.target, lambda _: "")
         return next(o for o in objects if o["kind"] == "StatefulSet")
 
@@ -79,6 +85,8 @@ class OtherClaim(Fault):
         await env.kube.create(manifest, actor=PIPELINE)
 
     async def inject(self, env: Environment) -> None:
+        name = self.site.target
+        self._found = await as_declared(env, "StatefulSet", name, self._declared())
         await self._replace(env, self._redeployed())
 
     async def recover(self, env: Environment) -> None:

@@ -17,6 +17,7 @@ from aiopslab.models.evidence import CheckResult
 from aiopslab.models.journey import Journey
 from aiopslab.models.kube import Object
 from aiopslab.models.step import reach
+from aiopslab.models.support import everywhere, simulated
 from aiopslab.models.truth import FixStep
 from aiopslab.world.kube import quantity
 from aiopslab.world.policy import PolicySet
@@ -26,6 +27,7 @@ class Surge(Fault):
     """A campaign brings more users of one journey than the target's replicas serve."""
 
     kind = "traffic/surge"
+    support = everywhere()
     cause = "traffic_surge"
     system_level = "Application"
     fault_type = "Operation Error"
@@ -129,6 +131,7 @@ class AbusiveClient(Fault):
     """One client outside asks one page of the entry service far more often than all users."""
 
     kind = "traffic/abusive-client"
+    support = simulated("users come from one pod, so no policy can tell them apart by address")
     cause = "abusive_client"
     system_level = "Application"
     fault_type = "Operation Error"

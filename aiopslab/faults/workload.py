@@ -16,6 +16,7 @@ from aiopslab.models.base import Model
 from aiopslab.models.cause import FaultType, SystemLevel
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import Object
+from aiopslab.models.support import Support, everywhere
 from aiopslab.models.truth import FixStep
 
 
@@ -23,6 +24,7 @@ class ScaledToZero(Fault):
     """Somebody scaled the Deployment to zero."""
 
     kind = "workload/scaled-to-zero"
+    support = everywhere()
     cause = "scaled_to_zero"
     system_level = "Virtualization"
     fault_type = "Operation Error"
@@ -67,6 +69,7 @@ class ScaledToZero(Fault):
 class TemplateRollout(Fault):
     """A rollout whose pod template cannot work, with a strategy that replaces all pods at once."""
 
+    support: ClassVar[Support] = everywhere()
     system_level: ClassVar[SystemLevel] = "Virtualization"
     fault_type: ClassVar[FaultType] = "Misconfiguration"
     actor = "ci-pipeline"

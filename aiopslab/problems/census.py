@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from aiopslab.faults import registry
 from aiopslab.models.base import Model
 from aiopslab.models.incident import IncidentSpec
+from aiopslab.models.support import EnvironmentName
+from aiopslab.problems.playable import count
 
 
 class Census(Model):
@@ -33,6 +35,8 @@ class Census(Model):
     """Two or more faults at once."""
     loud_and_innocent: int
     """A fault, and beside it a rollout that has nothing to do with it."""
+    playable: dict[EnvironmentName, int]
+    """Environment to incidents that can be played there."""
 
 
 def census(specs: Iterable[IncidentSpec]) -> Census:
@@ -50,6 +54,7 @@ def census(specs: Iterable[IncidentSpec]) -> Census:
         with_distractors=sum(bool(s.distractors) for s in specs),
         several_faults=sum(len(s.faults) > 1 for s in specs),
         loud_and_innocent=sum(_beside_a_rollout(s) for s in specs),
+        playable=count(specs),
     )
 
 

@@ -16,6 +16,7 @@ from aiopslab.faults.base import discard, edit, restart, rolled_out
 from aiopslab.models.app import App
 from aiopslab.models.external import Disturbance
 from aiopslab.models.kube import Object
+from aiopslab.models.support import everywhere, simulated
 from aiopslab.problems.happening import Happening
 from aiopslab.problems.visitors import LoadTest, OldClient
 from aiopslab.services.certificates import authority
@@ -101,6 +102,8 @@ class CacheRestart(Happening):
 
 class NodeDrain(Happening):
     """A node is drained of services for maintenance, within budgets, and stays cordoned."""
+
+    support = simulated("machines are shared with whatever else runs on the cluster")
 
     @classmethod
     def fits(cls, app: App, component: str) -> bool:
@@ -189,6 +192,8 @@ class PartnerAnnouncement(Happening):
 class PartnerDegraded(Happening):
     """A partner that users can do without answers some of the requests with errors."""
 
+    support = everywhere("the partner is a program of ours in a namespace of its own")
+
     @classmethod
     def fits(cls, app: App, component: str) -> bool:
         called = any(component in s.depends_on() for s in app.services.values())
@@ -243,6 +248,8 @@ class JobInterrupted(JobByHand):
 class EngineCordoned(Happening):
     """An inference engine is taken out of its queue for maintenance; the others carry its load."""
 
+    support = simulated("llmserve is tied to machines with GPUs, which are simulated")
+
     @classmethod
     def fits(cls, app: App, component: str) -> bool:
         service = app.services.get(component)
@@ -260,6 +267,7 @@ class EngineCordoned(Happening):
 class AuthorityRenewed(Happening):
     """The app's authority gets a new key: first everybody trusts it, then it signs."""
 
+    support = simulated("the renewal job is a program of the simulated world")
     _SPREAD_S = 120.0
     """Until every process trusts the new key."""
 

@@ -6,14 +6,18 @@ Not here: the kinds (``distractors``, ``visitors``).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.models.app import App
+from aiopslab.models.support import Support, everywhere
 
 
 class Happening(ABC):
     """One distractor, drawn."""
+
+    support: ClassVar[Support] = everywhere()
+    """Where it exists; most are changes of objects, which every cluster knows."""
 
     def __init__(self, app: App, target: str, params: dict[str, Any]) -> None:
         self.app = app

@@ -11,12 +11,15 @@ from aiopslab.environments.protocol import Environment
 from aiopslab.models.app import App
 from aiopslab.models.journey import Journey
 from aiopslab.models.signal import Change
+from aiopslab.models.support import everywhere
 from aiopslab.models.timestamps import rfc3339
 from aiopslab.problems.happening import Happening
 
 
 class _Visitor(Happening):
     """A client that sends the first request of a journey, so many times a second."""
+
+    support = everywhere("its address is the one that X-Forwarded-For names")
 
     address = "198.18.70.14"
     rate = 2.0

@@ -22,6 +22,7 @@ from aiopslab.models.incident import (
 )
 from aiopslab.problems import catalogue
 from aiopslab.problems.census import Census, census, families
+from aiopslab.problems.playable import obstacles, playable
 
 NO_FAULT = "no fault"
 _BOUNDS = {
@@ -90,7 +91,16 @@ def _suites(
         for ref, suite in suites.items()
     ]
     return _table(
-        ["Suite", "What it is", "Incidents", "Without fault", "Two faults", "Distractors"], rows
+        [
+            "Suite",
+            "What it is",
+            "Incidents",
+            "Without fault",
+            "Two faults",
+            "Distractors",
+            "On kind",
+        ],
+        rows,
     )
 
 
@@ -102,10 +112,11 @@ def _index(specs: Iterable[IncidentSpec], members: Mapping[str, set[str]]) -> st
             ", ".join(families(s)) or NO_FAULT,
             s.difficulty.hops,
             ", ".join(ref.partition("@")[0] for ref in members if s.name in members[ref]),
+            "yes" if playable(s, "kind") else "no",
         ]
         for s in specs
     ]
-    return _table(["Incident", "What happens", "Family", "Hops", "Suites"], rows)
+    return _table(["Incident", "What happens", "Family", "Hops", "Suites", "On kind"], rows)
 
 
 def _counts(counted: Census) -> list[int]:
@@ -114,6 +125,7 @@ def _counts(counted: Census) -> list[int]:
         counted.without_fault,
         counted.several_faults,
         counted.with_distractors,
+        counted.playable["kind"],
     ]
 
 
@@ -157,6 +169,8 @@ def _facts(spec: IncidentSpec, members: Mapping[str, set[str]]) -> Iterable[str]
         yield f"**Solved by** `{agent}`; kept because {_cell(why)}"
     if modelled := spec.signals.get("modelled"):
         yield f"**Modelled signals** {', '.join(modelled)}"
+    if missing := obstacles(spec, "kind"):
+        yield f"**Not on a cluster** {'; '.join(missing)}"
     yield f"**Suites** {', '.join(f'`{ref}`' for ref in members if spec.name in members[ref])}"
 
 

@@ -163,12 +163,6 @@ def test_a_changed_password_counts_for_new_sessions_only(server: Server) -> None
     assert isinstance(new, PgError)
 
 
-def test_only_the_operator_may_compare_passwords(server: Server) -> None:
-    sql = "SELECT rolpassword_matches('rate', 'secret')"
-    assert "t" in server.bench.do(server.program.admin(sql)).split()
-    assert "does not exist" in server.psql(sql)
-
-
 def test_rows_locked_by_a_transaction_block_others_until_it_ends(server: Server) -> None:
     bench = server.bench
 

@@ -15,7 +15,7 @@ from aiopslab.world.kube.api import ApiServer
 from aiopslab.world.kube.objects import name_of
 from aiopslab.world.kube.options import DeleteOptions
 
-IMAGE = "kubectl:1.34.2"
+IMAGE = "registry.k8s.io/kubectl:v1.34.2"
 START_CPU_S = 0.05
 """CPU time of a Go client that loads its configuration and discovers the API."""
 

@@ -233,15 +233,23 @@ def _publish(server: NatsServer, body: Body) -> dict[str, Any]:
     now = server.loop.time()
     params = {str(k): str(v) for k, v in dict(body.get("data", {})).items()}
     size = int(body.get("size", sum(len(k) + len(v) + 6 for k, v in params.items()) + 2))
-    try:
-        stored = server.account.publish(Stored(0, str(body["subject"]), params, size, now), now)
-    except OutOfSpace:
-        raise ApiError(503, 10077, "no space left on device") from None
-    if stored is None:
-        raise ApiError(503, 0, NO_RESPONDERS)
-    state, sequence, _ = stored
-    server.wake(state.name)
-    return {"stream": state.name, "seq": sequence}
+    count = 0
+    while True:
+        try:
+            stored = server.account.publish(Stored(0, str(body["subject"]), params, size, now), now)
+        except (OutOfSpace, ApiError) as error:
+            if body.get("until_full"):
+                return {"stored": count}
+            if isinstance(error, ApiError):
+                raise
+            raise ApiError(503, 10077, "no space left on device") from None
+        if stored is None:
+            raise ApiError(503, 0, NO_RESPONDERS)
+        state, sequence, _ = stored
+        server.wake(state.name)
+        if not body.get("until_full"):
+            return {"stream": state.name, "seq": sequence}
+        count += 1
 
 
 _VERBS: dict[str, Callable[[NatsServer, Body], dict[str, Any]]] = {

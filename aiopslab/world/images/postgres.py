@@ -98,7 +98,6 @@ class Postgres:
         database = self.database
         startup = Startup(SUPERUSER, "", database.cluster.database, "psql")
         session = await database.connect(startup, address=None, port=-1, disconnect=lambda: None)
-        session.operator = True
         try:
             answer = await database.query(session, Query(text=sql))
         finally:

@@ -101,9 +101,6 @@ def _server_value(db: Database, session: Session, name: str, args: list[Value]) 
             return [other.pid for other in blockers if isinstance(other, Session)]
         case "has_table_privilege", [*who, str(table), str(privilege)]:
             return _has_privilege(db, str(who[0]) if who else session.role.name, table, privilege)
-        case "rolpassword_matches", [str(role), str(password)] if session.operator:
-            found = db.cluster.roles.get(role)
-            return found is not None and found.password == password
     return _UNKNOWN
 
 

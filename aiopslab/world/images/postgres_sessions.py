@@ -62,8 +62,6 @@ class Session:
     settings: dict[str, str] = field(default_factory=dict)
     """What SET changed."""
     in_transaction: bool = False
-    operator: bool = False
-    """The lab itself: may ask what no client can."""
     gone: bool = False
     """The client closed the connection."""
     task: asyncio.Task[object] | None = None

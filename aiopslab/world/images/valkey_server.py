@@ -330,15 +330,15 @@ def _memory_usage(server: CacheServer, _client: Client, args: list[str]) -> str 
     return None if entry is None else _integer(entry.size + len(args[1]) + 96)
 
 
-def _debug(server: CacheServer, _client: Client, args: list[str]) -> str:
-    """DEBUG POPULATE count prefix size: write keys ``prefix:0`` onwards."""
-    match [args[0].upper(), *args[1:]]:
-        case ["POPULATE", count, prefix, size] if count.isdecimal() and size.isdecimal():
-            now = server.loop.time()
-            for index in range(int(count)):
-                server.keys.set(f"{prefix}:{index}", int(size), None, now)
-            return "OK"
-    raise CommandError(f"ERR unknown subcommand '{args[0]}'. Try DEBUG HELP.")
+def _set_range(server: CacheServer, _client: Client, args: list[str]) -> str:
+    """SETRANGE key offset value: what is missing before the offset is filled up."""
+    if not args[1].isdecimal():
+        raise CommandError("ERR value is not an integer or out of range")
+    now, end = server.loop.time(), int(args[1]) + len(args[2].encode())
+    entry = server.keys.peek(args[0], now)
+    size = end if entry is None else max(entry.size, end)
+    server.keys.set(args[0], size, None, now)
+    return _integer(size)
 
 
 def _acl(_server: CacheServer, client: Client, args: list[str]) -> str:
@@ -372,7 +372,6 @@ _COMMANDS: dict[str, tuple[int, int, _Run]] = {
     "CLIENT": (1, 5, _client),
     "CONFIG": (1, _MANY, _config),
     "DBSIZE": (0, 0, lambda s, _c, _a: _integer(len(s.keys))),
-    "DEBUG": (1, 4, _debug),
     "DEL": (1, _MANY, _del),
     "ECHO": (1, 1, lambda _s, _c, a: a[0]),
     "EXISTS": (1, _MANY, _exists),
@@ -387,6 +386,7 @@ _COMMANDS: dict[str, tuple[int, int, _Run]] = {
     "PING": (0, 1, lambda _s, _c, a: a[0] if a else "PONG"),
     "SCAN": (1, 7, _scan),
     "SET": (2, 5, _set),
+    "SETRANGE": (3, 3, _set_range),
     "SLOWLOG": (1, 2, _slowlog),
     "TTL": (1, 1, _ttl),
     "UNLINK": (1, _MANY, _del),
