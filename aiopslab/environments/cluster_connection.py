@@ -38,6 +38,8 @@ JSON = "application/json"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 METADATA = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
 CONNECT_S = 10.0
+_STREAMS = 100
+"""Connections that are kept beside those of requests: watches, logs that are followed."""
 _RETRIES = 3
 """How often a request is sent again that was not begun: no connection, or "try again later"."""
 _IN_KUBECTLS_WORDS = "The request is invalid: "
@@ -219,7 +221,7 @@ class Connection:
             words = f"the Kubernetes client is not installed: {error}"
             raise PreflightError(words, hint="pip install 'aiopslab[kind]'") from error
         configuration, reach = Configuration(), self.reach
-        configuration.connection_pool_maxsize = reach.concurrency + 4
+        configuration.connection_pool_maxsize = reach.concurrency + _STREAMS
         if reach.in_cluster:
             try:
                 # The official client reads the token again before it expires.

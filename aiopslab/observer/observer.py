@@ -111,8 +111,12 @@ class Observer:
                 for name, part in (("watches", self.mirror.run), ("rounds", self.pace.run)):
                     tasks.create_task(self._standing(name, part))
         finally:
-            await self._tailing.aclose()
-            await self._stores.aclose()
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """End what is open."""
+        await self._tailing.aclose()
+        await self._stores.aclose()
 
     async def _standing(self, name: str, part: Callable[[], Awaitable[None]]) -> None:
         while True:

@@ -40,6 +40,8 @@ _LONGEST = 16_384
 _STREAM_S = 300.0
 """Seconds without a line after which a stream is begun anew."""
 _AGAIN_S = 2.0
+_END_S = 2.0
+"""Seconds that all threads have to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +109,13 @@ class Tailing:
                 self._follow(_run(obj, status))
 
     async def aclose(self) -> None:
-        """End all threads."""
-        for follower in list(self._following.values()):
+        """End all threads; one whose server has not begun to answer ends with its connection."""
+        followers = list(self._following.values())
+        for follower in followers:
             follower.close()
         for task in self._tasks:
             task.cancel()
-        for follower in list(self._following.values()):
-            await asyncio.to_thread(follower.thread.join)
+        await asyncio.to_thread(_join, [follower.thread for follower in followers])
 
     # -- of those that do not send ----------------------------------------------------------------
 
@@ -253,14 +255,17 @@ class _Follower:
         """The stamp of the last line that was read, as text: the float is less exact."""
         self._loop = asyncio.get_running_loop()
         self._closed = threading.Event()
+        self._lock = threading.Lock()
         self._response: BaseHTTPResponse | None = None
         self.thread = threading.Thread(target=self._follow, name="pod log", daemon=True)
         self.thread.start()
 
     def close(self) -> None:
         """Stop."""
-        self._closed.set()
-        if (response := self._response) is not None:
+        with self._lock:
+            self._closed.set()
+            response = self._response
+        if response is not None:
             with suppress(ValueError, RuntimeError, OSError):
                 response.shutdown()
 
@@ -296,9 +301,14 @@ class _Follower:
             "sinceTime": self._last or rfc3339(self._since),
         }  # fmt: skip
         request = Request("GET", self._run.path, query, accept="*/*")
-        self._response = response = self._connection.stream(request, _STREAM_S)
+        response = self._connection.stream(request, _STREAM_S)
         until = self._last
         try:
+            with self._lock:
+                # Closed while the answer was on its way: nobody could wake us out of a read.
+                if self._closed.is_set():
+                    return
+                self._response = response
             for text in _lines(response):
                 self._take(text, until)
         finally:
@@ -317,6 +327,12 @@ class _Follower:
         # The loop may have ended first: then nobody is left to be told.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, *args)
+
+
+def _join(threads: Sequence[threading.Thread]) -> None:
+    """Wait a moment until threads have ended."""
+    for thread in threads:
+        thread.join(_END_S / max(1, len(threads)))
 
 
 def _order(stamp: str) -> tuple[str, str]:
