@@ -7,10 +7,10 @@ import dataclasses
 from aiopslab.environments.bridge import Bridge
 from aiopslab.errors import InfraError
 from aiopslab.models.external import Disturbance
+from aiopslab.models.network import Shape
 from aiopslab.models.signal import Change
 from aiopslab.world.images.messages import Startup
 from aiopslab.world.node import Node
-from aiopslab.world.ways import Shape
 from aiopslab.world.world import World
 
 
@@ -33,10 +33,10 @@ class SimSubstrate:
         self._world.network.shape(source, target, delay_s=delay_s, loss=loss, cut=cut)
 
     async def uplink(self, node: str, *, delay_s: float = 0.0, loss: float = 0.0) -> None:
-        self._world.network.ways.shape_node(node, Shape(delay_s, loss))
+        self._world.network.ways.shape_node(node, Shape(delay_s=delay_s, loss=loss))
 
     async def zone(self, zone: str, *, delay_s: float = 0.0, loss: float = 0.0) -> None:
-        self._world.network.ways.shape_zone(zone, Shape(delay_s, loss))
+        self._world.network.ways.shape_zone(zone, Shape(delay_s=delay_s, loss=loss))
 
     async def bulk(self, node: str, *, name: str, rate: float) -> None:
         machine = self._machine(node)
@@ -46,7 +46,7 @@ class SimSubstrate:
     async def pod_path(self, pod: str, *, delay_s: float = 0.0, loss: float = 0.0) -> None:
         place = self._world.api.get("Pod", pod, self._world.app.namespace)
         ip = str(place["status"]["podIP"])
-        self._world.network.ways.shape_address(ip, Shape(delay_s, loss))
+        self._world.network.ways.shape_address(ip, Shape(delay_s=delay_s, loss=loss))
 
     async def clock(self, node: str, *, ahead_s: float) -> None:
         self._world.nodes[node].clock.ahead_s = ahead_s

@@ -66,7 +66,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     name = os.environ.get("POD_NAME") or socket.gethostname()
     place = replace(
         _place(arguments), name=name, root=arguments.root, book=_book(arguments),
-        hold_memory=not arguments.count_memory,
+        hold_memory=not arguments.count_memory, links=arguments.links,
     )  # fmt: skip
     return asyncio.run(
         serve(_started(role, arguments), dict(os.environ), place, until_eof=arguments.until_eof)
@@ -216,6 +216,7 @@ def _process_options(parser: argparse.ArgumentParser) -> None:
     add("--version", help="release to run instead of the deployed one")
     add("--root", type=Path, default=Path("/"), help="folder that mounted files lie below")
     add("--count-memory", action="store_true", help="count memory instead of holding it")
+    add("--links", type=Path, help="file of what is not as usual on its ways")
     add("--startup", type=float, metavar="S", help="seconds to start, instead of the app's")
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aiopslab.pauses import Deadline, pause
+from aiopslab.services.packets import RTO_S
 from aiopslab.services.protocols import (
     ConnectionRefused,
     ConnectionReset,
@@ -22,7 +23,7 @@ from aiopslab.services.protocols import (
     TlsError,
 )
 from aiopslab.world.connection import Book, Connection, Handler, Peer, Route
-from aiopslab.world.path import RTO_S, Path
+from aiopslab.world.path import Path
 from aiopslab.world.process import Process
 from aiopslab.world.resolver import OUTSIDE, Resolver
 from aiopslab.world.tls import ClientTls, Clocks, ServerTls, handshake

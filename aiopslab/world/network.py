@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
+from aiopslab.models.network import Shape
 from aiopslab.seeds import Streams
 from aiopslab.world.clock import VirtualLoop
 from aiopslab.world.connection import Connection
@@ -25,7 +26,7 @@ from aiopslab.world.path import Path
 from aiopslab.world.policy import PolicyObject, PolicySet
 from aiopslab.world.process import Process
 from aiopslab.world.resolver import Resolver, of_namespace
-from aiopslab.world.ways import Shape, Ways
+from aiopslab.world.ways import Ways
 
 SAME_NODE_S = 0.000_15
 CROSS_NODE_S = 0.000_35
@@ -128,7 +129,7 @@ class Network:
             loss: Share of packets lost, 0..1.
             cut: Nothing passes.
         """
-        self.ways.shape_pair(source, target, Shape(delay_s, loss, cut))
+        self.ways.shape_pair(source, target, Shape(delay_s=delay_s, loss=loss, cut=cut))
 
     # -- what connecting asks ---------------------------------------------------------------------
 

@@ -14,15 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from aiopslab.services.packets import RETRIES, SYN_RTO_S, resend_after
 from aiopslab.world.clock import VirtualLoop
-
-RTO_S = 0.2
-"""Linux's least retransmission timeout; doubles with each attempt."""
-SYN_RTO_S = 1.0
-"""First retransmission timeout of a SYN (RFC 6298)."""
-RETRIES = 15
-"""``net.ipv4.tcp_retries2``: then the kernel gives the packet up."""
-_RTO_MAX_S = 120.0
 
 _Packet = tuple[Callable[..., object], tuple[Any, ...]]
 
@@ -93,8 +86,7 @@ class Path:
                 if tried >= RETRIES:
                     self._held.clear()
                     return
-                wait = min(_RTO_MAX_S, self.rto_s * 2.0**tried)
-                self._loop.call_later(wait, self._transmit, tried + 1)
+                self._loop.call_later(resend_after(self.rto_s, tried), self._transmit, tried + 1)
                 return
             tried = 0
             arrive, args = self._held.popleft()

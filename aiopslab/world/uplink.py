@@ -10,8 +10,8 @@ Not here: sending packets (``path``), which link a packet takes (``ways``).
 
 from __future__ import annotations
 
+from aiopslab.models.network import Shape
 from aiopslab.world.clock import VirtualLoop
-from aiopslab.world.ways import Shape
 
 PACKET = 1500.0
 """Bytes."""

@@ -9,9 +9,9 @@ Not here: sending (``path``).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from aiopslab.models.network import NEUTRAL, Shape, combined
 from aiopslab.world.path import Link
 
 
@@ -28,18 +28,6 @@ class Place(Protocol):
     def node(self) -> str:
         """Empty outside the cluster."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What happens to packets; neutral by default."""
-
-    delay_s: float = 0.0
-    """Added one-way delay."""
-    loss: float = 0.0
-    """Share of packets lost, 0..1."""
-    cut: bool = False
-    """Nothing passes."""
 
 
 K = TypeVar("K")
@@ -124,17 +112,12 @@ class Ways:
             if source_zone != target_zone:
                 parts += [self._zones.get(source_zone or ""), self._zones.get(target_zone or "")]
         parts += [self._addresses.get(source_ip), self._addresses.get(target_ip)]
-        delay_s, arrives, cut = 0.0, 1.0, False
-        for part in parts:
-            if part is not None:
-                delay_s += part.delay_s
-                arrives *= 1.0 - part.loss
-                cut = cut or part.cut
-        link.shape(delay_s, 1.0 - arrives, cut)
+        shape = combined(parts)
+        link.shape(shape.delay_s, shape.loss, shape.cut)
 
 
 def _keep(shapes: dict[K, Shape], key: K, shape: Shape) -> None:
-    if shape == Shape():
+    if shape == NEUTRAL:
         shapes.pop(key, None)
     else:
         shapes[key] = shape

@@ -30,6 +30,7 @@ from aiopslab import content
 from aiopslab.load.journeys import Script
 from aiopslab.models.app import App
 from aiopslab.models.external import Disturbance
+from aiopslab.models.network import Links
 from aiopslab.seeds import Streams, derive
 from aiopslab.services.catalogue import app_dir, load_app
 from aiopslab.services.manifests import password
@@ -100,6 +101,8 @@ class Chapter:
     sql: tuple[str, str] = ("", "")
     """A database, and what its operator does to it."""
     partner: tuple[str, Disturbance] | None = None
+    links: Links | None = None
+    """What is not as usual on ways from now on."""
     ended: str = ""
     """A service whose process is told to end, and with it whoever answers under its name."""
 
@@ -253,6 +256,7 @@ class _Simulated:
         self._entry = next(iter(app.journeys.values())).entry
         self._host = f"{self._entry}.{app.namespace}.svc.cluster.local"
         self._port = app.services[self._entry].port
+        self._shaped: list[tuple[str, str]] = []
         self._edge = world.network.netns(_EDGE, namespace="", component="edge", labels={}, node="")
 
     async def send(self, request: Request) -> tuple[int, float]:
@@ -270,6 +274,13 @@ class _Simulated:
         if chapter.partner:
             name, disturbance = chapter.partner
             self._world.parties[name].disturb(disturbance)
+        if chapter.links is not None:
+            for source, target in self._shaped:
+                self._world.network.shape(source, target)
+            self._shaped = [(s, t) for s, found in chapter.links.pairs.items() for t in found]
+            for source, target in self._shaped:
+                shape = chapter.links.pairs[source][target]
+                self._world.network.shape(source, target, **shape.model_dump())
         for box in self._world.boxes.get(chapter.ended, []):
             box.terminate()
             await box.wait()
@@ -319,6 +330,8 @@ class _Real:
         if chapter.partner:
             name, disturbance = chapter.partner
             self._local.disturbance(name).write_text(disturbance.model_dump_json(), "utf-8")
+        if chapter.links is not None:
+            self._local.links.write_text(chapter.links.model_dump_json(), "utf-8")
         if chapter.ended:
             child = self._local.services[chapter.ended].process
             child.terminate()

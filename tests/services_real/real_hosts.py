@@ -21,6 +21,7 @@ from aiopslab.services.real.clock import WallClock
 from aiopslab.services.real.host import ProcessHost
 from aiopslab.services.real.http_client import Dial, HttpClient
 from aiopslab.services.real.http_server import HttpServer, bind
+from aiopslab.services.real.links import Way
 from aiopslab.services.real.place import Place
 
 CONTENT = Path(__file__).parent / "content"
@@ -81,10 +82,11 @@ async def client(
     pool: int = 4,
     max_age_s: float = 60.0,
     dial: Dial | None = None,
+    way: Way | None = None,
 ) -> AsyncIterator[HttpClient]:
     """A client that knows a server on loopback by a name."""
     book = AddressBook({(name, 8080): (LOOPBACK, port)})
-    made = HttpClient((name, 8080), book, pool, max_age_s, dial)
+    made = HttpClient((name, 8080), book, pool, max_age_s, dial, way)
     try:
         yield made
     finally:

@@ -20,6 +20,7 @@ from both import Chapter, Heard, journeys, real, settled, simulated
 
 from aiopslab.models.app import App
 from aiopslab.models.external import Disturbance
+from aiopslab.models.network import Links, Shape
 
 SESSIONS = 5
 """Of each journey, in the first chapter."""
@@ -58,7 +59,10 @@ def hotel(app: App) -> list[Chapter]:
                 sql=("geo-postgres", "REVOKE SELECT ON hotels FROM geo")),
         Chapter("grant given back", search,
                 sql=("geo-postgres", "GRANT SELECT ON hotels TO geo")),
-        Chapter("dependency refuses", search, ended="profile"),
+        Chapter("link slow", search, links=Links(pairs={"search": {"geo": Shape(delay_s=0.3)}})),
+        Chapter("dependency refuses", search, links=Links(), ended="profile"),
+        # Were it healed, the simulated kernel would deliver what its client has given up.
+        Chapter("link cut", search[:1], links=Links(pairs={"search": {"geo": Shape(cut=True)}})),
     ]  # fmt: skip
 
 
@@ -114,6 +118,9 @@ def test_both_answer_with_the_same_status(both: Both) -> None:
     assert healthy == {200}
     broken = {title for title, _, status in both.real.statuses if status >= 500}
     assert {"grant revoked", "dependency refuses"} <= broken
+    if both.app.name == "hotel":
+        assert "link cut" in broken
+        assert "link slow" not in broken
 
 
 def test_a_request_leaves_the_same_spans(both: Both) -> None:

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from test_world_network import Lan
 from test_world_ways import seconds
 
+from aiopslab.models.network import Shape
 from aiopslab.world.clock import VirtualLoop
 from aiopslab.world.uplink import BUFFER, PACKET, Uplink
-from aiopslab.world.ways import Shape
 
 SPEED = 125e6
 
@@ -35,7 +35,8 @@ def test_a_transfer_beyond_the_speed_fills_the_queue_and_drops() -> None:
     uplink = Uplink(loop, SPEED)
     uplink.stream("copy", 1.25 * SPEED)
     loop.run_until(10.0)
-    assert uplink.shape == Shape(delay_s=BUFFER / SPEED, loss=pytest.approx(0.2))
+    assert uplink.shape.delay_s == BUFFER / SPEED
+    assert uplink.shape.loss == pytest.approx(0.2)
     assert uplink.carried() == {"copy": pytest.approx(10.0 * SPEED)}
     assert uplink.dropped == pytest.approx(2.5 * SPEED / PACKET)
     uplink.stream("copy", 0.0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from test_world_network import PORT, VIP, Lan
 
-from aiopslab.world.ways import Shape, Ways
+from aiopslab.models.network import Shape
+from aiopslab.world.ways import Ways
 
 SLOW = Shape(delay_s=0.1)
 

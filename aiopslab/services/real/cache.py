@@ -25,6 +25,7 @@ from aiopslab.services.net_errors import (
     RequestTimeout,
 )
 from aiopslab.services.protocols import PoolStats
+from aiopslab.services.real.links import Way
 from aiopslab.services.real.pooled import Pooled
 from aiopslab.services.real.reach import Address, failure, resolve
 
@@ -37,12 +38,15 @@ class CacheClient:
         password: Of the default user; empty sends none.
         pool: Connections at most.
         pool_timeout_s: Longest wait for one of them.
+        way: What happens to packets there and back; None: nothing.
     """
 
     def __init__(
-        self, address: Address, *, password: str, pool: int, pool_timeout_s: float
-    ) -> None:
+        self, address: Address, *, password: str, pool: int, pool_timeout_s: float,
+        way: Way | None = None,
+    ) -> None:  # fmt: skip
         self._address = address
+        self._way = way or Way.usual()
         self._password = password
         self._pool: Pooled[_Link] = Pooled(address, pool, pool_timeout_s, self._open)
 
@@ -70,8 +74,10 @@ class CacheClient:
         try:
             with _named(link.where):
                 async with asyncio.timeout(timeout_s):
+                    await self._way.out()
                     await link.send_command(*command)
                     reply: bytes | None = await link.read_response(disable_decoding=True)
+                    await self._way.back()
             broken = False
             return reply
         except CacheError:
@@ -89,6 +95,7 @@ class CacheClient:
         try:
             async with asyncio.timeout_at(deadline):
                 with _named(link.where):
+                    await self._way.dial()
                     await link.connect()  # type: ignore[no-untyped-call]  # the library has none
         except TimeoutError:
             link.close()

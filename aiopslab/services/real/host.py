@@ -25,8 +25,10 @@ from aiopslab.services.real.clock import WallClock
 from aiopslab.services.real.cluster import KubeCluster
 from aiopslab.services.real.cpu import ProcessCpu
 from aiopslab.services.real.http_client import Dial, HttpClient
+from aiopslab.services.real.links import Ways
 from aiopslab.services.real.memory import CountedMemory, HeldMemory
 from aiopslab.services.real.mounted import MountedFiles
+from aiopslab.services.real.orders import FileOrders, LabOrders, NoOrders
 from aiopslab.services.real.place import Place
 from aiopslab.services.real.telemetry import ProcessTelemetry
 
@@ -66,6 +68,8 @@ class ProcessHost:
         self.hardware: Mapping[str, float] = _hardware(app, service)
         self.clock: p.Clock = WallClock()
         self.cpu: p.CpuTime = self._processor
+        self._orders = _orders(app, env.get(ENDPOINT, ""), place)
+        self._ways = Ways(app, service, place.name, self._orders.current)
         self._api = KubeCluster.in_cluster(env)
         self.cluster: Cluster = self._api
         self.memory: p.Memory = self._held
@@ -84,6 +88,9 @@ class ProcessHost:
             self._ending.push_async_callback(export.aclose)
             self.telemetry = ProcessTelemetry(self.clock, export)
         self._ending.push_async_callback(self._api.close)
+        if isinstance(self._orders, LabOrders):
+            self._orders.start()
+            self._ending.push_async_callback(self._orders.aclose)
         return self
 
     async def __aexit__(
@@ -121,7 +128,9 @@ class ProcessHost:
     def http(
         self, host: str, port: int, *, pool: int, tls: p.TlsFiles | None = None, max_age_s: float
     ) -> p.Http:
-        client = HttpClient((host, port), self._place.book, pool, max_age_s, self._dial(tls))
+        client = HttpClient(
+            (host, port), self._place.book, pool, max_age_s, self._dial(tls), self._ways.to(host)
+        )
         self._ending.push_async_callback(client.aclose)
         return client
 
@@ -135,6 +144,7 @@ class ProcessHost:
             self._place.book.find(host, port), user=user, password=password, database=database,
             application=self._service, pool=pool, pool_timeout_s=pool_timeout_s, sslmode=sslmode,
             statements=statements_of(self._app, self._service, self._version),
+            way=self._ways.to(host),
         )  # fmt: skip
         self._ending.callback(client.close)
         return client
@@ -145,7 +155,10 @@ class ProcessHost:
         from aiopslab.services.real.cache import CacheClient
 
         address = self._place.book.find(host, port)
-        client = CacheClient(address, password=password, pool=pool, pool_timeout_s=pool_timeout_s)
+        client = CacheClient(
+            address, password=password, pool=pool, pool_timeout_s=pool_timeout_s,
+            way=self._ways.to(host),
+        )  # fmt: skip
         self._ending.callback(client.close)
         return client
 
@@ -153,7 +166,9 @@ class ProcessHost:
         from aiopslab.services.real.queue import QueueClient
 
         address = self._place.book.find(host, port)
-        client = QueueClient(address, password=password, name=self._service)
+        client = QueueClient(
+            address, password=password, name=self._service, way=self._ways.to(host)
+        )
         self._ending.push_async_callback(client.close)
         return client
 
@@ -163,7 +178,7 @@ class ProcessHost:
         context = None
         if tls is not None:
             context = self._identity(tls).server()
-        server = http_server.HttpServer(handler, context)
+        server = http_server.HttpServer(self._ways.shaped(handler), context)
         listener = http_server.listener(self._place, port)
         self.port = listener.getsockname()[1]
         await server.open(listener)
@@ -189,6 +204,13 @@ class ProcessHost:
 
     def _identity(self, files: p.TlsFiles) -> tls_files.Identity:
         return tls_files.Identity(self._mounted, files, asyncio.get_running_loop().time)
+
+
+def _orders(app: App, endpoint: str, place: Place) -> FileOrders | LabOrders | NoOrders:
+    """Return where the process learns what is not as usual on its ways."""
+    if place.links is not None:
+        return FileOrders(place.links)
+    return LabOrders(app.name, endpoint) if endpoint else NoOrders()
 
 
 def _directories(app: App, service: str) -> list[str]:

@@ -22,6 +22,7 @@ from aiopslab.services.pool import Pool, PoolExhausted
 from aiopslab.services.real import wire
 from aiopslab.services.real.addresses import Address, AddressBook
 from aiopslab.services.real.http_errors import named
+from aiopslab.services.real.links import Way
 
 Dial = Callable[[], ssl.SSLContext]
 """Returns what to make the next connection with; raises TlsFilesError."""
@@ -36,15 +37,18 @@ class HttpClient:
         pool: Connections at most.
         max_age_s: Older connections are replaced.
         dial: How to make TLS connections; None speaks plain text.
+        way: What happens to packets there and back; None: nothing.
     """
 
     def __init__(
-        self, target: Address, book: AddressBook, pool: int, max_age_s: float, dial: Dial | None
-    ) -> None:
+        self, target: Address, book: AddressBook, pool: int, max_age_s: float, dial: Dial | None,
+        way: Way | None = None,
+    ) -> None:  # fmt: skip
         self._target = target
         self._book = book
         self._max_age_s = max_age_s
         self._dial = dial
+        self._way = way or Way.usual()
         self._now: Callable[[], float] = asyncio.get_running_loop().time
         self._pool: Pool[_Line] = Pool(pool, self._open, self._now, max_age_s=max_age_s)
         self._endings: set[asyncio.Task[None]] = set()
@@ -85,7 +89,8 @@ class HttpClient:
             tls = self._dial() if self._dial is not None else None
         except p.TlsFilesError as error:
             raise p.TlsError(*self._target, "", str(error)) from None
-        return _Line(self._target, self._book, self._max_age_s, tls, self._hang_up)
+        resolver = _Resolver(self._book, self._target, self._way)
+        return _Line(self._target, resolver, self._max_age_s, tls, self._hang_up)
 
     def _hang_up(self, session: aiohttp.ClientSession) -> None:
         ending = asyncio.get_running_loop().create_task(session.close())
@@ -94,11 +99,15 @@ class HttpClient:
 
 
 class _Resolver(aiohttp.ThreadedResolver):
-    """The system's resolver behind the address book; remembers what it found."""
+    """The system's resolver behind the address book; remembers what it found.
 
-    def __init__(self, book: AddressBook, target: Address) -> None:
+    Who is about to connect asks it last, so here the packets pass that make a connection.
+    """
+
+    def __init__(self, book: AddressBook, target: Address, way: Way) -> None:
         super().__init__()
         self._book = book
+        self.way = way
         host, port = target
         self.address = f"{host}:{port}" if host.replace(".", "").isdecimal() else ""
         """``ip:port`` last resolved; of a literal address itself."""
@@ -109,6 +118,7 @@ class _Resolver(aiohttp.ThreadedResolver):
         found = await super().resolve(*self._book.find(host, port), family)
         if found:
             self.address = f"{found[0]['host']}:{found[0]['port']}"
+            await self.way.dial()
         return found
 
 
@@ -118,7 +128,7 @@ class _Line:
     def __init__(
         self,
         target: Address,
-        book: AddressBook,
+        resolver: _Resolver,
         idle_s: float,
         tls: ssl.SSLContext | None,
         hang_up: Callable[[aiohttp.ClientSession], None],
@@ -127,9 +137,9 @@ class _Line:
         self._tls = tls
         self._hang_up = hang_up
         self._connected = False
-        self._resolver = _Resolver(book, target)
+        self._resolver = resolver
         connector = aiohttp.TCPConnector(
-            limit=1, resolver=self._resolver, use_dns_cache=False, keepalive_timeout=idle_s
+            limit=1, resolver=resolver, use_dns_cache=False, keepalive_timeout=idle_s
         )
         self._session = aiohttp.ClientSession(
             connector=connector,
@@ -172,6 +182,7 @@ class _Line:
             request.method, url, data=None if in_query else wire.form(request.params),
             headers=wire.headers(request), allow_redirects=False, ssl=self._tls or False,
         ) as raw:  # fmt: skip
+            await self._resolver.way.back()
             if raw.content_type == wire.STREAM:
                 return await wire.stream(raw.content, on_part)
             close = raw.headers.get("Connection", "").lower() == "close"
@@ -184,15 +195,20 @@ class _Line:
         return f"lookup {self._target[0]}: i/o timeout"
 
     def _watch(self) -> aiohttp.TraceConfig:
-        """Have it noted whether the connection stands: deadlines have two names."""
+        """Have it noted whether the connection stands: deadlines have two names.
+
+        Once it does, the request is on its way.
+        """
 
         async def begun(*_: object) -> None:
             self._connected = False
 
         async def made(*_: object) -> None:
             self._connected = True
+            await self._resolver.way.out()
 
         config = aiohttp.TraceConfig()
         config.on_connection_create_start.append(begun)
         config.on_connection_create_end.append(made)
+        config.on_connection_reuseconn.append(made)
         return config

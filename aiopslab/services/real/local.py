@@ -131,6 +131,11 @@ class LocalApp:
         """Return the file that says how a partner misbehaves: a ``Disturbance`` as JSON."""
         return self.folder / f"{partner}.json"
 
+    @property
+    def links(self) -> Path:
+        """The file that says what is not as usual between them: ``models.network.Links``."""
+        return self.folder / "links.json"
+
     async def ended(self) -> Child:
         """Return the first service or partner that ends by itself."""
         waits = {asyncio.create_task(c.process.wait()): c for c in self._children()}
@@ -195,6 +200,7 @@ class LocalApp:
         command = ["serve", self._app.name, name, "--root", str(self.root(name))]
         # No limit would keep what a service holds, or leaks, from the rest of the machine.
         command += ["--addresses", str(self.addresses), "--count-memory"]
+        command += ["--links", str(self.links)]
         if self._startup_s is not None:
             command += ["--startup", str(self._startup_s)]
         grace_s = float(self._app.services[name].grace_s)

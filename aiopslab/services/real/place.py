@@ -29,6 +29,8 @@ class Place:
     """Port to listen on instead of the one it has in the cluster; 0: any."""
     fd: int | None = None
     """A bound socket to listen on instead."""
+    links: Path | None = None
+    """File of what is not as usual on its ways; None: the lab says so where telemetry goes."""
     hold_memory: bool = True
     """Whether memory is held, as where a limit keeps others from harm, or only counted."""
 

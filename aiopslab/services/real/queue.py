@@ -29,6 +29,7 @@ from aiopslab.services.net_errors import (
     RequestTimeout,
 )
 from aiopslab.services.real.jetstream import pull
+from aiopslab.services.real.links import Way
 from aiopslab.services.real.reach import Address, failure, resolve
 
 T = TypeVar("T")
@@ -56,12 +57,15 @@ class QueueClient:
         durable_prefix: Put before the names of durable consumers, where several deployments share
             a server; usually empty.
         name: How the client calls itself, as ``/connz`` lists it.
+        way: What happens to packets there and back; None: nothing.
     """
 
     def __init__(
-        self, address: Address, *, password: str, durable_prefix: str = "", name: str = ""
-    ) -> None:
+        self, address: Address, *, password: str, durable_prefix: str = "", name: str = "",
+        way: Way | None = None,
+    ) -> None:  # fmt: skip
         self._address = address
+        self._way = way or Way.usual()
         self._password = password
         self._prefix = durable_prefix
         self._name = name
@@ -148,7 +152,7 @@ class QueueClient:
         deadline = now() + timeout_s
         link = await self._connected(timeout_s)
         try:
-            return await link.race(request(link.client, max(deadline - now(), 0.001)), deadline)
+            return await link.race(self._exchange(link, request, deadline), deadline)
         except (TimeoutError, errors.TimeoutError):
             raise RequestTimeout(*link.where) from None
         except (errors.NoRespondersError, NoStreamResponseError):
@@ -161,12 +165,34 @@ class QueueClient:
         except (errors.ConnectionClosedError, errors.OutboundBufferLimitError, OSError):
             raise ConnectionReset(*link.where) from None
 
+    async def _exchange(
+        self, link: _Link, request: Callable[[Client, float], Coroutine[Any, Any, T]],
+        deadline: float,
+    ) -> T:  # fmt: skip
+        await self._way.out()
+        left = deadline - asyncio.get_running_loop().time()
+        answer = await request(link.client, max(left, 0.001))
+        await self._way.back()
+        return answer
+
     async def _connected(self, timeout_s: float) -> _Link:
         """Return the connection, made once for all who wait."""
         async with self._connecting:
             if self._link is None or self._link.client.is_closed:
-                self._link = await _dial(self._address, self._password, self._name, timeout_s)
+                self._link = await self._dialled(timeout_s)
             return self._link
+
+    async def _dialled(self, timeout_s: float) -> _Link:
+        now = asyncio.get_running_loop().time
+        deadline = now() + timeout_s
+        ip = await resolve(self._address, timeout_s)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._way.dial()
+        except TimeoutError:
+            raise ConnectTimeout(*self._address, f"{ip}:{self._address[1]}") from None
+        left = max(deadline - now(), 0.0)
+        return await _dial(self._address, ip, self._password, self._name, left)
 
 
 class _Link:
@@ -197,11 +223,10 @@ class _Link:
                 await self.client.close()
 
 
-async def _dial(address: Address, password: str, name: str, timeout_s: float) -> _Link:
+async def _dial(address: Address, ip: str, password: str, name: str, timeout_s: float) -> _Link:
     """Connect and log in. Raises NetError, or QueueError where the server refuses."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
-    ip = await resolve(address, timeout_s)
     shown = f"[{ip}]" if ":" in ip else ip
     link = _Link(Client(), (*address, f"{shown}:{address[1]}"))
     failed: asyncio.Future[Exception] = loop.create_future()

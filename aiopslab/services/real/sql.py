@@ -24,6 +24,7 @@ from aiopslab.services.net_errors import (
     TlsError,
 )
 from aiopslab.services.protocols import PoolStats, SqlResult, SslMode
+from aiopslab.services.real.links import Way
 from aiopslab.services.real.pooled import Pooled
 from aiopslab.services.real.reach import Address, failure, resolve
 from aiopslab.services.real.sql_values import bound
@@ -46,14 +47,16 @@ class SqlPool:
         pool: Connections at most.
         pool_timeout_s: Longest wait for one of them.
         sslmode: Whether to use TLS; the server's certificate is not verified.
+        way: What happens to packets there and back; None: nothing.
     """
 
     def __init__(
         self, address: Address, *, user: str, password: str, database: str, application: str,
         statements: Mapping[str, Statement], pool: int, pool_timeout_s: float,
-        sslmode: SslMode = "disable",
+        sslmode: SslMode = "disable", way: Way | None = None,
     ) -> None:  # fmt: skip
         self._address = address
+        self._way = way or Way.usual()
         self._dial = partial(
             asyncpg.connect, user=user, password=password, database=database, ssl=sslmode,
             statement_cache_size=0, server_settings={"application_name": application},
@@ -98,8 +101,13 @@ class SqlPool:
         host, port = self._address
         deadline = asyncio.get_running_loop().time() + timeout_s
         ip = await resolve(self._address, timeout_s)
-        left = max(deadline - asyncio.get_running_loop().time(), 0.0)
         try:
+            async with asyncio.timeout_at(deadline):
+                await self._way.dial()
+                # Who logs in asks and is answered, too.
+                await self._way.out()
+                await self._way.back()
+            left = max(deadline - asyncio.get_running_loop().time(), 0.0)
             connection = await self._dial(host=ip, port=port, timeout=left)
         except asyncpg.PostgresError as error:
             raise _refusal(error, (host, port, f"{ip}:{port}")) from None
@@ -109,14 +117,15 @@ class SqlPool:
             if type(error) is ConnectionError:  # asyncpg: the server answered N to SSLRequest
                 raise TlsError(host, port, f"{ip}:{port}", _NO_TLS) from None
             raise failure(error, self._address, ip) from None
-        return _Session(connection, self._address, ip)
+        return _Session(connection, self._address, ip, self._way)
 
 
 class _Session:
     """One connection, with the statements that were prepared on it."""
 
-    def __init__(self, connection: asyncpg.Connection, address: Address, ip: str) -> None:
+    def __init__(self, connection: asyncpg.Connection, address: Address, ip: str, way: Way) -> None:
         self._connection = connection
+        self._way = way
         self._where = (*address, f"{ip}:{address[1]}")
         self._prepared: dict[str, _Prepared] = {}
         self._count = 0
@@ -130,6 +139,19 @@ class _Session:
 
     async def run(self, text: str, params: Mapping[str, str], timeout_s: float) -> int:
         """Run a statement; return the rows it returned or touched."""
+        now = asyncio.get_running_loop().time
+        deadline = now() + timeout_s
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._way.out()
+            rows = await self._answered(text, params, max(deadline - now(), 0.0))
+            async with asyncio.timeout_at(deadline):
+                await self._way.back()
+        except TimeoutError:
+            raise RequestTimeout(*self._where) from None
+        return rows
+
+    async def _answered(self, text: str, params: Mapping[str, str], timeout_s: float) -> int:
         with self._deadline(timeout_s):
             try:
                 return await self._run(text, params)
