@@ -37,6 +37,11 @@ def problem(message: str, *, hint: str = "") -> None:
         print(f"  {hint}", file=sys.stderr)
 
 
+def note(text: str) -> None:
+    """Print a line of progress to stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def abandon() -> None:
     """Send what is still buffered nowhere: nobody reads standard output any more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

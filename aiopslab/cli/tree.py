@@ -22,6 +22,7 @@ _COMMANDS = {
     "generate": "Write a held-out set of incidents, each proven sound.",
     "submit": "Submit the answer of a running trial, from a program outside.",
     "mcp": "Offer the tools of a running trial over MCP on standard input and output.",
+    "cluster": "Make a kind cluster to run on, list what is ours on a cluster, remove it.",
     "doctor": "Look whether everything needed is there, with the fix to type.",
 }
 
@@ -83,6 +84,11 @@ _EXAMPLES = {
         ("aiopslab submit --file answer.json", "a JSON object"),
     ],
     "mcp": [("aiopslab mcp --url $AIOPSLAB_URL", "as the command of an MCP client")],
+    "cluster": [
+        ("aiopslab cluster up", "a kind cluster with the images of hotel and shop"),
+        ("aiopslab cluster status", "everything of ours on it"),
+        ("aiopslab cluster down --context lab", "off a cluster of yours, by label"),
+    ],
     "doctor": [
         ("aiopslab doctor", "before the first run"),
         ("aiopslab doctor --context kind-lab", "and whether that cluster can be used"),

@@ -14,9 +14,16 @@ from dataclasses import dataclass, field
 
 from aiopslab.environments.cluster_discovery import Served
 from aiopslab.environments.cluster_kube import ClusterKube
-from aiopslab.environments.cluster_labels import MANAGED_BY, US, has, selector
+from aiopslab.environments.cluster_labels import MANAGED_BY, TRIAL, US, has, selector
 from aiopslab.models.kube import KubeError, Object
-from aiopslab.world.kube.objects import controller_of, deleting, name_of, namespace_of, uid_of
+from aiopslab.world.kube.objects import (
+    controller_of,
+    deleting,
+    labels_of,
+    name_of,
+    namespace_of,
+    uid_of,
+)
 
 POLL_S = 0.5
 _FIRST = ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration")
@@ -38,6 +45,8 @@ class Found:
     """The uid of its controller, which makes and removes it; empty if it has none."""
     going: bool
     """Whether its deletion has been asked for already."""
+    trial: str = ""
+    """What it was made for; empty for what belongs to no trial."""
 
     def __str__(self) -> str:
         place = f" -n {self.namespace}" if self.namespace else ""
@@ -152,8 +161,9 @@ def _with(objects: Iterable[Object], labels: Mapping[str, str]) -> list[Object]:
 def _found(served: Served, obj: Object) -> Found:
     owner = controller_of(obj) or {}
     return Found(
-        served, namespace_of(obj), name_of(obj), uid_of(obj), owner.get("uid", ""), deleting(obj)
-    )
+        served, namespace_of(obj), name_of(obj), uid_of(obj), owner.get("uid", ""), deleting(obj),
+        labels_of(obj).get(TRIAL, ""),
+    )  # fmt: skip
 
 
 def _order(obj: Found) -> tuple[int, str, str, str]:

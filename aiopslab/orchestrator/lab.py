@@ -1,6 +1,6 @@
 """A lab makes worlds: it knows the incidents, draws them, and boots what they run on.
 
-Ours are ``sim_lab``, on the simulated cluster, and ``cluster_lab``, on real ones. A user's lab is
+Ours are ``sim_lab``, on the simulated cluster, and ``real_lab``, on real ones. A user's lab is
 named ``module:Class`` in the run's configuration and has the same methods. What a lab does before
 an agent exists is synchronous; agents then see the Environment alone.
 """
@@ -22,8 +22,8 @@ from aiopslab.problems.draw import DrawnIncident
 T = TypeVar("T")
 _OURS = {
     "sim": "aiopslab.orchestrator.sim_lab:SimLab",
-    "kind": "aiopslab.orchestrator.cluster_lab:KindLab",
-    "kubeconfig": "aiopslab.orchestrator.cluster_lab:KubeconfigLab",
+    "kind": "aiopslab.orchestrator.real_lab:KindLab",
+    "kubeconfig": "aiopslab.orchestrator.real_lab:KubeconfigLab",
 }
 """Imported when asked for: a run from cold elsewhere need not load a world."""
 

@@ -6,25 +6,22 @@ A thin binding: incidents come from ``problems``, the world from ``environments.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Hashable, Sequence
+from collections.abc import Coroutine, Hashable
 from typing import Any, TypeVar
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.environments.sim import Sim
 from aiopslab.errors import UsageError
-from aiopslab.models.app import App
-from aiopslab.models.task import Problem, Task
 from aiopslab.orchestrator.lab import Place
+from aiopslab.orchestrator.library import Library
 from aiopslab.orchestrator.staging import Staged
-from aiopslab.problems import catalogue
-from aiopslab.problems.draw import WARM_S, DrawnIncident, draw, world_key
-from aiopslab.services.catalogue import load_app
+from aiopslab.problems.draw import WARM_S, DrawnIncident, world_key
 from aiopslab.telemetry import frames
 
 T = TypeVar("T")
 
 
-class SimLab:
+class SimLab(Library):
     """Worlds on the simulated cluster."""
 
     forkable = True
@@ -33,20 +30,7 @@ class SimLab:
     def __init__(self, options: dict[str, str]) -> None:
         if options:
             raise UsageError(f"environment 'sim' has no option {min(options)!r}")
-        self._apps: dict[str, App] = {}
-
-    def expand(self, targets: Sequence[str], tasks: Sequence[Task]) -> tuple[str, list[Problem]]:
-        return catalogue.expand(targets, tasks)
-
-    def draw(self, incident: str, seed: int) -> DrawnIncident:
-        spec = catalogue.load_incident(incident)
-        return draw(spec, self._app(spec.app), seed)
-
-    def _app(self, name: str) -> App:
-        """Load an app once: reading one takes longer than drawing all its incidents."""
-        if name not in self._apps:
-            self._apps[name] = load_app(name)
-        return self._apps[name]
+        super().__init__()
 
     def world(self, drawn: DrawnIncident) -> Hashable:
         return world_key(drawn.app, drawn.seed)

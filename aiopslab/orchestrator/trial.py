@@ -126,9 +126,7 @@ async def _conduct(
         raise session.failure
     passed = await _judge(staged, assignment, session.answer, begun, steps)
     watch.lap("evidence")
-    if config.telemetry and not assignment.plan.verdict_only:
-        directory.telemetry.mkdir()
-        await env.telemetry.write_parquet(directory.telemetry)
+    await _keep_telemetry(env, assignment)
     watch.lap("telemetry")
     phases = {"agent": used.virtual_s, "settle": round(env.now() - agent_end, 6)}
     outcome: Outcome = ending.outcome or ("passed" if passed else "failed")
@@ -139,6 +137,12 @@ async def _conduct(
     )
     directory.finish(trial)
     return trial
+
+
+async def _keep_telemetry(env: Environment, assignment: Assignment) -> None:
+    if assignment.config.telemetry and not assignment.plan.verdict_only:
+        assignment.directory.telemetry.mkdir()
+        await env.telemetry.write_parquet(assignment.directory.telemetry)
 
 
 async def _agents_part(

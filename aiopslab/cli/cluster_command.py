@@ -1,0 +1,237 @@
+"""``aiopslab cluster``: a kind cluster to run on, what is on a cluster, and taking it off again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from aiopslab.cli import output
+
+if TYPE_CHECKING:
+    from aiopslab.environments.cluster_cleaning import Cleaned, Found, Inventory
+    from aiopslab.environments.cluster_images import Images
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Made:
+    """How a kind cluster is made."""
+
+    node_image: str = ""
+    """Image of its node. Default: a pinned one."""
+    registry: str = ""
+    """Put before the names of our images."""
+    base: str = ""
+    """Base image of ours: any with Python 3.11 or newer and venv."""
+    pip_args: str = ""
+    """Arguments of pip while images are built, for a mirror."""
+    store_image: Annotated[list[str], Parameter(negative="")] = field(default_factory=list)
+    """Image of a kind of store, KIND=REF (postgres, valkey, nats); repeatable."""
+
+
+def command(
+    action: Literal["up", "status", "down"],
+    *apps: str,
+    name: str = "aiopslab",
+    context: str = "",
+    kubeconfig: str = "",
+    allow_production: bool = False,
+    made: Made | None = None,
+    json: bool = False,
+) -> int:
+    """Make a kind cluster with the images of apps, list what is ours on a cluster, or remove it.
+
+    Args:
+        action: up, status or down.
+        apps: For up: the apps whose images are built and put there. Default: hotel and shop.
+        name: Of the kind cluster; its context is kind-NAME.
+        context: Another cluster, by its context: status and down concern what is ours on it.
+        kubeconfig: Path of the kubeconfig. Default: KUBECONFIG, then ~/.kube/config.
+        allow_production: Whether a context is meant that looks like production.
+        made: How a kind cluster is made.
+        json: Print one JSON document instead of a table.
+
+    Returns:
+        0; for down 4 if something is still there.
+    """
+    from aiopslab.errors import UsageError
+
+    where = _Where(name, context, kubeconfig, allow_production)
+    if action == "up":
+        if context:
+            raise UsageError("a cluster of yours is not made by us", hint="leave out --context")
+        return _up(where, apps or ("hotel", "shop"), made or Made())
+    if apps:
+        raise UsageError(f"{action} takes no app", hint=f"aiopslab cluster {action}")
+    return _status(where, as_json=json) if action == "status" else _down(where, as_json=json)
+
+
+@dataclass(frozen=True)
+class _Where:
+    """A kind cluster by its name, or any by its context."""
+
+    name: str
+    context: str
+    kubeconfig: str
+    allow_production: bool
+
+
+# -- up -------------------------------------------------------------------------------------------
+
+
+def _up(where: _Where, apps: tuple[str, ...], made: Made) -> int:
+    from aiopslab.environments import host_checks, kind_cluster
+    from aiopslab.errors import PreflightError
+
+    lacking = [f for f in host_checks.checks() if not f.ok]
+    for finding in lacking:
+        output.note(f"missing: {finding.what}: {finding.detail}; {finding.fix}")
+    if where.name in kind_cluster.names():
+        output.note(f"kind cluster {where.name!r} is there")
+    else:
+        node = made.node_image or kind_cluster.NODE_IMAGE
+        output.note(f"making kind cluster {where.name!r} with {node}")
+        try:
+            kind_cluster.create(where.name, node, kubeconfig=where.kubeconfig)
+        except PreflightError as error:
+            why = "; ".join(f"{f.what}: {f.fix}" for f in lacking)
+            raise PreflightError(str(error), hint=why or error.hint) from error
+    _images(where, apps, made)
+    print(f"kind cluster {where.name!r} is up; next: aiopslab run lite -e kind{_option(where)}")
+    return 0
+
+
+def _option(where: _Where) -> str:
+    return "" if where.name == "aiopslab" else f" -E name={where.name}"
+
+
+def _images(where: _Where, apps: tuple[str, ...], made: Made) -> None:
+    """Build ours, pull the others, and put all onto the cluster."""
+    from aiopslab.environments import image_builds, kind_cluster
+    from aiopslab.services.catalogue import load_app
+
+    images, client = _references(made), _engine()
+    loaded = [load_app(app) for app in apps]
+    ours = {b.ref: b for app in loaded for b in image_builds.builds(app, images)}
+    theirs = sorted({ref for app in loaded for ref in image_builds.pulled(app, images)})
+    root = image_builds.checkout()
+    given = {"BASE": made.base, "PIP_ARGS": made.pip_args}
+    arguments = {key: value for key, value in given.items() if value}
+    for n, one in enumerate(ours.values(), 1):
+        output.note(f"image {n} of {len(ours)}: {one.ref}")
+        image_builds.build(client, one, root, arguments)
+    for ref in sorted(set(theirs) - image_builds.present(client, theirs)):
+        output.note(f"pulling {ref}")
+        image_builds.pull(client, ref)
+    output.note(f"loading {len(ours) + len(theirs)} images")
+    kind_cluster.load(where.name, [*ours, *theirs])
+
+
+def _references(made: Made) -> Images:
+    from aiopslab.environments.cluster_images import Images
+    from aiopslab.errors import UsageError
+
+    stores = {}
+    for text in made.store_image:
+        kind, equals, ref = text.partition("=")
+        if not (equals and ref and kind in ("postgres", "valkey", "nats")):
+            raise UsageError(f"{text!r} is not KIND=REF", hint="--store-image postgres=my/pg:17")
+        stores[kind] = ref
+    return Images(made.registry, stores)
+
+
+def _engine() -> Any:
+    from aiopslab.errors import PreflightError
+
+    try:
+        import docker
+        from docker.errors import DockerException
+    except ImportError as error:
+        words = "the Docker SDK is not installed"
+        raise PreflightError(words, hint="pip install 'aiopslab[kind]'") from error
+    try:
+        return docker.from_env()
+    except DockerException as error:
+        raise PreflightError(f"no container engine: {error}", hint="aiopslab doctor") from error
+
+
+# -- status, down ---------------------------------------------------------------------------------
+
+
+def _status(where: _Where, *, as_json: bool) -> int:
+    from aiopslab.environments.cluster_cleaning import inventory
+    from aiopslab.environments.cluster_labels import ours
+
+    found: Inventory = _on_cluster(where, lambda kube: inventory(kube, ours()))
+    if as_json:
+        data = {"objects": list(map(_row, found.objects)), "unseen": dict(found.unseen)}
+        output.envelope("aiopslab/cluster-status@1", data)
+        return 0
+    if not found.objects:
+        print("nothing of ours is there")
+    else:
+        rows = [list(_row(one).values()) for one in found.objects]
+        output.table(["trial", "namespace", "object", "state"], rows)
+    for kind, why in sorted(found.unseen.items()):
+        output.note(f"{kind} could not be looked at: {why}")
+    return 0
+
+
+def _row(found: Found) -> dict[str, str]:
+    return {
+        "trial": found.trial,
+        "namespace": found.namespace,
+        "object": f"{found.served.kind.resource}/{found.name}",
+        "state": "going" if found.going else "there",
+    }
+
+
+def _down(where: _Where, *, as_json: bool) -> int:
+    from aiopslab.cli import EXIT_INFRA
+    from aiopslab.environments import kind_cluster
+    from aiopslab.environments.cluster_cleaning import clean
+    from aiopslab.environments.cluster_labels import ours
+
+    cluster = not where.context
+    if cluster and where.name not in kind_cluster.names():
+        print(f"there is no kind cluster {where.name!r}")
+        return 0
+    if cluster:
+        kind_cluster.delete(where.name, kubeconfig=where.kubeconfig)
+        print(f"kind cluster {where.name!r} is gone, with everything on it")
+        return 0
+    done: Cleaned = _on_cluster(where, lambda kube: clean(kube, ours()))
+    left = [_row(one) for one in done.left.objects]
+    if as_json:
+        data = {"removed": list(map(_row, done.removed)), "left": left}
+        output.envelope("aiopslab/cluster-down@1", data)
+    else:
+        print(f"{len(done.removed)} objects removed, {len(left)} still there")
+        for one in left:
+            output.note(f"{one['object']} {one['namespace']}: {one['state']}")
+    return EXIT_INFRA if left else 0
+
+
+def _on_cluster(where: _Where, ask: Callable[[Any], Any]) -> Any:
+    """Ask the cluster that is meant."""
+    import asyncio
+
+    from aiopslab.environments.cluster_connection import Connection, Reach
+    from aiopslab.environments.cluster_kube import ClusterKube
+    from aiopslab.environments.contexts import choose
+    from aiopslab.orchestrator import wallclock
+
+    wanted = where.context or f"kind-{where.name}"
+    chosen = choose(where.kubeconfig, wanted, allow_production=where.allow_production)
+    connection = Connection(Reach(where.kubeconfig, chosen.name))
+
+    async def asked() -> Any:
+        try:
+            return await ask(ClusterKube(connection, now=wallclock.unix))
+        finally:
+            await connection.aclose()
+
+    return asyncio.run(asked())

@@ -1,0 +1,39 @@
+"""What may be said about a real cluster: the options (``-E KEY=VALUE``) of its environments.
+
+Not here: choosing the context (``environments.contexts``), what images stand for which
+(``environments.cluster_images``).
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from aiopslab.models.base import Model
+
+CLUSTER = "aiopslab"
+"""Name of the kind cluster that is made if none is named."""
+
+
+class RealOptions(Model):
+    """Which cluster, and what it runs."""
+
+    name: str = CLUSTER
+    """Of a kind cluster; its context is ``kind-<name>``."""
+    kubeconfig: str = ""
+    """Path; empty is ``$KUBECONFIG``, then ``~/.kube/config``."""
+    context: str = ""
+    """Of the kubeconfig; empty is the current one, for kind ``kind-<name>``."""
+    allow_production: bool = Field(default=False, alias="allow-production")
+    """Whether a context is meant that looks like production."""
+    registry: str = ""
+    """Put before the names of our images: ``registry.example/lab/``."""
+    postgres: str = ""
+    """Image that stands for the one the app names; empty is that one."""
+    valkey: str = ""
+    nats: str = ""
+    storage_class: str = Field(default="", alias="storage-class")
+    """Of the stores' volumes; empty is the cluster's default."""
+    cpu_share: float = Field(default=0.5, gt=0, le=1, alias="cpu-share")
+    """Factor on CPU requests, so that an app fits a small machine."""
+    warm: bool = True
+    """Whether an app is put back between trials instead of being deployed anew."""

@@ -1,0 +1,274 @@
+"""Apps on real clusters: the labs behind ``--env kind`` and ``--env kubeconfig``.
+
+One app at a time, in two namespaces of its own; several labs share a cluster side by side. After a
+trial the faults are undone, everything is put back as it was and looked at; the next trial of that
+app begins there. Whatever is not as before is taken down and deployed anew. Not here: how an app is
+deployed (``environments.cluster``), making a cluster (``environments.kind_cluster``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Coroutine, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from aiopslab.content import near
+from aiopslab.environments.cluster import Cluster, Patience, Rooms, Terms, outline
+from aiopslab.environments.cluster_cleaning import clean, inventory
+from aiopslab.environments.cluster_connection import Connection, Reach
+from aiopslab.environments.cluster_images import Images
+from aiopslab.environments.cluster_kube import ClusterKube
+from aiopslab.environments.cluster_labels import ours
+from aiopslab.environments.cluster_errands import LabPlace
+from aiopslab.environments.cluster_manifests import Placement, placed
+from aiopslab.environments.cluster_substrate import ClusterSubstrate
+from aiopslab.environments.cluster_telemetry import ClusterTelemetry
+from aiopslab.environments.contexts import choose
+from aiopslab.environments.protocol import Environment, Substrate, Telemetry
+from aiopslab.errors import InfraError, UsageError
+from aiopslab.models.kube import KubeError
+from aiopslab.models.real import RealOptions
+from aiopslab.models.task import Problem, Task
+from aiopslab.orchestrator import staging, wallclock
+from aiopslab.orchestrator.lab import Place
+from aiopslab.orchestrator.library import Library
+from aiopslab.problems import catalogue, stage
+from aiopslab.problems.draw import WARM_S, DrawnIncident, draw, world_key
+from aiopslab.problems.playable import obstacles
+
+T = TypeVar("T")
+_RUN_LENGTH = 6
+"""Characters of a run's name that its trials' names begin with."""
+
+
+@dataclass(slots=True)
+class _Held:
+    """An app that is deployed."""
+
+    key: Hashable
+    cluster: Cluster
+    warm_at: float
+    """When it had been under load, and as it should be, for ``WARM_S``."""
+
+
+class RealLab(Library):
+    """Apps on one real cluster."""
+
+    forkable = False
+    run = ""
+    kind: str
+
+    def __init__(self, options: dict[str, str]) -> None:
+        super().__init__()
+        self.options = read_options(self.kind, options)
+        self._connection: Connection | None = None
+        self._held: _Held | None = None
+
+    # -- what there is to play ---------------------------------------------------------------------
+
+    def expand(self, targets: Sequence[str], tasks: Sequence[Task]) -> tuple[str, list[Problem]]:
+        """Expand targets; of suites and globs only what exists on a cluster.
+
+        Raises:
+            UsageError: A target is unknown, or nothing of it exists on a cluster.
+        """
+        label, problems = super().expand(targets, tasks)
+        why = {name: self._obstacles(name) for name in sorted({p.incident for p in problems})}
+        kept = [p for p in problems if not why[p.incident]]
+        if not kept:
+            first = next(iter(why))
+            raise UsageError(
+                f"nothing of {label!r} can be played on {self.kind!r}: {first} needs "
+                f"{'; '.join(why[first])}",
+                hint="aiopslab list incidents",
+            )
+        return label, kept
+
+    def left_out(self, targets: Sequence[str], tasks: Sequence[Task]) -> dict[str, list[str]]:
+        """Return the incidents among the targets that do not exist on a cluster, and why."""
+        _, problems = super().expand(targets, tasks)
+        why = {name: self._obstacles(name) for name in sorted({p.incident for p in problems})}
+        return {name: reasons for name, reasons in why.items() if reasons}
+
+    def _obstacles(self, incident: str) -> list[str]:
+        return obstacles(catalogue.load_incident(incident), "kind")
+
+    def world(self, drawn: DrawnIncident) -> Hashable:
+        return (drawn.app.name, drawn.seed)
+
+    def outline(self, drawn: DrawnIncident) -> dict[str, list[str]]:
+        """Return what will be created for an incident's app, by namespace, as kind/name."""
+        placement = self._placement("TRIAL")
+        app = placed(drawn.app, placement)
+        return dict(outline(app, placement, rooms(), self._terms(drawn)))
+
+    # -- worlds ------------------------------------------------------------------------------------
+
+    def boot(self, drawn: DrawnIncident) -> Environment:
+        return asyncio.run(self._deployed(drawn)).cluster
+
+    async def place(self, drawn: DrawnIncident) -> Place:
+        key = self.world(drawn)
+        if self._held is not None and self._held.key != key:
+            await self._drop(wait=False)
+        if self._held is None:
+            self._held = await self._deployed(drawn)
+        cluster = self._held.cluster
+        await cluster.advance(self._held.warm_at - cluster.now())
+        passed = min(stage.quiet_s(drawn), cluster.now() - self._held.warm_at)
+        return Place(cluster, draw(drawn.spec, cluster.app, drawn.seed), passed)
+
+    def drive(self, env: Environment, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run(work)
+
+    async def accompany(self, env: Environment, work: Coroutine[Any, Any, T]) -> T:
+        return await work
+
+    async def release(self, env: Environment, staged: staging.Staged | None) -> str:
+        if staged is None or not self.options.warm:
+            await self._drop(wait=False)
+            return ""
+        try:
+            await staging.recover(staged)
+            why = await self._restored()
+        except (InfraError, KubeError) as error:
+            why = str(error)
+        if why:
+            await self._drop(wait=False)
+        return why
+
+    async def _restored(self) -> str:
+        """Put the app back; returns what is not as before."""
+        held = self._held
+        assert held is not None, "only what is held is released"
+        unmet = [c for c in await held.cluster.restore() if not c.met]
+        return "; ".join(f"{c.id}: {c.detail}" for c in unmet)
+
+    async def aclose(self) -> None:
+        await self._drop(wait=False)
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            await connection.aclose()
+
+    async def sweep(self) -> None:
+        """Remove everything that was made for the run, and wait until it is gone.
+
+        Raises:
+            InfraError: Something is still there; it says what, and what to type.
+        """
+        kube = ClusterKube(await self._connected(), now=wallclock.unix)
+        found = await inventory(kube, ours())
+        mine = {o.trial for o in found.objects if o.trial.startswith(self.run[:_RUN_LENGTH])}
+        left = []
+        for trial in sorted(mine):
+            left += (await clean(kube, ours(trial))).left.objects
+        await self.aclose()
+        if left:
+            names = ", ".join(map(str, left[:5]))
+            raise InfraError("clean", f"still there: {names}; aiopslab cluster down removes it")
+
+    # -- making ------------------------------------------------------------------------------------
+
+    async def _deployed(self, drawn: DrawnIncident) -> _Held:
+        connection = await self._connected()
+        placement = self._placement(self.run[:_RUN_LENGTH] + secrets.token_hex(2))
+        app = placed(drawn.app, placement)
+        cluster = Cluster(app, placement, connection, rooms(), self._terms(drawn), wallclock.unix)
+        try:
+            await cluster.deploy()
+            await cluster.snapshot()
+        except BaseException:
+            await _taken_down(cluster, wait=False)
+            raise
+        return _Held(self.world(drawn), cluster, cluster.now() + WARM_S)
+
+    async def _connected(self) -> Connection:
+        if self._connection is None:
+            given = self.options
+            chosen = choose(
+                given.kubeconfig, context_of(self.kind, given),
+                allow_production=given.allow_production,
+            )  # fmt: skip
+            reach = Reach(given.kubeconfig, chosen.name)
+            self._connection = await asyncio.to_thread(Connection, reach)
+        return self._connection
+
+    def _placement(self, trial: str) -> Placement:
+        given = self.options
+        stores = {"postgres": given.postgres, "valkey": given.valkey, "nats": given.nats}
+        images = Images(given.registry, {kind: ref for kind, ref in stores.items() if ref})
+        return Placement(
+            trial, images, cpu_share=given.cpu_share, storage_class=given.storage_class
+        )
+
+    def _terms(self, drawn: DrawnIncident) -> Terms:
+        load = world_key(drawn.app, drawn.seed).load_scale
+        return Terms(drawn.seed, load, Patience())
+
+    async def _drop(self, *, wait: bool) -> None:
+        if self._held is not None:
+            held, self._held = self._held, None
+            await _taken_down(held.cluster, wait=wait)
+
+
+class KindLab(RealLab):
+    """Apps on a kind cluster."""
+
+    kind = "kind"
+
+
+class KubeconfigLab(RealLab):
+    """Apps on a cluster of the user's."""
+
+    kind = "kubeconfig"
+
+
+def read_options(kind: str, given: dict[str, str]) -> RealOptions:
+    """Read the options of an environment on a real cluster.
+
+    Raises:
+        UsageError: There is no such option, or its value does not fit.
+    """
+    known = [f.alias or name for name, f in RealOptions.model_fields.items()]
+    for key in sorted(given):
+        if key not in known:
+            hint = near(key, known) or f"known: {', '.join(known)}"
+            raise UsageError(f"environment {kind!r} has no option {key!r}", hint=hint)
+    try:
+        return RealOptions.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        said = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"-E {first['loc'][0]}={first['input']}: {said}") from error
+
+
+def context_of(kind: str, options: RealOptions) -> str:
+    """Return the context that is meant; empty is the kubeconfig's current one."""
+    return options.context or (f"kind-{options.name}" if kind == "kind" else "")
+
+
+async def _taken_down(cluster: Cluster, *, wait: bool) -> None:
+    """Have everything of an app removed; without waiting the cluster is only asked to."""
+    if wait:
+        await cluster.aclose()
+    else:
+        await clean(cluster.quiet, cluster.placement.labels, timeout_s=0.0)
+
+
+def rooms() -> Rooms:
+    """Return what an environment on a cluster is made of beside itself."""
+    return Rooms(observer_objects, _telemetry, _substrate)
+
+
+def _telemetry(cluster: Cluster) -> Telemetry:
+    return ClusterTelemetry(cluster.connection, cluster.placement.lab, now=cluster.now)
+
+
+def _substrate(cluster: Cluster) -> Substrate:
+    placement = cluster.placement
+    lab = LabPlace(placement.lab, placement.images.lab, placement.labels)
+    return ClusterSubstrate(cluster.quiet, cluster.app, lab, cluster.dial, cluster.now)
