@@ -107,10 +107,10 @@ def _started(figures: dict[str, float]) -> float:
 def volumes(summary: Any, namespace: str) -> list[Sample]:
     """Return the figures of the volumes that pods of a namespace have claimed."""
     found = []
-    for pod in dig(summary, "pods") or ():
+    for pod in records(summary, "pods"):
         if dig(pod, "podRef", "namespace") != namespace:
             continue
-        for volume in pod.get("volume") or ():
+        for volume in records(pod, "volume"):
             claim = dig(volume, "pvcRef", "name")
             if not claim:
                 continue
@@ -163,6 +163,12 @@ def _summed(summary: Any) -> list[Sample]:
         if isinstance(value, int | float):
             found.append(Sample(name, labels, float(value)))
     return found
+
+
+def records(page: Any, *path: str) -> list[dict[str, Any]]:
+    """Return the objects of a list in JSON that somebody else wrote; none if there is no list."""
+    found = dig(page, *path)
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
 
 
 def _json(text: str) -> Any:

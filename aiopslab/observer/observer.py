@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
-from aiopslab.environments.cluster_connection import Connection
+from aiopslab.environments.cluster_connection import Connection, Request
 from aiopslab.environments.cluster_kube import ClusterKube
 from aiopslab.environments.telemetry import Telemetry
 from aiopslab.errors import InfraError
@@ -78,7 +78,7 @@ class Observer:
         self.recording = self._anew()
         self.intake = Intake(lambda: self.recording, self.pods, self.pushed, now, lacks)
         self._changes = Changes(app, self._changed, now)
-        self._stores = StoreAsking(app, self.mirror, connection, lacks)
+        self._stores = StoreAsking(app, self.mirror, self._fetched, lacks)
         self._tailing = Tailing(
             connection, self.pods, self.intake, lambda: self.recording, lacks
         )  # fmt: skip
@@ -125,6 +125,9 @@ class Observer:
             except Exception as error:
                 self.lacks.lack(name, f"{type(error).__name__}: {error}")
                 await asyncio.sleep(_STANDING_AGAIN_S)
+
+    async def _fetched(self, request: Request) -> str:
+        return await self._connection.run(self._connection.text, request)
 
     def _anew(self) -> Recording:
         recording = Recording(self._groups, self.now, limit=self._limit)

@@ -53,7 +53,8 @@ class PushedMetrics:
         tally, now = Tally(), self._now()
         for batch in request.resource_metrics:
             pod = self._pods.sender(batch.resource).pod
-            found = [s for _, samples in points(batch, {}, now, tally) for s in samples]
+            # As with a scrape, it counts when they came, not what a pod's clock says.
+            found = [s for _, samples in points(batch, {}, None, tally) for s in samples]
             if not pod:
                 tally.refuse("the resource names no pod", len(found))
             elif len(self._latest) >= MOST_PODS and pod not in self._latest:

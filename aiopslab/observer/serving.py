@@ -50,15 +50,20 @@ async def serving(observer: Observer, settings: Settings) -> AsyncIterator[tuple
         http = await stack.enter_async_context(
             listening(told, host=settings.host, port=settings.http_port)
         )
-        taken = receiver_app(observer.intake.take, gate, free=True)
-        guarded = Guard(taken, tokens=None, load=Load(), refuse=otlp_refusal)
+        taken = taking(observer, gate)
         otlp = await stack.enter_async_context(
-            listening(guarded, host=settings.host, port=settings.otlp_port)
+            listening(taken, host=settings.host, port=settings.otlp_port)
         )
         try:
             yield http, otlp
         finally:
             gate.closing.set()
+
+
+def taking(observer: Observer, gate: OpenGate) -> ASGIApp:
+    """Return the application of the port that is sent telemetry."""
+    app = receiver_app(observer.intake.take, gate, free=True)
+    return Guard(app, tokens=None, load=Load(), refuse=otlp_refusal)
 
 
 def telling(observer: Observer, token: str, gate: OpenGate) -> ASGIApp:

@@ -14,15 +14,14 @@ import contextlib
 import json
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from aiopslab.environments.cluster_connection import Connection, Request
+from aiopslab.environments.cluster_connection import Request
 from aiopslab.errors import InfraError
 from aiopslab.models.app import App
-from aiopslab.models.kube import KubeError
+from aiopslab.models.kube import KubeError, Object
 from aiopslab.models.store import Store
 from aiopslab.observer.lacks import Lacks
-from aiopslab.observer.mirror import Mirror
 from aiopslab.observer.pods import running_since
 from aiopslab.observer.stores import nats, postgres, valkey
 from aiopslab.services.validation import DEFAULT_USER
@@ -36,6 +35,18 @@ if TYPE_CHECKING:
 
 SUPERUSER = "postgres"
 Answer = Sequence[Sample] | None
+
+
+Fetch = Callable[[Request], Awaitable[str]]
+"""Sends a request to the API server; raises ``KubeError`` and ``InfraError``."""
+
+
+class Objects(Protocol):
+    """Where Secrets are found; ``mirror.Mirror`` is one."""
+
+    def find(self, kind: str, name: str, namespace: str = "") -> Object | None:
+        """Return one object, None if there is none."""
+        ...
 
 
 class NoAnswer(Exception):
@@ -57,15 +68,15 @@ class StoreAsking:
 
     Args:
         app: Says which components are stores.
-        mirror: Has their Secrets.
-        connection: The way to the API server.
+        objects: Has their Secrets.
+        fetch: Asks the API server.
         lacks: Is told which do not answer.
     """
 
-    def __init__(self, app: App, mirror: Mirror, connection: Connection, lacks: Lacks) -> None:
+    def __init__(self, app: App, objects: Objects, fetch: Fetch, lacks: Lacks) -> None:
         self._app = app
-        self._mirror = mirror
-        self._connection = connection
+        self._objects = objects
+        self._fetch = fetch
         self._lacks = lacks
         self._worked: dict[str, str] = {}
         """The password by which a store let us in last: a Secret may be changed by mistake."""
@@ -110,7 +121,7 @@ class StoreAsking:
 
     def _passwords(self, secret: str, component: str) -> list[str]:
         """Return the passwords to try, the one of the Secret first."""
-        obj = self._mirror.find("Secret", secret, self._app.namespace)
+        obj = self._objects.find("Secret", secret, self._app.namespace)
         text = str(dig(obj, "data", "password") or "")
         known = self._worked.get(component)
         given = base64.b64decode(text).decode("utf-8", "replace")
@@ -188,8 +199,7 @@ class StoreAsking:
             raise NoAnswer(str(error)) from error
 
     async def _page(self, path: str) -> object:
-        text = await self._connection.run(self._connection.text, Request("GET", path))
-        page: object = json.loads(text)
+        page: object = json.loads(await self._fetch(Request("GET", path)))
         return page
 
 

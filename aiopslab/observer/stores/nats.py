@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from aiopslab.models.timestamps import unix
+from aiopslab.observer.kubelet import records
 from aiopslab.telemetry.instruments import Labels
 from aiopslab.telemetry.otlp.metrics import Sample
 from aiopslab.world.kube.objects import dig
@@ -60,8 +61,8 @@ def figures(varz: Any, jsz: Any) -> list[Sample]:
     disabled = float(bool(dig(jsz, "disabled")))
     found.append(Sample("jetstream_server_jetstream_disabled", server, disabled))
     found += _read(jsz, "jetstream_server", _SERVER, server)
-    for account in dig(jsz, "account_details") or ():
-        for stream in account.get("stream_detail") or ():
+    for account in records(jsz, "account_details"):
+        for stream in records(account, "stream_detail"):
             found += _stream(stream)
     return found
 
@@ -69,7 +70,7 @@ def figures(varz: Any, jsz: Any) -> list[Sample]:
 def _stream(stream: Any) -> Iterator[Sample]:
     of = (("stream_name", str(stream.get("name") or "")),)
     yield from _read(stream, "jetstream_stream", _STREAM, of)
-    for consumer in stream.get("consumer_detail") or ():
+    for consumer in records(stream, "consumer_detail"):
         labels = (("consumer_name", str(consumer.get("name") or "")), *of)
         yield from _read(consumer, "jetstream_consumer", _CONSUMER, labels)
 
