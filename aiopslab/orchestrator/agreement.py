@@ -26,7 +26,9 @@ from aiopslab.orchestrator.run import RunReport, run
 from aiopslab.orchestrator.soundness import asked
 from aiopslab.problems.playable import playable
 
-_ALERTS = "SELECT DISTINCT name FROM read_parquet(?) WHERE state = 'firing' AND time <= ? ORDER BY 1"
+_ALERTS = (
+    "SELECT DISTINCT name FROM read_parquet(?) WHERE state = 'firing' AND time <= ? ORDER BY 1"
+)
 
 
 @dataclass(frozen=True, slots=True)

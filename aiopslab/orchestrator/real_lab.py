@@ -20,10 +20,10 @@ from aiopslab.content import near
 from aiopslab.environments.cluster import Cluster, Patience, Rooms, Terms, outline
 from aiopslab.environments.cluster_cleaning import clean, inventory
 from aiopslab.environments.cluster_connection import Connection, Reach
+from aiopslab.environments.cluster_errands import LabPlace
 from aiopslab.environments.cluster_images import Images
 from aiopslab.environments.cluster_kube import ClusterKube
 from aiopslab.environments.cluster_labels import ours
-from aiopslab.environments.cluster_errands import LabPlace
 from aiopslab.environments.cluster_manifests import Placement, placed
 from aiopslab.environments.cluster_substrate import ClusterSubstrate
 from aiopslab.environments.cluster_telemetry import ClusterTelemetry

@@ -114,8 +114,7 @@ async def _conduct(
         on_event(step)
 
     begun = await measuring.at_handover(env)
-    seen = await env.for_agent(staged.task)
-    session = Session(_brief(staged, assignment), seen, config, record, keep=directory.keep)
+    session = await _session(staged, assignment, record)
     agent = source(staged, assignment.plan)
     ending = await _agents_part(agent, session, env, assignment, on_event)
     watch.lap("agent")
@@ -143,6 +142,14 @@ async def _keep_telemetry(env: Environment, assignment: Assignment) -> None:
     if assignment.config.telemetry and not assignment.plan.verdict_only:
         assignment.directory.telemetry.mkdir()
         await env.telemetry.write_parquet(assignment.directory.telemetry)
+
+
+async def _session(
+    staged: Staged, assignment: Assignment, record: Callable[[Step], None]
+) -> Session:
+    """Open the agent's side of the trial, with the agent's rights."""
+    env, keep = await staged.env.for_agent(staged.task), assignment.directory.keep
+    return Session(_brief(staged, assignment), env, assignment.config, record, keep=keep)
 
 
 async def _agents_part(

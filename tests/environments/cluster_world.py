@@ -7,14 +7,14 @@ made by the real load generator against an entry of the test's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cluster_served import Around, Run, end, standing
 from cluster_served import Cluster as Served
-from cluster_served import Run, end, standing
 from cluster_users import Entry, Proxy, users
 
 from aiopslab.environments import cluster, cluster_warm
@@ -35,6 +35,7 @@ from aiopslab.world.world import World
 TRIAL = "x7k2p"
 FACTOR = 25.0
 """Virtual seconds a second."""
+ROWS = 1000
 IMAGES = Images(registry="registry.example/lab/", stores={"valkey": "valkey:8.1.1"})
 PATIENCE = Patience(stores_s=40.0, ready_s=60.0, warm_s=40.0, clean_s=60.0)
 
@@ -96,9 +97,21 @@ class Lab:
         return self.sim.world.api.find(kind, name, namespace) is not None
 
 
+def small(app: App) -> App:
+    """Return the app with no table longer than that: counting takes virtual time."""
+    stores = {}
+    for name, store in app.stores.items():
+        tables = {
+            key: table.model_copy(update={"rows": min(table.rows, ROWS)})
+            for key, table in store.tables.items()
+        }
+        stores[name] = store.model_copy(update={"tables": tables})
+    return app.model_copy(update={"stores": stores})
+
+
 def empty_world() -> Sim:
     """Return a cluster that has the images of a hotel, and nothing that runs them."""
-    app = placed(load_app("hotel"), Placement(TRIAL, IMAGES))
+    app = placed(small(load_app("hotel")), Placement(TRIAL, IMAGES))
     key = world_key(app, 31)
     sim = Sim(app, key.seed, epoch=key.epoch, load=0.05)
     for ref in (IMAGES.lab, IMAGES.partners(app)):
@@ -110,12 +123,12 @@ def empty_world() -> Sim:
 
 
 @contextmanager
-def laboratory(home: Path, around: Any = None) -> Iterator[Lab]:
+def laboratory(home: Path, around: Callable[[Sim], Around] | None = None) -> Iterator[Lab]:
     """Serve an empty cluster with users beside it."""
     sim, proxy, entry = empty_world(), Proxy(f"lab-{TRIAL}"), Entry()
 
     def both(api: Any, tokens: Any) -> Any:
-        inner = around(api, tokens) if around else api
+        inner = around(sim)(api, tokens) if around else api
         return proxy.around(inner, tokens)
 
     async def filled(*_: object) -> None:

@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from cluster_world import TRIAL, Lab, laboratory
+from cluster_users import offered
+from cluster_world import ROWS, TRIAL, Lab, laboratory
 
 from aiopslab.environments.cluster import outline
 from aiopslab.environments.cluster_cleaning import inventory
 from aiopslab.environments.cluster_labels import has, ours
+from aiopslab.environments.cluster_readiness import until_ready
+from aiopslab.errors import InfraError
 from aiopslab.faults.base import restart
+from aiopslab.models.kube import Object
 
 SPACE, OURS = f"hotel-{TRIAL}", f"lab-{TRIAL}"
 
@@ -29,6 +33,8 @@ def unmet(checks: Any) -> list[str]:
 
 
 def test_a_deployed_app_is_healthy(lab: Lab) -> None:
+    for path in ("/search", "/book"):
+        lab.run(offered(lab.entry, path, 5))
     checks = lab.run(lab.env.probe())
     assert unmet(checks) == []
     ids = {c.id for c in checks}
@@ -67,7 +73,7 @@ def test_what_a_fault_creates_carries_the_labels_of_everything_else(lab: Lab) ->
 
 def test_rows_are_counted_by_the_stores_themselves(lab: Lab) -> None:
     digest = lab.run(lab.env.data_digest())
-    assert digest["table:geo-postgres/hotels"] == 4200
+    assert digest["table:geo-postgres/hotels"] == ROWS
     assert digest.keys() == lab.sim.world.registry.rows().keys()
 
 
@@ -75,6 +81,81 @@ def test_a_store_that_is_away_is_as_it_was_last_seen(lab: Lab) -> None:
     before = lab.run(lab.env.data_digest())
     lab.run(lab.env.kube.delete("Pod", "geo-postgres-0", SPACE, actor="kim"))
     assert lab.run(lab.env.data_digest()) == before
+
+
+# -- what is not ready -----------------------------------------------------------------------------
+
+
+def told(lab: Lab, timeout_s: float = 3.0) -> str:
+    with pytest.raises(InfraError) as error:
+        lab.run(until_ready(lab.env.quiet, SPACE, timeout_s))
+    return str(error.value)
+
+
+def extra(image: str, **container: Any) -> Object:
+    """Return a workload of one container."""
+    labels = {"app.kubernetes.io/name": "extra"}
+    first = {"name": "extra", "image": image, **container}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [first]}}
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": template}
+    metadata = {"name": "extra", "namespace": SPACE}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
+
+
+PROBE = {"httpGet": {"path": "/", "port": 9}, "periodSeconds": 1, "failureThreshold": 1}
+BROKEN: dict[str, tuple[Object, list[str]]] = {
+    "an image that is not there": (
+        extra("nowhere/extra:9"),
+        ["extra: 0 of 1 replicas ready; pod extra-", "image nowhere/extra:9 waits: ",
+         "event: Failed: Failed to pull image"],
+    ),
+    "a program that ends": (
+        extra("busybox:1.36", command=["sh", "-c", "echo no settings; exit 3"]),
+        ["image busybox:1.36", "code 3", "log: no settings", "event: BackOff: "],
+    ),
+    "a probe that fails": (
+        extra("busybox:1.36", command=["sleep", "900"], readinessProbe=PROBE),
+        ["runs, but its probe fails", "event: Unhealthy: Readiness probe failed"],
+    ),
+    "no room": (
+        extra("busybox:1.36", resources={"requests": {"cpu": "90"}}),
+        ["is Pending: Unschedulable: 0/3 nodes are available", "FailedScheduling"],
+    ),
+    "a setting that is not there": (
+        extra("busybox:1.36", envFrom=[{"configMapRef": {"name": "none"}}]),
+        ["CreateContainerConfigError", 'configmap "none" not found'],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(BROKEN))
+def test_of_a_pod_that_is_not_ready_the_reason_is_told(lab: Lab, name: str) -> None:
+    obj, words = BROKEN[name]
+    lab.run(lab.env.kube.create(obj, actor="dev"))
+    try:
+        text = told(lab)
+    finally:
+        lab.run(lab.env.kube.delete("Deployment", "extra", SPACE, actor="dev"))
+    assert text.startswith("ready: not after 3 s")
+    for word in words:
+        assert word in text, text
+
+
+def test_of_pods_that_are_refused_the_reason_is_told(lab: Lab) -> None:
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "spec": {"hard": {"pods": "1"}},
+             "metadata": {"name": "tight", "namespace": SPACE}}  # fmt: skip
+    for obj in (quota, extra("busybox:1.36", command=["sleep", "900"])):
+        lab.run(lab.env.kube.create(obj, actor="dev"))
+    try:
+        text = told(lab)
+    finally:
+        lab.run(lab.env.kube.delete("Deployment", "extra", SPACE, actor="dev"))
+        lab.run(lab.env.kube.delete("ResourceQuota", "tight", SPACE, actor="dev"))
+    assert "extra: 0 of 1 replicas ready; FailedCreate: " in text
+    assert "exceeded quota: tight" in text
+
+
+# -- used again ------------------------------------------------------------------------------------
 
 
 def test_what_was_changed_is_put_back_and_looked_at(lab: Lab) -> None:
@@ -90,6 +171,9 @@ def test_what_was_changed_is_put_back_and_looked_at(lab: Lab) -> None:
         hook = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "value": 10,
                 "metadata": {"name": f"batch-{TRIAL}"}}  # fmt: skip
         await kube.create(hook, actor="platform-bot")
+        password = env.password("rate-valkey", "default")
+        argv = ["valkey-cli", "-a", password, "CONFIG", "SET", "maxmemory", "1mb"]
+        assert (await kube.exec("rate-valkey-0", SPACE, argv)).stdout == "OK\n"
 
     lab.run(broken())
     assert unmet(lab.run(lab.env.restore())) == []
@@ -98,20 +182,12 @@ def test_what_was_changed_is_put_back_and_looked_at(lab: Lab) -> None:
     assert lab.exists("Service", "rate", SPACE)
 
 
-def test_a_cache_that_was_set_up_otherwise_is_restarted(lab: Lab) -> None:
-    password = lab.env.password("rate-valkey", "default")
-    argv = ["valkey-cli", "-a", password, "CONFIG", "SET", "maxmemory", "1mb"]
-    done = lab.run(lab.env.kube.exec("rate-valkey-0", SPACE, argv))
-    assert done.stdout == "OK\n"
-    assert unmet(lab.run(lab.env.restore())) == []
-
-
 def test_rows_that_are_gone_are_not_put_back_but_told(lab: Lab) -> None:
     sql = "DELETE FROM areas WHERE id = 1"
     argv = ["psql", "-U", "postgres", "-d", "geo", "-c", sql]
     assert lab.run(lab.env.kube.exec("geo-postgres-0", SPACE, argv)).code == 0
-    (told,) = unmet(lab.run(lab.env.restore()))
-    assert told == "restored:rows: table:geo-postgres/areas has 29 rows of 30"
+    (words,) = unmet(lab.run(lab.env.restore()))
+    assert words == "restored:rows: table:geo-postgres/areas has 29 rows of 30"
     lab.run(lab.env.snapshot())
 
 
@@ -119,12 +195,12 @@ def test_promises_that_are_not_kept_again_are_told(lab: Lab, monkeypatch: Any) -
     monkeypatch.setattr("aiopslab.environments.cluster_warm._CALM_S", 0.1)
     lab.entry.status = 500
     try:
-        told = unmet(lab.run(lab.env.restore()))
+        words = unmet(lab.run(lab.env.restore()))
     finally:
         lab.entry.status = 200
-    assert {t.partition(":")[0] for t in told} == {"slo"}
+    assert {word.partition(":")[0] for word in words} == {"slo"}
 
 
 def test_without_a_snapshot_nothing_is_touched(lab: Lab) -> None:
-    (told,) = unmet(lab.run(lab.environment().restore()))
-    assert told == "snapshot: none was taken"
+    (words,) = unmet(lab.run(lab.environment().restore()))
+    assert words == "snapshot: none was taken"

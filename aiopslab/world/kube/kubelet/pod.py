@@ -147,7 +147,9 @@ class PodWorker:
     def grow(self, claim: Object) -> None:
         """Bring a claim's file system to the size its volume has now, if this pod mounts it."""
         size = int(amount(dig(claim, "status", "capacity", "storage", default="0")))
-        names = [c for c, _ in kubelet_config.claimed(self.pod, self._runtime.find).values()]
+        # Not ``claimed``, which looks them up: another of the pod's claims may be gone by now.
+        volumes = self.pod["spec"].get("volumes") or ()
+        names = [dig(v, "persistentVolumeClaim", "claimName") for v in volumes]
         volume = self._runtime.claims.get((namespace_of(claim), name_of(claim)))
         if volume is None or name_of(claim) not in names or size <= volume.capacity:
             return
