@@ -3,6 +3,7 @@
     serve [APP SERVICE]   one service, until SIGTERM
     job [APP] JOB         one job of the app, once
     partner APP NAME      one party outside that the app calls, until SIGTERM
+    sessions              sessions of a tool outside on a database, until SIGTERM
     up APP                all services and partners of an app on loopback, until Ctrl-C
     excerpt APP FILE      write what of an app one image carries
     pack FILE             write the program that images run
@@ -47,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _up(arguments)
         if arguments.command == "partner":
             return _partner(arguments)
+        if arguments.command == "sessions":
+            return _sessions(arguments)
         if arguments.command in ("excerpt", "pack"):
             return _written(arguments)
         return _serve(arguments)
@@ -81,6 +84,17 @@ def _partner(arguments: argparse.Namespace) -> int:
     place, until_eof = _place(arguments), arguments.until_eof
     app, name, file = _app(arguments.app), arguments.partner, arguments.disturbance
     return asyncio.run(partner.serve(app, name, place, file, until_eof=until_eof))
+
+
+def _sessions(arguments: argparse.Namespace) -> int:
+    # Services have no use for what others do.
+    from aiopslab.services.real import sessions
+
+    login = sessions.Login(
+        arguments.host, arguments.port, arguments.database, arguments.user, arguments.password,
+        arguments.application,
+    )  # fmt: skip
+    return asyncio.run(sessions.keep(login, arguments.count, arguments.again))
 
 
 def _written(arguments: argparse.Namespace) -> int:
@@ -184,11 +198,21 @@ def _parser() -> argparse.ArgumentParser:
     every.add_argument("app", help="name of the app")
     every.add_argument("--seed", type=int, default=0, help="what passwords are derived from")
     every.add_argument("--dir", type=Path, help="keep configuration and logs in this folder")
+    _session_options(commands.add_parser("sessions", help="keep sessions on a database"))
     _image_commands(commands.add_parser)
     for each in (one, job, every):
         each.add_argument("--addresses", type=Path, metavar="FILE",
                           help="lines 'name:port host:port': where names lead")  # fmt: skip
     return parser
+
+
+def _session_options(parser: argparse.ArgumentParser) -> None:
+    for name in ("host", "database", "user", "password", "application"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--port", type=int, default=5432)
+    parser.add_argument("--count", type=int, default=1, help="how many")
+    parser.add_argument("--again", type=float, default=10.0, metavar="S",
+                        help="pause before one that was refused is tried again")  # fmt: skip
 
 
 def _listening_options(parser: argparse.ArgumentParser) -> None:
