@@ -19,7 +19,7 @@ from aiopslab.faults.base import Fault, condition, edit, fetch
 from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
-from aiopslab.models.support import Support, simulated
+from aiopslab.models.support import Support, everywhere
 from aiopslab.models.truth import FixStep
 from aiopslab.services.certificates import KeyPair, authority, issue, read
 from aiopslab.services.tls_manifests import (
@@ -40,7 +40,7 @@ _SPREAD_S = 90.0
 class _Certificate(Fault, ABC):
     """Something in the way a service comes by its certificate."""
 
-    support: ClassVar[Support] = simulated("the renewal job is a program of the simulated world")
+    support: ClassVar[Support] = everywhere("the renewal is done by a program of ours")
     system_level = "Application"
     fault_type = "Authentication Issue"
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Coroutine, Hashable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Hashable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from aiopslab.environments.cluster import Cluster, Patience, Rooms, Terms, outli
 from aiopslab.environments.cluster_cleaning import clean, inventory
 from aiopslab.environments.cluster_connection import Connection, Reach
 from aiopslab.environments.cluster_errands import LabPlace
+from aiopslab.environments.cluster_forwarding import forwarded
 from aiopslab.environments.cluster_images import Images
 from aiopslab.environments.cluster_kube import ClusterKube
 from aiopslab.environments.cluster_labels import ours
@@ -269,6 +271,12 @@ def _telemetry(cluster: Cluster) -> Telemetry:
 
 
 def _substrate(cluster: Cluster) -> Substrate:
-    placement = cluster.placement
-    lab = LabPlace(placement.lab, placement.images.lab, placement.labels)
-    return ClusterSubstrate(cluster.quiet, cluster.app, lab, cluster.dial, cluster.now)
+    placement, connection = cluster.placement, cluster.connection
+    lab = LabPlace(placement.lab, placement.trial, placement.images.lab, observer_token(placement))
+
+    @asynccontextmanager
+    async def dial(pod: str, port: int) -> AsyncIterator[tuple[str, int]]:
+        async with forwarded(connection, cluster.namespace, pod, port) as forwarding:
+            yield forwarding.address
+
+    return ClusterSubstrate(cluster.quiet, cluster.app, lab, dial, cluster.now)

@@ -105,7 +105,7 @@ async def _conduct(
     on_event: OnEvent,
     watch: Stopwatch,
 ) -> Trial:
-    env, config, directory = staged.env, assignment.config, assignment.directory
+    env, directory = staged.env, assignment.directory
     steps: list[Step] = []
 
     def record(step: Step) -> None:

@@ -267,7 +267,7 @@ class EngineCordoned(Happening):
 class AuthorityRenewed(Happening):
     """The app's authority gets a new key: first everybody trusts it, then it signs."""
 
-    support = simulated("the renewal job is a program of the simulated world")
+    support = everywhere("the renewal is done by a program of ours")
     _SPREAD_S = 120.0
     """Until every process trusts the new key."""
 

@@ -4,6 +4,7 @@
     job [APP] JOB         one job of the app, once
     partner APP NAME      one party outside that the app calls, until SIGTERM
     renew [APP]           issue the certificates of an app anew, once, in a cluster
+    sessions              sessions of a tool outside on a database, until SIGTERM
     up APP                all services and partners of an app on loopback, until Ctrl-C
     excerpt APP FILE      write what of an app one image carries
     pack FILE             write the program that images run
@@ -44,15 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return the exit code."""
     arguments = _parser().parse_args(argv)
     try:
-        if arguments.command == "up":
-            return _up(arguments)
-        if arguments.command == "partner":
-            return _partner(arguments)
-        if arguments.command == "renew":
-            return _renew(arguments)
-        if arguments.command in ("excerpt", "pack"):
-            return _written(arguments)
-        return _serve(arguments)
+        return _COMMANDS[arguments.command](arguments)
     except UsageError as error:
         sys.stderr.write(f"{error}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
         return 2
@@ -91,6 +84,17 @@ def _renew(arguments: argparse.Namespace) -> int:
     from aiopslab.services.real import renewing
 
     return asyncio.run(renewing.run(_app(arguments.app)))
+
+
+def _sessions(arguments: argparse.Namespace) -> int:
+    # Services have no use for what others do.
+    from aiopslab.services.real import sessions
+
+    login = sessions.Login(
+        arguments.host, arguments.port, arguments.database, arguments.user, arguments.password,
+        arguments.application,
+    )  # fmt: skip
+    return asyncio.run(sessions.keep(login, arguments.count, arguments.again))
 
 
 def _written(arguments: argparse.Namespace) -> int:
@@ -169,6 +173,12 @@ def _given(argument: str | None, variable: str) -> str:
     return found
 
 
+_COMMANDS = {
+    "serve": _serve, "job": _serve, "up": _up, "partner": _partner, "renew": _renew,
+    "sessions": _sessions, "excerpt": _written, "pack": _written,
+}  # fmt: skip
+
+
 def _parser() -> argparse.ArgumentParser:
     style = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
@@ -196,11 +206,21 @@ def _parser() -> argparse.ArgumentParser:
     every.add_argument("app", help="name of the app")
     every.add_argument("--seed", type=int, default=0, help="what passwords are derived from")
     every.add_argument("--dir", type=Path, help="keep configuration and logs in this folder")
+    _session_options(commands.add_parser("sessions", help="keep sessions on a database"))
     _image_commands(commands.add_parser)
     for each in (one, job, every):
         each.add_argument("--addresses", type=Path, metavar="FILE",
                           help="lines 'name:port host:port': where names lead")  # fmt: skip
     return parser
+
+
+def _session_options(parser: argparse.ArgumentParser) -> None:
+    for name in ("host", "database", "user", "password", "application"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--port", type=int, default=5432)
+    parser.add_argument("--count", type=int, default=1, help="how many")
+    parser.add_argument("--again", type=float, default=10.0, metavar="S",
+                        help="pause before one that was refused is tried again")  # fmt: skip
 
 
 def _listening_options(parser: argparse.ArgumentParser) -> None:

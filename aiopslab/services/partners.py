@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable
 
 from aiopslab.models.external import Disturbance, External
+from aiopslab.models.timestamps import rfc3339
 from aiopslab.seeds import lognormal
 from aiopslab.services.protocols import Request, Response
 
@@ -68,6 +69,15 @@ class Conduct:
             return False
         self._tokens -= 1.0
         return True
+
+
+def maintenance(spec: External, begins_at: float, lasts_s: float) -> str:
+    """Word the announcement of a maintenance (unix seconds)."""
+    begins, ends = rfc3339(begins_at), rfc3339(begins_at + lasts_s)
+    return (
+        f"Maintenance of the {spec.provider} API from {begins} to {ends}."
+        " Requests may be answered with status 503."
+    )
 
 
 def _holds(token: str, now: float) -> bool:

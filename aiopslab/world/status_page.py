@@ -12,7 +12,7 @@ from typing import Literal
 
 from aiopslab.models.external import Disturbance, External, Trouble
 from aiopslab.models.signal import StatusPost
-from aiopslab.models.timestamps import rfc3339
+from aiopslab.services.partners import maintenance
 from aiopslab.world.clock import Handle, VirtualLoop
 
 State = Literal["scheduled", "investigating", "identified", "resolved"]
@@ -77,11 +77,7 @@ class Feed:
         """Publish a maintenance beforehand."""
         if self._spec.status_page is None:
             return
-        text = (
-            f"Maintenance of the {self._spec.provider} API from {rfc3339(begins_at)} to"
-            f" {rfc3339(begins_at + lasts_s)}. Requests may be answered with status 503."
-        )
-        self._publish("scheduled", text)
+        self._publish("scheduled", maintenance(self._spec, begins_at, lasts_s))
 
     def _words(self, told: list[Trouble], beginning: str) -> str:
         what = " and ".join(_WORDS[trouble] for trouble in told)
