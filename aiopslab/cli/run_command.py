@@ -149,11 +149,26 @@ def command(
 
     how = how or How()
     config = _config(targets, what or What(), who or Who(), where or Where(), limits, how)
+    _announce(config)
     if how.dry_run:
         return _dry_run(config, as_json=how.json)
     with display(how.display, quiet=how.quiet) as show:
         report = asyncio.run(run(config, progress=show))
     return finish(report, as_json=how.json, fail_on_infra=how.fail_on_infra)
+
+
+def _announce(config: RunConfig) -> None:
+    """Show what a run creates on a real cluster, before it does."""
+    from aiopslab.models.run import REAL
+
+    if config.environment.kind in REAL:
+        from aiopslab.orchestrator.lab import find_lab
+        from aiopslab.orchestrator.real_lab import RealLab
+
+        lab = find_lab(config.environment)
+        assert isinstance(lab, RealLab), "who is named so"
+        for line in lab.preview(config):
+            output.note(line)
 
 
 def finish(report: RunReport, *, as_json: bool, fail_on_infra: float) -> int:
@@ -210,7 +225,7 @@ def _who(who: Who) -> dict[str, Any]:
         "agent": who.agent,
         "model": who.model,
         "base_url": who.base_url,
-        "agent_args": dict(_pair(a) for a in who.agent_arg),
+        "agent_args": dict(pair(a) for a in who.agent_arg),
         "agent_env": who.agent_env,
         "sandbox": who.sandbox,
         "sandbox_image": who.sandbox_image,
@@ -218,7 +233,7 @@ def _who(who: Who) -> dict[str, Any]:
 
 
 def _where(where: Where) -> dict[str, Any]:
-    options = {key: str(value) for key, value in map(_pair, where.env_option)}
+    options = {key: str(value) for key, value in map(pair, where.env_option)}
     given: dict[str, Any] = {
         "environment": {"kind": where.env, "options": options},
         "serve": where.serve,
@@ -258,7 +273,8 @@ def _limits(limits: Limited | None) -> dict[str, Any]:
     return {k: v for k, v in values.items() if v is not None}
 
 
-def _pair(text: str) -> tuple[str, Any]:
+def pair(text: str) -> tuple[str, Any]:
+    """Read KEY=VALUE, the value as YAML."""
     import yaml
 
     from aiopslab.errors import UsageError

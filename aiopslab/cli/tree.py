@@ -18,6 +18,7 @@ _COMMANDS = {
     "play": "Be the agent: a terminal session on one incident.",
     "up": "Keep an application or an incident running, with every API open.",
     "check": "Prove incidents sound: twin healthy, fault hurts, fix works, cheats fail.",
+    "agree": "Compare the simulated world with a real cluster, incident by incident.",
     "baselines": "Measure what trivial agents score on incidents.",
     "generate": "Write a held-out set of incidents, each proven sound.",
     "submit": "Submit the answer of a running trial, from a program outside.",
@@ -66,6 +67,10 @@ _EXAMPLES = {
         ("aiopslab check my-incident.yaml --seed 7", "your own, another draw"),
         ("aiopslab check my-incident.yaml --proof fix", "one proof, while you work on it"),
         ("aiopslab check --margins margins.jsonl --seeds 0-19", "how far from the gate"),
+    ],
+    "agree": [
+        ("aiopslab agree lite -e kind", "what of lite exists on a cluster"),
+        ("aiopslab agree resources-cpu-limit -e kubeconfig -E context=lab", "one, on yours"),
     ],
     "baselines": [
         ("aiopslab baselines core", "seven trivial agents, noop and the oracle"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Hashable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from pydantic import ValidationError
 
 from aiopslab.content import near
 from aiopslab.environments.cluster import Cluster, Patience, Rooms, Terms, outline
-from aiopslab.environments.cluster_cleaning import clean, inventory
+from aiopslab.environments.cluster_cleaning import Found, clean, inventory
 from aiopslab.environments.cluster_connection import Connection, Reach
 from aiopslab.environments.cluster_errands import LabPlace
 from aiopslab.environments.cluster_forwarding import forwarded
@@ -29,11 +30,12 @@ from aiopslab.environments.cluster_labels import ours
 from aiopslab.environments.cluster_manifests import Placement, placed
 from aiopslab.environments.cluster_substrate import ClusterSubstrate
 from aiopslab.environments.cluster_telemetry import ClusterTelemetry
-from aiopslab.environments.contexts import choose
+from aiopslab.environments.contexts import Context, choose
 from aiopslab.environments.protocol import Environment, Substrate, Telemetry
 from aiopslab.errors import InfraError, UsageError
 from aiopslab.models.kube import KubeError
 from aiopslab.models.real import RealOptions
+from aiopslab.models.run import RunConfig
 from aiopslab.models.task import Problem, Task
 from aiopslab.orchestrator import staging, wallclock
 from aiopslab.orchestrator.lab import Place
@@ -90,23 +92,37 @@ class RealLab(Library):
             )
         return label, kept
 
-    def left_out(self, targets: Sequence[str], tasks: Sequence[Task]) -> dict[str, list[str]]:
-        """Return the incidents among the targets that do not exist on a cluster, and why."""
-        _, problems = super().expand(targets, tasks)
-        why = {name: self._obstacles(name) for name in sorted({p.incident for p in problems})}
-        return {name: reasons for name, reasons in why.items() if reasons}
+    def preview(self, config: RunConfig) -> list[str]:
+        """Say what will be left out of the targets, and what will be created where.
+
+        Raises:
+            UsageError: The context must not be used.
+        """
+        _, problems = super().expand(config.targets, config.tasks)
+        names = sorted({p.incident for p in problems})
+        why = {name: reasons for name in names if (reasons := self._obstacles(name))}
+        lines = [f"left out: {name}: {'; '.join(reasons)}" for name, reasons in why.items()]
+        chosen = self._context()
+        lines.append(f"context {chosen.name}, {chosen.server}")
+        drawn = {d.app.name: d for n in names if n not in why for d in [self.draw(n, config.seed)]}
+        for app, incident in sorted(drawn.items()):
+            for space, objects in self._outline(incident).items():
+                where = f"namespace {space}" if space else "outside of namespaces"
+                kinds = Counter(obj.partition("/")[0] for obj in objects)
+                counted = ", ".join(f"{n} {kind}" for kind, n in sorted(kinds.items()))
+                lines.append(f"will create for {app}, {where}: {counted}")
+        return lines
+
+    def _outline(self, drawn: DrawnIncident) -> dict[str, list[str]]:
+        placement = self._placement("xxxxxx")
+        app = placed(drawn.app, placement)
+        return dict(outline(app, placement, rooms(), self._terms(drawn)))
 
     def _obstacles(self, incident: str) -> list[str]:
         return obstacles(catalogue.load_incident(incident), "kind")
 
     def world(self, drawn: DrawnIncident) -> Hashable:
         return (drawn.app.name, drawn.seed)
-
-    def outline(self, drawn: DrawnIncident) -> dict[str, list[str]]:
-        """Return what will be created for an incident's app, by namespace, as kind/name."""
-        placement = self._placement("TRIAL")
-        app = placed(drawn.app, placement)
-        return dict(outline(app, placement, rooms(), self._terms(drawn)))
 
     # -- worlds ------------------------------------------------------------------------------------
 
@@ -165,7 +181,7 @@ class RealLab(Library):
         kube = ClusterKube(await self._connected(), now=wallclock.unix)
         found = await inventory(kube, ours())
         mine = {o.trial for o in found.objects if o.trial.startswith(self.run[:_RUN_LENGTH])}
-        left = []
+        left: list[Found] = []
         for trial in sorted(mine):
             left += (await clean(kube, ours(trial))).left.objects
         await self.aclose()
@@ -190,14 +206,15 @@ class RealLab(Library):
 
     async def _connected(self) -> Connection:
         if self._connection is None:
-            given = self.options
-            chosen = choose(
-                given.kubeconfig, context_of(self.kind, given),
-                allow_production=given.allow_production,
-            )  # fmt: skip
-            reach = Reach(given.kubeconfig, chosen.name)
+            reach = Reach(self.options.kubeconfig, self._context().name)
             self._connection = await asyncio.to_thread(Connection, reach)
         return self._connection
+
+    def _context(self) -> Context:
+        given = self.options
+        return choose(
+            given.kubeconfig, context_of(self.kind, given), allow_production=given.allow_production
+        )
 
     def _placement(self, trial: str) -> Placement:
         given = self.options
