@@ -24,6 +24,7 @@ from aiopslab.faults.registry import KINDS
 from aiopslab.grading import margins as margin_grading
 from aiopslab.grading.baselines import by_hops, scores
 from aiopslab.models import app as models
+from aiopslab.models.agreement import Agreement
 from aiopslab.models.base import Model
 from aiopslab.models.baseline import Baseline
 from aiopslab.models.incident import Difficulty, IncidentSpec, SliCondition
@@ -35,6 +36,7 @@ from aiopslab.orchestrator.lock import of_incident
 from aiopslab.problems import catalogue, distractors, parity
 from aiopslab.problems.patterns import built_on
 from aiopslab.report.catalogue import pages
+from aiopslab.report.fidelity import agreement_rows, differences, summary
 from aiopslab.report.terminal import baseline_rows, margin_rows, number
 from aiopslab.services import catalogue as services
 from aiopslab.tools import TOOLS, answer_schema, describe_tools
@@ -298,6 +300,19 @@ def margins() -> str:
     )
 
 
+def fidelity() -> str:
+    """Return how far the simulated world agrees with a cluster, from what was compared."""
+    found = read_journal(ROOT / "docs" / "fidelity.jsonl", Agreement)
+    if not found:
+        return "No incident was compared yet.\n"
+    specs = catalogue.incidents()
+    now = {name: of_incident(spec) for name, spec in specs.items()}
+    stale = [a.incident for a in found if now.get(a.incident) != a.digest]
+    lines = [*(f"- {line}" for line in summary(found)), "", _table(*agreement_rows(found)), ""]
+    lines += [f"- {line}" for line in differences(found)]
+    return "\n".join([*lines, f"\nChanged since they were compared: {_names(stale)}."])
+
+
 def _names(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names) or "none"
 
@@ -387,6 +402,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "distractors": distractor_kinds,
     "faults": faults,
     "faults-on-clusters": faults_on_clusters,
+    "fidelity": fidelity,
     "incident-keys": _fields(IncidentSpec),
     "margins": margins,
     "patterns": patterns,

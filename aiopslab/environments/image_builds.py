@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 DOCKERFILE = "services/Dockerfile"
-LAB_TARGET = "lab"
-"""The stage of the Dockerfile that is the observer's and the users' image."""
+_LAB = {"PART": "telemetry"}
+"""Makes it the image of the observer and of the users."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,11 @@ class Build:
 
     ref: str
     arguments: Mapping[str, str] = field(default_factory=dict)
-    target: str = ""
-    """Stage of the Dockerfile; empty is the last one."""
 
 
 def builds(app: App, images: Images) -> list[Build]:
     """Return the images of ours that an app needs, the lab's first."""
-    found = [Build(images.lab, target=LAB_TARGET)]
+    found = [Build(images.lab, _LAB)]
     found.append(Build(images.partners(app), {"APP": app.name}))
     for name, service in sorted(app.services.items()):
         image = images.of_service(service.image)
@@ -82,7 +80,7 @@ def build(client: DockerClient, one: Build, context: Path, arguments: Mapping[st
 
     try:
         client.images.build(
-            path=str(context), dockerfile=DOCKERFILE, tag=one.ref, target=one.target or None,
+            path=str(context), dockerfile=DOCKERFILE, tag=one.ref,
             buildargs={**arguments, **one.arguments}, rm=True,
         )  # fmt: skip
     except BuildError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from aiopslab.models.base import Model
+from aiopslab.models.base import Model, Seconds
 
 CLUSTER = "aiopslab"
 """Name of the kind cluster that is made if none is named."""
@@ -35,5 +35,9 @@ class RealOptions(Model):
     """Of the stores' volumes; empty is the cluster's default."""
     cpu_share: float = Field(default=0.5, gt=0, le=1, alias="cpu-share")
     """Factor on CPU requests, so that an app fits a small machine."""
+    load: float = Field(default=0.25, gt=0, le=4)
+    """Factor on the users of an app: at 1 the hotel alone needs some four cores."""
+    again_s: Seconds = Field(default=60.0, ge=0, alias="again")
+    """Seconds of health between two incidents on an app that is put back."""
     warm: bool = True
     """Whether an app is put back between trials instead of being deployed anew."""

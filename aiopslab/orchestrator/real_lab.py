@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Hashable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -28,12 +29,14 @@ from aiopslab.environments.cluster_images import Images
 from aiopslab.environments.cluster_kube import ClusterKube
 from aiopslab.environments.cluster_labels import ours
 from aiopslab.environments.cluster_manifests import Placement, placed
+from aiopslab.environments.cluster_observer import observer_objects, place
 from aiopslab.environments.cluster_substrate import ClusterSubstrate
 from aiopslab.environments.cluster_telemetry import ClusterTelemetry
 from aiopslab.environments.contexts import Context, choose
 from aiopslab.environments.protocol import Environment, Substrate, Telemetry
 from aiopslab.errors import InfraError, UsageError
-from aiopslab.models.kube import KubeError
+from aiopslab.models.app import App
+from aiopslab.models.kube import KubeError, Object
 from aiopslab.models.real import RealOptions
 from aiopslab.models.run import RunConfig
 from aiopslab.models.task import Problem, Task
@@ -43,8 +46,10 @@ from aiopslab.orchestrator.library import Library
 from aiopslab.problems import catalogue, stage
 from aiopslab.problems.draw import WARM_S, DrawnIncident, draw, world_key
 from aiopslab.problems.playable import obstacles
+from aiopslab.world.kube.objects import name_of
 
 T = TypeVar("T")
+_US = "aiopslab"
 _RUN_LENGTH = 6
 """Characters of a run's name that its trials' names begin with."""
 
@@ -55,8 +60,11 @@ class _Held:
 
     key: Hashable
     cluster: Cluster
-    warm_at: float
-    """When it had been under load, and as it should be, for ``WARM_S``."""
+    fit_at: float
+    """When it is, or was, fit for its next incident: under load long enough, and as it should be.
+    """
+    used: bool = False
+    """Whether an incident was played on it before."""
 
 
 class RealLab(Library):
@@ -116,7 +124,7 @@ class RealLab(Library):
     def _outline(self, drawn: DrawnIncident) -> dict[str, list[str]]:
         placement = self._placement("xxxxxx")
         app = placed(drawn.app, placement)
-        return dict(outline(app, placement, rooms(), self._terms(drawn)))
+        return dict(outline(app, placement, rooms(""), self._terms(drawn)))
 
     def _obstacles(self, incident: str) -> list[str]:
         return obstacles(catalogue.load_incident(incident), "kind")
@@ -135,10 +143,14 @@ class RealLab(Library):
             await self._drop(wait=False)
         if self._held is None:
             self._held = await self._deployed(drawn)
-        cluster = self._held.cluster
-        await cluster.advance(self._held.warm_at - cluster.now())
-        passed = min(stage.quiet_s(drawn), cluster.now() - self._held.warm_at)
-        return Place(cluster, draw(drawn.spec, cluster.app, drawn.seed), passed)
+        held, cluster = self._held, self._held.cluster
+        await cluster.advance(held.fit_at - cluster.now())
+        drawn = draw(drawn.spec, cluster.app, drawn.seed)
+        quiet_s = stage.quiet_s(drawn)
+        # An app that is used again has shown for long that it is well.
+        passed_s = quiet_s if held.used else min(quiet_s, cluster.now() - held.fit_at)
+        held.used = True
+        return Place(cluster, drawn, passed_s)
 
     def drive(self, env: Environment, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
@@ -163,8 +175,13 @@ class RealLab(Library):
         """Put the app back; returns what is not as before."""
         held = self._held
         assert held is not None, "only what is held is released"
-        unmet = [c for c in await held.cluster.restore() if not c.met]
-        return "; ".join(f"{c.id}: {c.detail}" for c in unmet)
+        cluster = held.cluster
+        unmet = [c for c in await cluster.restore() if not c.met]
+        if unmet:
+            return "; ".join(f"{c.id}: {c.detail}" for c in unmet)
+        await forget(cluster)
+        held.fit_at = cluster.now() + self.options.again_s
+        return ""
 
     async def aclose(self) -> None:
         await self._drop(wait=False)
@@ -195,9 +212,11 @@ class RealLab(Library):
         connection = await self._connected()
         placement = self._placement(self.run[:_RUN_LENGTH] + secrets.token_hex(2))
         app = placed(drawn.app, placement)
-        cluster = Cluster(app, placement, connection, rooms(), self._terms(drawn), wallclock.unix)
+        made_of, terms = rooms(secrets.token_hex(16)), self._terms(drawn)
+        cluster = Cluster(app, placement, connection, made_of, terms, wallclock.unix)
         try:
             await cluster.deploy()
+            await begin(cluster)
             await cluster.snapshot()
         except BaseException:
             await _taken_down(cluster, wait=False)
@@ -225,7 +244,7 @@ class RealLab(Library):
         )
 
     def _terms(self, drawn: DrawnIncident) -> Terms:
-        load = world_key(drawn.app, drawn.seed).load_scale
+        load = world_key(drawn.app, drawn.seed).load_scale * self.options.load
         return Terms(drawn.seed, load, Patience())
 
     async def _drop(self, *, wait: bool) -> None:
@@ -270,6 +289,36 @@ def context_of(kind: str, options: RealOptions) -> str:
     return options.context or (f"kind-{options.name}" if kind == "kind" else "")
 
 
+async def begin(cluster: Cluster) -> None:
+    """Let an app that was deployed be observed, and its processes be told what to do."""
+    assert isinstance(cluster.substrate, ClusterSubstrate), "so they are made here"
+    assert isinstance(cluster.telemetry, ClusterTelemetry), "so they are made here"
+    await cluster.substrate.open()
+    await cluster.telemetry.begin()
+
+
+async def forget(cluster: Cluster) -> None:
+    """Leave nothing of an incident that the next one's agent could read.
+
+    Telemetry begins anew; events go, and revisions that no rollout needs any more.
+    """
+    assert isinstance(cluster.telemetry, ClusterTelemetry), "so they are made here"
+    kube, space = cluster.quiet, cluster.namespace
+    for kind in ("Event", "ReplicaSet"):
+        for obj in await kube.list(kind, space):
+            if kind == "Event" or not obj["spec"].get("replicas"):
+                await _gone(kube, kind, obj)
+    await cluster.telemetry.begin(clear=True)
+
+
+async def _gone(kube: ClusterKube, kind: str, obj: Object) -> None:
+    try:
+        await kube.delete(kind, name_of(obj), obj["metadata"]["namespace"], actor=_US)
+    except KubeError as error:
+        if error.code != HTTPStatus.NOT_FOUND:
+            raise
+
+
 async def _taken_down(cluster: Cluster, *, wait: bool) -> None:
     """Have everything of an app removed; without waiting the cluster is only asked to."""
     if wait:
@@ -278,22 +327,30 @@ async def _taken_down(cluster: Cluster, *, wait: bool) -> None:
         await clean(cluster.quiet, cluster.placement.labels, timeout_s=0.0)
 
 
-def rooms() -> Rooms:
-    """Return what an environment on a cluster is made of beside itself."""
-    return Rooms(observer_objects, _telemetry, _substrate)
+def rooms(token: str) -> Rooms:
+    """Return what an environment on a cluster is made of beside itself.
+
+    Args:
+        token: Who knows it may ask the observer, and control it.
+    """
+
+    def observer(app: App, placement: Placement) -> list[Object]:
+        where = place(app, lab=placement.lab, image=placement.images.lab, token=token)
+        return observer_objects(where, placement.trial)
+
+    def substrate(cluster: Cluster) -> Substrate:
+        placement, connection = cluster.placement, cluster.connection
+        lab = LabPlace(placement.lab, placement.trial, placement.images.lab, token)
+
+        @asynccontextmanager
+        async def dial(pod: str, port: int) -> AsyncIterator[tuple[str, int]]:
+            async with forwarded(connection, cluster.namespace, pod, port) as forwarding:
+                yield forwarding.address
+
+        return ClusterSubstrate(cluster.quiet, cluster.app, lab, dial, cluster.now)
+
+    return Rooms(observer, _telemetry, substrate)
 
 
 def _telemetry(cluster: Cluster) -> Telemetry:
     return ClusterTelemetry(cluster.connection, cluster.placement.lab, now=cluster.now)
-
-
-def _substrate(cluster: Cluster) -> Substrate:
-    placement, connection = cluster.placement, cluster.connection
-    lab = LabPlace(placement.lab, placement.trial, placement.images.lab, observer_token(placement))
-
-    @asynccontextmanager
-    async def dial(pod: str, port: int) -> AsyncIterator[tuple[str, int]]:
-        async with forwarded(connection, cluster.namespace, pod, port) as forwarding:
-            yield forwarding.address
-
-    return ClusterSubstrate(cluster.quiet, cluster.app, lab, dial, cluster.now)
