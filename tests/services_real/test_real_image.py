@@ -53,8 +53,8 @@ def imported() -> set[str]:
     return found
 
 
-def wanted() -> list[str]:
-    lines = (ROOT / "services" / "requirements.txt").read_text("utf-8").splitlines()
+def wanted(part: str = "services") -> list[str]:
+    lines = (ROOT / part / "requirements.txt").read_text("utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
 
 
@@ -108,7 +108,29 @@ def test_what_the_image_installs_is_what_the_extra_says() -> None:
 def test_the_context_of_the_build_has_what_is_copied() -> None:
     lines = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
     let_in = {line[1:] for line in lines if line.startswith("!")}
-    assert let_in == {*copied(), "constraints.txt", "services"}
+    tops = {name.partition("/")[0] for name in copied()}
+    assert let_in == {*tops, "constraints.txt", "services", "telemetry"}
+
+
+def test_the_labs_own_image_installs_what_the_observer_loads() -> None:
+    code = (
+        "import sys, aiopslab.observer.__main__, kubernetes.config, kubernetes.client, asyncpg\n"
+        "print('\\n'.join(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    known, installed = packages_distributions(), closure(wanted("telemetry"))
+    missing = {
+        top
+        for top in loaded
+        if top in known and not installed & {canonicalize_name(d) for d in known[top]}
+    }
+    # What starlette and anyio import where it happens to be, and what is no library.
+    optional = {"python_multipart", "sniffio"}
+    assert missing <= optional | {"aiopslab", "_distutils_hack", "sitecustomize"}
+    pins = {line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    assert {canonicalize_name(name) for name in wanted("telemetry")} <= pins
+    assert not {"pandas", "duckdb", "langchain", "openai", "rich", "mcp"} & loaded
 
 
 def test_a_service_starts_without_what_it_does_not_need() -> None:
