@@ -10,7 +10,7 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from aiopslab.models.base import Bytes, Model, Seconds
 from aiopslab.models.task import Task, all_tasks
@@ -121,19 +121,16 @@ class RunConfig(Model):
         environment = EnvironmentChoice.model_validate(given.get("environment", {}))
         return {**given, "clock": _REAL_CLOCK} if environment.kind in REAL else given
 
-    @model_validator(mode="after")
-    def _real_clock(self) -> RunConfig:
-        if self.environment.kind in REAL and self.clock != _REAL_CLOCK:
-            raise ValueError(
-                f"clock {self.clock!r} is not for environment {self.environment.kind!r}, whose "
-                f"time is real: leave it out, or write {_REAL_CLOCK!r}"
-            )
-        return self
-
     @field_validator("clock")
     @classmethod
-    def _known_clock(cls, clock: str) -> str:
+    def _known_clock(cls, clock: str, info: ValidationInfo) -> str:
         parse_clock(clock)
+        environment = info.data.get("environment")
+        if environment is not None and environment.kind in REAL and clock != _REAL_CLOCK:
+            raise ValueError(
+                f"{clock!r} is not for environment {environment.kind!r}, whose time is real: leave "
+                f"it out, or write {_REAL_CLOCK!r}"
+            )
         return clock
 
     def trial_seed(self, attempt: int) -> int:
