@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import functools
-import inspect
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from aiopslab.environments.cluster_connection import Connection, Request
-from aiopslab.environments.store_telemetry import StoreTelemetry
+from aiopslab.environments.refreshed_telemetry import RefreshedTelemetry
 from aiopslab.errors import InfraError
 from aiopslab.models.app import App
 from aiopslab.models.kube import KubeError, Object
@@ -28,8 +26,6 @@ from aiopslab.telemetry.replication.replica import Replica
 from aiopslab.world.changelog import ChangeLog
 from aiopslab.world.kube.journal import AuditEntry, Verb
 from aiopslab.world.kube.objects import dig, name_of, namespace_of
-
-C = TypeVar("C", bound=StoreTelemetry)
 
 STAGE = "telemetry"
 PORT = "http"
@@ -57,25 +53,7 @@ class ObserverState:
     """How often something failed, or how many rows were refused, by what."""
 
 
-def _after_refresh(answer: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    @functools.wraps(answer)
-    async def answered(self: ClusterTelemetry, *args: Any, **kwargs: Any) -> Any:
-        await self.refresh()
-        return await answer(self, *args, **kwargs)
-
-    return answered
-
-
-def _refreshing(cls: type[C]) -> type[C]:
-    """Let every answer that a class inherits be one of now."""
-    for name, answer in vars(StoreTelemetry).items():
-        if inspect.iscoroutinefunction(answer):
-            setattr(cls, name, _after_refresh(answer))
-    return cls
-
-
-@_refreshing
-class ClusterTelemetry(StoreTelemetry):
+class ClusterTelemetry(RefreshedTelemetry):
     """Reads what an observer recorded.
 
     Args:
@@ -109,14 +87,6 @@ class ClusterTelemetry(StoreTelemetry):
     # -- the copy ---------------------------------------------------------------------------------
 
     async def refresh(self, *, anyway: bool = False) -> None:
-        """Take in what is new.
-
-        Args:
-            anyway: Even if the copy is new enough to answer from.
-
-        Raises:
-            InfraError: The observer does not answer, or is another one than before.
-        """
         at = self._clock()
         if not anyway and self._refreshed_at is not None and at - self._refreshed_at < FRESH_S:
             return

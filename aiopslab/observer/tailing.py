@@ -22,7 +22,7 @@ from aiopslab.observer.intake import Intake
 from aiopslab.observer.lacks import Lacks
 from aiopslab.observer.pods import Pods, containers, statuses
 from aiopslab.observer.recording import Recording
-from aiopslab.observer.severity import severity_of
+from aiopslab.telemetry.severity import severity_of
 from aiopslab.world.kube.kubelet.box import component_of
 from aiopslab.world.kube.objects import dig, name_of
 

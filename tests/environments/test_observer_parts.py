@@ -16,11 +16,11 @@ from aiopslab.observer import kubelet
 from aiopslab.observer.changes import UNKNOWN, actor_of
 from aiopslab.observer.events import event_of
 from aiopslab.observer.lacks import Lacks
-from aiopslab.observer.severity import severity_of
 from aiopslab.observer.stores import nats, valkey
 from aiopslab.observer.tailing import stamped_line, unsent
 from aiopslab.telemetry.exposition import Exposed, read
 from aiopslab.telemetry.logs import SEVERITIES
+from aiopslab.telemetry.severity import severity_of
 
 NAMES = ["a", "a_total"]
 VALUES = st.floats() | st.integers(-5, 5).map(float)

@@ -1,7 +1,7 @@
 """How grave a line is that only says so in its text: stores, jobs, last words of a process.
 
 The ways of PostgreSQL, Valkey and NATS, then of ordinary loggers. What says nothing is ``INFO``, as
-log collection has it. Not here: lines that come with a severity (``intake``).
+log collection has it. Not here: lines that come with a severity (``otlp.logs``).
 """
 
 from __future__ import annotations
