@@ -3,10 +3,10 @@
     serve [APP SERVICE]   one service, until SIGTERM
     job [APP] JOB         one job of the app, once
     partner APP NAME      one party outside that the app calls, until SIGTERM
-    sessions              sessions of a tool outside on a database, until SIGTERM
     up APP                all services and partners of an app on loopback, until Ctrl-C
     excerpt APP FILE      write what of an app one image carries
     pack FILE             write the program that images run
+    sessions              sessions of a tool outside on a database, until SIGTERM
 
 What a container leaves out, its image says: ``AIOPSLAB_APP``, ``AIOPSLAB_SERVICE`` and
 ``AIOPSLAB_VERSION``; ``AIOPSLAB_EXCERPT`` is the file of what it carries of the app. Exit codes:
@@ -48,10 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _up(arguments)
         if arguments.command == "partner":
             return _partner(arguments)
-        if arguments.command == "sessions":
-            return _sessions(arguments)
         if arguments.command in ("excerpt", "pack"):
             return _written(arguments)
+        if arguments.command == "sessions":
+            return _sessions(arguments)
         return _serve(arguments)
     except UsageError as error:
         sys.stderr.write(f"{error}\n" + (f"hint: {error.hint}\n" if error.hint else ""))
@@ -86,17 +86,6 @@ def _partner(arguments: argparse.Namespace) -> int:
     return asyncio.run(partner.serve(app, name, place, file, until_eof=until_eof))
 
 
-def _sessions(arguments: argparse.Namespace) -> int:
-    # Services have no use for what others do.
-    from aiopslab.services.real import sessions
-
-    login = sessions.Login(
-        arguments.host, arguments.port, arguments.database, arguments.user, arguments.password,
-        arguments.application,
-    )  # fmt: skip
-    return asyncio.run(sessions.keep(login, arguments.count, arguments.again))
-
-
 def _written(arguments: argparse.Namespace) -> int:
     """Write a file that images are made of."""
     # Processes in an image make no images.
@@ -112,6 +101,17 @@ def _written(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise UsageError(f"{arguments.file} cannot be written: {error.strerror}") from error
     return 0
+
+
+def _sessions(arguments: argparse.Namespace) -> int:
+    # Services have no use for what others do.
+    from aiopslab.services.real import sessions
+
+    login = sessions.Login(
+        arguments.host, arguments.port, arguments.database, arguments.user, arguments.password,
+        arguments.application,
+    )  # fmt: skip
+    return asyncio.run(sessions.keep(login, arguments.count, arguments.again))
 
 
 def _app(name: str | None) -> App:
