@@ -161,9 +161,9 @@ class StoreOperator:
                 text = await cluster_queue.ask(address, password, command)
             except InfraError as error:
                 raise InfraError("store", f"{store}: {error.message}") from error
-        return (
-            json.dumps(await self._bounded(store, json.loads(text))) if command == "INFO" else text
-        )
+        if command != "INFO":
+            return text
+        return json.dumps(await self._bounded(store, json.loads(text)))
 
     async def _bounded(self, store: str, info: dict[str, Any]) -> dict[str, Any]:
         """Add what all streams share: an account has no bound of its own, the server has."""

@@ -55,11 +55,11 @@ async def ask(address: Address, password: str, command: str) -> str:
     async def complain(error: Exception) -> None:
         said.append(str(error))
 
-    login = {"user": "default", "password": password} if password else {}
     try:
         await client.connect(
             f"nats://{address[0]}:{address[1]}", allow_reconnect=False,
-            connect_timeout=round(_ANSWER_S), error_cb=complain, **login,
+            connect_timeout=round(_ANSWER_S), error_cb=complain,
+            user="default" if password else None, password=password or None,
         )  # fmt: skip
         try:
             return json.dumps(await _run(client, verb, json.loads(text or "{}")))

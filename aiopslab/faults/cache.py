@@ -134,7 +134,8 @@ class NoEviction(Fault):
 
     async def postconditions(self, env: Environment) -> list[CheckResult]:
         policy = (await ask(env, self.site.target, "CONFIG GET maxmemory-policy")).split()
-        keys = (await ask(env, self.site.target, f"EXISTS {self.params.prefix}:1")).split()
+        left = await ask(env, self.site.target, f"EXISTS {' '.join(self._exports())}")
+        keys = left.split()
         met = bool(policy) and (policy[-1] != "noeviction" or keys[-1:] == ["0"])
         return [
             condition("policy", met, f"the policy is {policy[-1:]}, exports there: {keys[-1:]}")

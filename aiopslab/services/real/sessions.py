@@ -52,7 +52,8 @@ async def keep(login: Login, sessions: int, again_s: float) -> int:
 async def _one(login: Login, again_s: float) -> None:
     """Keep one session open for ever."""
     while True:
-        await asyncio.sleep(again_s if await _refused(login) else _REDIAL_S)
+        refused = await _refused(login)
+        await asyncio.sleep(again_s if refused else _REDIAL_S)
 
 
 async def _refused(login: Login) -> bool:
