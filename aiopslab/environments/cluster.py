@@ -21,6 +21,7 @@ from aiopslab.environments.cluster_agent import Agents
 from aiopslab.environments.cluster_cleaning import Inventory, clean
 from aiopslab.environments.cluster_connection import Connection
 from aiopslab.environments.cluster_kube import ClusterKube, Recorder
+from aiopslab.environments.cluster_labels import labelled
 from aiopslab.environments.cluster_manifests import Placement, on_cluster
 from aiopslab.environments.cluster_readiness import KINDS, until_ready, why, workloads
 from aiopslab.environments.cluster_restoring import ACTOR
@@ -157,9 +158,13 @@ class Cluster:
             InfraError: Not ready in time; says which pod and why.
             KubeError: The cluster refuses an object.
         """
-        placement = await self._timed("lab", self._lab())
         objects = manifests(self.app, self.terms.seed, self.now())
-        early, late = _halves(on_cluster(self.app, objects, placement))
+        spaces = [obj for obj in objects if obj["kind"] == "Namespace"]
+        # The observer has rights in the app's namespace, so that must be there before it.
+        await self._create([labelled(obj, self.placement.labels) for obj in spaces])
+        placement = await self._timed("lab", self._lab())
+        rest = [obj for obj in objects if obj["kind"] != "Namespace"]
+        early, late = _halves(on_cluster(self.app, rest, placement))
         patience = self.terms.patience
         await self._timed("apply", self._create(early))
         await self._timed("stores", self._ready(patience.stores_s, ("StatefulSet",)))
