@@ -57,8 +57,10 @@ def wanted() -> list[Right]:
     verbs = ("get", "list", "create", "patch", "delete")
     rights = [Right(verb, plural, group) for group, plural in made for verb in verbs]
     rights += [Right("list", "nodes"), Right("get", "pods/log"), Right("create", "pods/exec")]
-    rights += [Right("create", "serviceaccounts/token"), Right("get", "services/proxy")]
-    return [*rights, Right("watch", "pods"), Right("list", "events")]
+    rights += [Right("create", "serviceaccounts/token"), Right("create", "pods/portforward")]
+    rights += [Right(verb, "services/proxy") for verb in ("get", "create", "update", "delete")]
+    rights += [Right("get", "pods/proxy"), Right("delete", "replicasets", "apps")]
+    return [*rights, Right("watch", "pods"), Right("list", "events"), Right("delete", "events")]
 
 
 async def missing(connection: Connection, rights: Sequence[Right]) -> list[Right]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from aiopslab.environments.cluster_discovery import Served
 from aiopslab.environments.cluster_kube import ClusterKube
 from aiopslab.environments.cluster_labels import MANAGED_BY, TRIAL, US, has, selector
+from aiopslab.environments.cluster_together import together
 from aiopslab.models.kube import KubeError, Object
 from aiopslab.world.kube.objects import (
     controller_of,
@@ -86,14 +87,10 @@ async def inventory(kube: ClusterKube, labels: Mapping[str, str]) -> Inventory:
         raise ValueError(f"{dict(labels)!r} would pick what is not ours")
     catalogue = await kube.connection.run(kube.reader.catalogue, fresh=True)
     kinds = [s for s in catalogue.preferred() if {"list", "delete"} <= s.verbs]
-    tasks: dict[str, asyncio.Task[list[Found] | str]] = {}
-    async with asyncio.TaskGroup() as group:
-        for served in kinds:
-            tasks[served.kind.resource] = group.create_task(_of_kind(kube, served, labels))
+    results = await together({s.kind.resource: _of_kind(kube, s, labels) for s in kinds})
     found: dict[str, Found] = {}
     unseen: dict[str, str] = {}
-    for kind, task in tasks.items():
-        result = task.result()
+    for kind, result in results.items():
         if isinstance(result, str):
             unseen[kind] = result
         else:

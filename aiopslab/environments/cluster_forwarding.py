@@ -67,16 +67,16 @@ class Forwarding:
         self._target = target
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Carry one connection."""
-        task = asyncio.current_task()
-        assert task is not None, "a server's callback is a task"
+    def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry one connection, in a task of its own that ends with the forwarding."""
+        task = asyncio.get_running_loop().create_task(self._carry(reader, writer))
         self._tasks.add(task)
-        try:
-            await self._carry(reader, writer)
-        finally:
-            self._tasks.discard(task)
+
+        def ended(done: asyncio.Task[None]) -> None:
+            self._tasks.discard(done)
             writer.close()
+
+        task.add_done_callback(ended)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         from websocket import WebSocketException  # noqa: PLC0415 - the client is an extra

@@ -6,8 +6,7 @@ deleted and made anew. Then pods go whose settings had been changed, that run by
 are not ready: their controllers make fresh ones. Certificates are issued anew, since they are
 renewed all the time; replicas are an autoscaler's affair where there is one.
 
-Works on any ``Kube``. Not here: waiting until all is ready, data, the decision to begin from
-scratch (``cluster``).
+Works on any ``Kube``. Not here: waiting until all is ready, data (``cluster_warm``).
 """
 
 from __future__ import annotations
@@ -54,6 +53,8 @@ class Declared:
     """Labels and annotations of the namespace itself."""
     loners: frozenset[Ref]
     """Pods and ReplicaSets that no controller owns."""
+    revisions: frozenset[str]
+    """Names of the ReplicaSets that Deployments own: their history."""
 
 
 @dataclass(slots=True)
@@ -70,9 +71,9 @@ class Undone:
 async def declared(kube: Kube, namespace: str) -> Declared:
     """Take a snapshot of what is declared."""
     objects = {ref(obj): obj for obj in await kube.snapshot(namespace)}
-    return Declared(
-        objects, await _space(kube, namespace), frozenset(await _alone(kube, namespace))
-    )
+    alone, revisions = await _alone(kube, namespace), await _revisions(kube, namespace)
+    space = await _space(kube, namespace)
+    return Declared(objects, space, frozenset(alone), frozenset(revisions))
 
 
 def ref(obj: Object) -> Ref:
@@ -138,7 +139,8 @@ class Restorer:
         present = await declared(self._kube, self._space)
         await self._namespace(present, done)
         for kind, name in sorted(self._new(present), key=_order):
-            await self._delete(kind, name, done)
+            await self._discard(kind, name)
+            done.written.append((kind, name))
         for kind, name in sorted(await self._going(), key=_order):
             if kind == "PersistentVolumeClaim":
                 done.stuck.append(f"{kind} {name} goes with its data once its pod does")
@@ -155,6 +157,14 @@ class Restorer:
         await self._renew(present, done)
         await self._restart(set(done.written), done)
         return done
+
+    async def tidy(self) -> None:
+        """Remove what tells of the time since the snapshot, once all is ready: history, events."""
+        for name, wanted in (await _revisions(self._kube, self._space)).items():
+            if not wanted and name not in self._before.revisions:
+                await self._discard("ReplicaSet", name)
+        for event in await self._kube.list("Event", self._space):
+            await self._discard("Event", name_of(event))
 
     # -- what differs -----------------------------------------------------------------------------
 
@@ -226,10 +236,6 @@ class Restorer:
             if error.code == 422 and not await self._gone(kind, name, done):
                 return
             await self._kube.create(clone(obj), actor=ACTOR)
-        done.written.append((kind, name))
-
-    async def _delete(self, kind: str, name: str, done: Undone) -> None:
-        await self._discard(kind, name)
         done.written.append((kind, name))
 
     async def _gone(self, kind: str, name: str, done: Undone) -> bool:
@@ -337,6 +343,12 @@ async def _alone(kube: Kube, namespace: str) -> list[Ref]:
         for obj in await kube.list(kind, namespace)
         if controller_of(obj) is None and not deleting(obj)
     ]
+
+
+async def _revisions(kube: Kube, namespace: str) -> dict[str, int]:
+    """Return the ReplicaSets that Deployments own, with the replicas they are to have."""
+    found = await kube.list("ReplicaSet", namespace)
+    return {name_of(o): o["spec"].get("replicas", 1) for o in found if controller_of(o)}
 
 
 def _certified(app: App) -> list[str]:

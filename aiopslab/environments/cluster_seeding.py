@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from aiopslab.environments.cluster_forwarding import forwarded
 from aiopslab.environments.cluster_kube import ClusterKube
+from aiopslab.environments.cluster_together import together
 from aiopslab.errors import InfraError, PreflightError
 from aiopslab.models.app import App
 from aiopslab.models.kube import KubeError
@@ -73,12 +74,9 @@ async def seed(kube: ClusterKube, app: App, password: Password) -> None:
     Raises:
         InfraError: A store refuses, or does not answer.
     """
-    async with asyncio.TaskGroup() as tasks:
-        for store, spec in sorted(app.stores.items()):
-            if spec.kind == "postgres":
-                tasks.create_task(_database(kube, app, store, password))
-            elif spec.kind == "nats":
-                tasks.create_task(_queue(kube, app, store, password))
+    ways = {"postgres": _database, "nats": _queue}
+    found = {n: ways[s.kind] for n, s in sorted(app.stores.items()) if s.kind in ways}
+    await together({name: fill(kube, app, name, password) for name, fill in found.items()})
 
 
 async def _database(kube: ClusterKube, app: App, store: str, password: Password) -> None:

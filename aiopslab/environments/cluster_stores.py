@@ -12,7 +12,6 @@ was lost; a message that was delivered twice hides one, so the figure is a lower
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from urllib.parse import quote
 from aiopslab.environments.cluster_connection import Request
 from aiopslab.environments.cluster_kube import ClusterKube
 from aiopslab.environments.cluster_seeding import Password, psql
+from aiopslab.environments.cluster_together import together
 from aiopslab.errors import InfraError
 from aiopslab.models.app import App
 from aiopslab.models.kube import KubeError, Object
@@ -90,12 +90,9 @@ class ClusterStores:
         Raises:
             InfraError: A store that was never seen is away.
         """
-        async with asyncio.TaskGroup() as tasks:
-            for store, spec in sorted(self._app.stores.items()):
-                if spec.kind == "postgres":
-                    tasks.create_task(self._seen(store, self._rows(store)))
-                elif spec.kind == "nats":
-                    tasks.create_task(self._seen(store, self._lost(store)))
+        ways = {"postgres": self._rows, "nats": self._lost}
+        found = {n: ways[s.kind] for n, s in self._app.stores.items() if s.kind in ways}
+        await together({n: self._seen(n, count(n)) for n, count in found.items()})
         return dict(sorted(self._known.items()))
 
     async def fingerprints(self) -> dict[str, str]:
@@ -104,12 +101,9 @@ class ClusterStores:
         Raises:
             InfraError: A store is away.
         """
-        tasks: dict[str, asyncio.Task[str]] = {}
-        async with asyncio.TaskGroup() as group:
-            for store, spec in sorted(self._app.stores.items()):
-                ways = {"postgres": self._catalogue, "valkey": self._config, "nats": self._setup}
-                tasks[store] = group.create_task(ways[spec.kind](store))
-        texts = {store: task.result() for store, task in tasks.items()}
+        ways = {"postgres": self._catalogue, "valkey": self._config, "nats": self._setup}
+        stores = sorted(self._app.stores.items())
+        texts = await together({name: ways[spec.kind](name) for name, spec in stores})
         return {s: hashlib.sha256(text.encode()).hexdigest()[:16] for s, text in texts.items()}
 
     async def _seen(self, store: str, asking: Any) -> None:
@@ -153,8 +147,10 @@ class ClusterStores:
     async def _config(self, store: str) -> str:
         spec = self._app.stores[store]
         login = ["--no-auth-warning", "-a", self._password(store, _USER)] if spec.users else []
-        client = ["valkey-cli", "-p", str(spec.port), *login]
-        return await self._exec(store, [*client, "CONFIG", "GET", "*"])
+        argv = ["valkey-cli", "-p", str(spec.port), *login, "CONFIG", "GET", "*"]
+        lines = (await self._exec(store, argv)).splitlines()
+        # In an order that each start of the server draws anew.
+        return "\n".join(sorted(map(" ".join, zip(lines[::2], lines[1::2], strict=False))))
 
     # -- queues -----------------------------------------------------------------------------------
 

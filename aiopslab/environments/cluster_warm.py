@@ -76,10 +76,8 @@ class Warm:
         before = self._before
         try:
             return await self._restore(before)
-        except* (KubeError, InfraError) as errors:
-            words = "; ".join(str(error) for error in errors.exceptions)
-            found = [CheckResult(id="restore", met=False, detail=words)]
-        return found
+        except (KubeError, InfraError) as error:
+            return [CheckResult(id="restore", met=False, detail=str(error))]
 
     async def _restore(self, before: _Before) -> list[CheckResult]:
         cluster = self._cluster
@@ -96,7 +94,9 @@ class Warm:
         checks = [_check("objects", [*done.stuck, *await restorer.differences()])]
         checks.append(_check("stores", [f"{store} is set up otherwise" for store in setup]))
         checks.append(_check("rows", await self._fewer(before)))
-        return [*checks, *await self._calm()]
+        checks += await self._calm()
+        await restorer.tidy()
+        return checks
 
     async def _settled(self, before: _Before) -> list[str]:
         """Return the stores that are set up otherwise than before; caches are restarted first."""

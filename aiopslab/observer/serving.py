@@ -2,7 +2,8 @@
 
 What it tells is for who knows its token, in the path (``/e/<token>/...``), since an API server's
 proxy passes no ``Authorization`` on. Beside the monitoring APIs there are ``/export?since=CURSOR``
-for copies, ``/begin`` (``?clear=1``) and ``/state``. ``/healthz``, ``/readyz`` and ``/metrics``,
+for copies, ``/begin`` (``?clear=1``), ``/state``, and ``/config`` for what processes that send
+telemetry are told in return (``wire.board``). ``/healthz``, ``/readyz`` and ``/metrics``,
 which are about the observer itself, are for everybody. Not here: the monitoring APIs
 (``wire.monitoring``).
 """
@@ -16,12 +17,13 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from aiopslab.observer.observer import Observer
 from aiopslab.observer.settings import Settings
 from aiopslab.telemetry.replication.feed import StaleCursor
 from aiopslab.telemetry.replication.parts import Cursor, PartError
+from aiopslab.wire.board import Board
 from aiopslab.wire.gate import OpenGate
 from aiopslab.wire.guard import Guard, Load
 from aiopslab.wire.identity import Tokens, administrator
@@ -46,11 +48,12 @@ async def serving(observer: Observer, settings: Settings) -> AsyncIterator[tuple
     """
     gate = OpenGate()
     async with AsyncExitStack() as stack:
-        told = telling(observer, settings.token, gate)
+        board = Board()
+        told = telling(observer, settings.token, gate, board)
         http = await stack.enter_async_context(
             listening(told, host=settings.host, port=settings.http_port)
         )
-        taken = taking(observer, gate)
+        taken = taking(observer, gate, board)
         otlp = await stack.enter_async_context(
             listening(taken, host=settings.host, port=settings.otlp_port)
         )
@@ -60,17 +63,25 @@ async def serving(observer: Observer, settings: Settings) -> AsyncIterator[tuple
             gate.closing.set()
 
 
-def taking(observer: Observer, gate: OpenGate) -> ASGIApp:
+def taking(observer: Observer, gate: OpenGate, board: Board) -> ASGIApp:
     """Return the application of the port that is sent telemetry."""
-    app = receiver_app(observer.intake.take, gate, free=True)
+    receiver, asked = receiver_app(observer.intake.take, gate, free=True), board.get()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        match, found = asked.matches(scope)
+        if match is Match.FULL:
+            await asked.handle({**scope, **found}, receive, send)
+        else:
+            await receiver(scope, receive, send)
+
     return Guard(app, tokens=None, load=Load(), refuse=otlp_refusal)
 
 
-def telling(observer: Observer, token: str, gate: OpenGate) -> ASGIApp:
+def telling(observer: Observer, token: str, gate: OpenGate, board: Board) -> ASGIApp:
     """Return the application of the port that tells."""
     tokens = Tokens()
     tokens.accept(token, administrator())
-    own = _Own(observer)
+    own = _Own(observer, board)
     mounts = [*monitoring(observer, gate), Mount("", own.app(), plain)]
     site, about = Site(mounts, tokens, hosts=("*",)), own.about()
 
@@ -84,8 +95,9 @@ def telling(observer: Observer, token: str, gate: OpenGate) -> ASGIApp:
 class _Own:
     """What is the observer's own: copies, its beginning, itself."""
 
-    def __init__(self, observer: Observer) -> None:
+    def __init__(self, observer: Observer, board: Board) -> None:
         self._observer = observer
+        self._board = board
 
     def app(self) -> ASGIApp:
         """Return what is served to who knows the token."""
@@ -94,6 +106,7 @@ class _Own:
                 Route("/export", self._export, methods=["GET"]),
                 Route("/begin", self._begin, methods=["POST"]),
                 Route("/state", self._state, methods=["GET"]),
+                self._board.put(),
             ]
         )
 

@@ -223,6 +223,7 @@ def test_a_claim_that_is_gone_cannot_be_put_back(world: tuple[Sim, Declared]) ->
         {**room.before.objects, ("PersistentVolumeClaim", "data-lost-0"): taken},
         room.before.space,
         room.before.loners,
+        room.before.revisions,
     )
     restorer = Restorer(room.sim.kube, room.sim.app, lost, room.sim.now)
     done = room.sim.run_sync(restorer.undo())
@@ -238,4 +239,18 @@ def test_certificates_are_issued_anew_and_valid_from_now(room: Room) -> None:
     done = room.undo()
     assert ("Secret", "reservation-tls") in done.written
     assert done.restarted == []
+    assert room.differences() == []
+
+
+def test_afterwards_nothing_tells_of_the_time_between(room: Room) -> None:
+    bad = {"spec": {"template": {"spec": {"containers": [{"name": "geo", "image": "geo:none"}]}}}}
+    assert room.write(patch("Deployment", "geo", bad)) == 1
+    room.sim.run_for(60.0)
+    room.undo()
+    room.sim.run_for(60.0)
+    kube = room.sim.kube
+    room.sim.run_sync(room.restorer.tidy())
+    sets = room.sim.run_sync(kube.list("ReplicaSet", NAMESPACE))
+    assert {o["metadata"]["name"] for o in sets} == room.before.revisions
+    assert room.sim.run_sync(kube.list("Event", NAMESPACE)) == []
     assert room.differences() == []

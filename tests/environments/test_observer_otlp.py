@@ -21,6 +21,7 @@ from aiopslab.observer.pods import running_since
 from aiopslab.observer.pushed import FRESH_S
 from aiopslab.observer.serving import taking
 from aiopslab.services.real.otlp_export import OtlpExport, resource_of
+from aiopslab.wire.board import Board
 from aiopslab.wire.gate import OpenGate
 from aiopslab.wire.server import listening
 
@@ -66,7 +67,7 @@ def sim() -> Iterator[Sim]:
 
 @contextlib.asynccontextmanager
 async def opened(sim: Sim, home: Path) -> AsyncIterator[Open]:
-    async with observed(sim, home) as lab, listening(taking(lab.observer, OpenGate())) as port:
+    async with observed(sim, home) as lab, listening(taking(lab.observer, OpenGate(), Board())) as port:
         pods = lab.observer.pods.all()
         pod = next(p for p in pods if p["metadata"]["name"].startswith(SERVICE))
         yield Open(lab, f"http://127.0.0.1:{port}", pod)
@@ -188,7 +189,7 @@ def test_a_full_recording_says_so_to_who_sends(sim: Sim, tmp_path: Path) -> None
     async def scene() -> None:
         async with observed(sim, tmp_path, limit=1) as lab:
             lab.observer.recording.measure()
-            async with listening(taking(lab.observer, OpenGate())) as port:
+            async with listening(taking(lab.observer, OpenGate(), Board())) as port:
                 export = OtlpExport(f"http://127.0.0.1:{port}", resource_of("a", "1", "p", "n"))
                 export.log(sim.now(), "hello", "INFO", (0, 0))
                 export.span((1, 1, 0), "x", "server", (sim.now(), sim.now()), "", None)
