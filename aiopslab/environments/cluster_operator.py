@@ -104,8 +104,9 @@ class StoreOperator:
             InfraError: The store is down or refused it.
         """
         client = " ".join(map(shlex.quote, self.psql(store, "-q", "-v", "ON_ERROR_STOP=1")))
-        feed = '{ printf "%s;\\n" "$1"; exec tail -f /dev/null; }'
-        script = f'{feed} | PGAPPNAME="$0" {client} >/dev/null 2>&1 &'
+        feed = 'printf "%s;\\n" "$1"; exec tail -f /dev/null'
+        # Nothing of it may hold on to the command's output, or the command never ends.
+        script = f'{{ {{ {feed}; }} | PGAPPNAME="$0" {client}; }} </dev/null >/dev/null 2>&1 &'
         done = await self.exec(store, ["sh", "-c", script, application, sql])
         if done.code:
             raise InfraError("inject", f"{store}: {done.stderr.strip()}")

@@ -90,6 +90,7 @@ class Beside:
         for process in self.started:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     @asynccontextmanager
     async def dial(self, pod: str, _port: int) -> AsyncIterator[tuple[str, int]]:
@@ -193,15 +194,14 @@ def client_of_valkey(address: tuple[str, int]) -> Command:
             flag = words.pop(0)
             value = words.pop(0) if flag in ("-p", "-a") else ""
             password = value if flag == "-a" else password
-        with Valkey(*address, single_connection_client=True) as client:
-            try:
-                if password:
-                    client.execute_command("AUTH", password)
+        host, port = address
+        try:
+            with Valkey(host, port, password=password or None, lib_name=None) as client:
                 return ExecResult(_plain(client.execute_command(*words)) + "\n", "", 0)
-            except AuthenticationError as error:
-                return ExecResult(f"NOAUTH {error}\n", "", 0)
-            except ResponseError as error:
-                return ExecResult(f"ERR {error}\n", "", 0)
+        except AuthenticationError as error:
+            return ExecResult(f"NOAUTH {error}\n", "", 0)
+        except ResponseError as error:
+            return ExecResult(f"ERR {error}\n", "", 0)
 
     return run
 
@@ -281,6 +281,10 @@ class Stage:
     async def data_digest(self) -> dict[str, int]:
         async with self._cluster.gate.turn(Call("test")):
             return await self._sim.data_digest()
+
+    def rested(self) -> None:
+        """Forget idle connections: a server that stood still meanwhile hangs up on them."""
+        self.kube.connection._pools.clear()
 
     async def begin(self) -> None:
         """Make the lab's namespace, and what stands for partners there."""

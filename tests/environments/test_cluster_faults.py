@@ -94,8 +94,13 @@ class _Worlds(dict[str, Served]):
         stage = Stage(cluster, beside)
         run(stage.begin())
         partners(beside, stage)
-        self[name] = Served(stage, beside, run)
-        return self[name]
+        self[name] = found = Served(stage, beside, run)
+        return found
+
+    def __getitem__(self, name: str) -> Served:
+        found = super().__getitem__(name)
+        found.stage.rested()
+        return found
 
 
 def place(kind: str) -> Fault:

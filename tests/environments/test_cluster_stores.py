@@ -115,8 +115,13 @@ def reals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Real]]
 
         class Made(dict[str, Real]):
             def __missing__(self, name: str) -> Real:
-                self[name] = Real(name, tmp_path_factory.mktemp(name), stack)
-                return self[name]
+                self[name] = found = Real(name, tmp_path_factory.mktemp(name), stack)
+                return found
+
+            def __getitem__(self, name: str) -> Real:
+                found = super().__getitem__(name)
+                found.stage.rested()
+                return found
 
         yield Made()
 
