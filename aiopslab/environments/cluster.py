@@ -127,8 +127,8 @@ class Cluster:
         self.users = ClusterTraffic(connection, placement.lab, now)
         self.traffic = self.users
         self.stores = ClusterStores(self.quiet, app, self.password)
-        self.telemetry = rooms.telemetry(self)
         self.substrate = rooms.substrate(self)
+        self.telemetry = rooms.telemetry(self)
         grant = Grant(placement.trial, "detection", self.namespace, placement.lab)
         self._agents = Agents(self.quiet, grant, terms.token_s)
         self._warm = Warm(self)

@@ -2,10 +2,10 @@
 
 What it needs of others on the cluster, all in the lab's namespace:
 
-* The observer (Service ``observer``, port 9090), controlled below ``/e/<token>/``: ``PUT config``,
-  a sealed text as a JSON string, which it tells everybody who asks ``GET /v1/config`` on its port
-  for telemetry, 4318 (``wire.board``). ``open`` puts the first text, so that there is always one.
-* The log (``cluster_telemetry``), for changes and posts that Kubernetes does not see.
+* The observer (Service ``observer``, port 9090), controlled below ``/e/<token>/``: ``POST changes``
+  (a ``models.signal.Change``), ``POST posts`` (a ``StatusPost``), ``PUT config`` (a sealed text as
+  a JSON string), which it tells everybody who asks ``GET /v1/config`` on its port for telemetry,
+  4318 (``wire.board``). ``open`` puts the first text, so that there is always one.
 * Partners (pods labelled ``app.kubernetes.io/name=partner-<name>``) read how they misbehave from
   ``DISTURBANCE``, written here by a command in their container.
 * The lab's image, whose ``/venv/bin/python`` has this package (``cluster_errands``).
@@ -21,7 +21,6 @@ import asyncio
 import posixpath
 import shlex
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from pydantic import ValidationError
 
@@ -53,14 +52,6 @@ _SHARED = 1.5
 _FULL = "No space left on device"
 
 
-class Log(Protocol):
-    """Takes what nobody can watch."""
-
-    def record_change(self, change: Change) -> None: ...
-
-    def record_post(self, post: StatusPost) -> None: ...
-
-
 class ClusterSubstrate:
     """What lies below Kubernetes, as far as a cluster lets it be changed.
 
@@ -69,24 +60,16 @@ class ClusterSubstrate:
         app: The app, as it is called on the cluster.
         lab: What there is of the lab.
         dial: The way to ports of the app's pods.
-        log: Takes changes and posts that Kubernetes does not see.
         now: Unix seconds.
     """
 
     def __init__(
-        self,
-        kube: ClusterKube,
-        app: App,
-        lab: LabPlace,
-        dial: Dial,
-        log: Log,
-        now: Callable[[], float],
+        self, kube: ClusterKube, app: App, lab: LabPlace, dial: Dial, now: Callable[[], float]
     ) -> None:
         self._now = now
         self._kube = kube
         self._app = app
         self._lab = lab
-        self._log = log
         self._errands = Errands(kube, lab)
         self._stores = StoreOperator(kube, app, dial)
         self._shaped: dict[tuple[str, ...], Links] = {}
@@ -94,7 +77,7 @@ class ClusterSubstrate:
 
     async def open(self) -> None:
         """Tell the app's processes that all is as usual; once the observer is there."""
-        await self._tell(sealed.seal(self._app.name, Links()))
+        await self._observer("PUT", "config", sealed.seal(self._app.name, Links()))
 
     # -- ways -------------------------------------------------------------------------------------
 
@@ -148,7 +131,7 @@ class ClusterSubstrate:
         else:
             self._shaped[key] = links
         text = sealed.seal(self._app.name, _together(self._shaped.values()))
-        await self._tell(text)
+        await self._observer("PUT", "config", text)
         await asyncio.sleep(_KNOWN_S)
 
     # -- stores -----------------------------------------------------------------------------------
@@ -297,20 +280,19 @@ class ClusterSubstrate:
                 time=self._now(), partner=partner, provider=spec.provider,
                 state="scheduled", text=text,
             )  # fmt: skip
-            self._log.record_post(post)
+            await self._observer("POST", "posts", post.model_dump(mode="json"))
 
     async def record_change(self, change: Change) -> None:
-        self._log.record_change(change)
+        await self._observer("POST", "changes", change.model_dump(mode="json"))
 
-    async def _tell(self, text: str) -> None:
-        """Have the observer tell a text, through the API server's proxy."""
+    async def _observer(self, method: str, path: str, body: object) -> None:
+        """Ask the observer for something, through the API server's proxy."""
         space, token = self._lab.namespace, self._lab.token
-        target = f"/api/v1/namespaces/{space}/services/{_OBSERVER}/proxy/e/{token}/config"
+        target = f"/api/v1/namespaces/{space}/services/{_OBSERVER}/proxy/e/{token}/{path}"
         try:
-            await self._kube.connection.ask(Request("PUT", target, body=text))
+            await self._kube.connection.ask(Request(method, target, body=body))
         except KubeError as error:
-            # The path has the token in it.
-            raise InfraError("observer", f"config: {error.message}") from None
+            raise InfraError("observer", f"{method} {path}: {error.message}") from error
 
     async def _in_pod(
         self, pod: str, argv: list[str], container: str = "", *, stdin: str = "", space: str = ""

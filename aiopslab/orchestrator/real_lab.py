@@ -347,9 +347,7 @@ def rooms(token: str) -> Rooms:
             async with forwarded(connection, cluster.namespace, pod, port) as forwarding:
                 yield forwarding.address
 
-        log = cluster.telemetry
-        assert isinstance(log, ClusterTelemetry), "so it is made here"
-        return ClusterSubstrate(cluster.quiet, cluster.app, lab, dial, log, cluster.now)
+        return ClusterSubstrate(cluster.quiet, cluster.app, lab, dial, cluster.now)
 
     return Rooms(observer, _telemetry, substrate)
 

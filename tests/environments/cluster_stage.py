@@ -23,7 +23,9 @@ from urllib.parse import parse_qsl
 
 from cluster_served import Cluster
 from starlette.applications import Starlette
-from starlette.responses import Response
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 from valkey import Valkey
 from valkey.exceptions import AuthenticationError, ResponseError
 
@@ -98,7 +100,13 @@ class Beside:
 
     def around(self, api: Any, _tokens: Any) -> Any:
         """Answer what is not of the simulated cluster."""
-        observer = Starlette(routes=[self.board.put()])
+        observer = Starlette(
+            routes=[
+                self.board.put(),
+                Route("/changes", self._change, methods=["POST"]),
+                Route("/posts", self._post, methods=["POST"]),
+            ]
+        )
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
             path = scope.get("path", "")
@@ -115,13 +123,13 @@ class Beside:
 
         return app
 
-    def record_change(self, change: Change) -> None:
-        """Take what a substrate enters into the change log."""
-        self.changes.append(change)
+    async def _change(self, request: Request) -> Response:
+        self.changes.append(Change.model_validate(await request.json()))
+        return JSONResponse({})
 
-    def record_post(self, post: StatusPost) -> None:
-        """Take what a partner publishes."""
-        self.posts.append(post)
+    async def _post(self, request: Request) -> Response:
+        self.posts.append(StatusPost.model_validate(await request.json()))
+        return JSONResponse({})
 
     async def _exec(self, pod: str, scope: Any, receive: Any, send: Any) -> None:
         query = parse_qsl(scope["query_string"].decode())
@@ -258,9 +266,7 @@ class Stage:
         self.namespace = self.app.namespace
         self.kube: ClusterKube = cluster.kube(timeout_s=_PATIENT_S)
         self.traffic: Any = GatedTraffic(cluster)
-        self.substrate = ClusterSubstrate(
-            self.kube, self.app, LAB, beside.dial, beside, cluster.sim.now
-        )
+        self.substrate = ClusterSubstrate(self.kube, self.app, LAB, beside.dial, cluster.sim.now)
         self._cluster = cluster
         self._sim = cluster.sim
 

@@ -67,10 +67,7 @@ def sim() -> Iterator[Sim]:
 
 @contextlib.asynccontextmanager
 async def opened(sim: Sim, home: Path) -> AsyncIterator[Open]:
-    async with (
-        observed(sim, home) as lab,
-        listening(taking(lab.observer, OpenGate(), Board())) as port,
-    ):
+    async with observed(sim, home) as lab, listening(taking(lab.observer, OpenGate(), Board())) as port:
         pods = lab.observer.pods.all()
         pod = next(p for p in pods if p["metadata"]["name"].startswith(SERVICE))
         yield Open(lab, f"http://127.0.0.1:{port}", pod)
