@@ -191,7 +191,8 @@ class Tailing:
         except (KubeError, InfraError) as error:
             # The pod is gone, or its next run has ended as well: nobody can tell any more.
             self._lacks.counts["last words"] += 1
-            self._lacks.say(f"last words of {run.pod}: {error}")
+            if not (isinstance(error, KubeError) and error.code == 404):
+                self._lacks.say(f"last words of {run.pod}: {error}")
             return
         stamped = [found for line in text.split("\n") if (found := stamped_line(line))]
         for time, line in unsent(stamped, self._intake.said(run.pod)):

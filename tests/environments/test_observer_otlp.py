@@ -92,6 +92,7 @@ def test_spans_and_lines_belong_to_the_pod_that_sent_them(play: Callable[[Scene]
         export.span((TRACE, 8, 7), "GET", "client", (now + 0.01, now + 0.125), "timeout", None)
         export.log(now, "all is well", "WARN", (TRACE, 7))
         export.log(now, "not of a request", "INFO", (0, 0))
+        export.log(now, "in two\nlines", "INFO", (0, 0))
         await export.aclose()
         store = there.lab.observer.recording.store
         root, child = store.spans.trace(f"{TRACE:032x}")
@@ -102,8 +103,11 @@ def test_spans_and_lines_belong_to_the_pod_that_sent_them(play: Callable[[Scene]
         rows, _ = store.logs.search(service=SERVICE, start=0, end=9e9, limit=9, newest_first=False)
         assert [(r.severity, r.line, r.trace_id) for r in rows] == [
             ("WARN", "all is well", f"{TRACE:032x}"), ("INFO", "not of a request", ""),
+            ("INFO", "in two\nlines", ""),
         ]  # fmt: skip
         assert store.logs.streams.decoded()[-1] == (SERVICE, NAMESPACE, there.name, SERVICE)
+        said = there.lab.observer.intake.said(there.name)
+        assert said == ["all is well", "not of a request", "in two", "lines"]
 
     play(scene)
 
