@@ -214,7 +214,8 @@ def test_what_the_lab_tells_the_observer_is_recorded_or_refused(play: Play) -> N
         for path, told in (("changes", change), ("posts", post)):
             body = told.model_dump(mode="json")
             await connection.ask(Request("POST", f"{base}/{path}", body=body))
-            for wrong in (dict[str, object](), [], {**body, "time": "soon"}, {**body, "more": 1}):
+            wrongs: tuple[object, ...] = ({}, [], {**body, "time": "soon"}, {**body, "more": 1})
+            for wrong in wrongs:
                 with pytest.raises(KubeError) as refused:
                     await connection.ask(Request("POST", f"{base}/{path}", body=wrong))
                 assert refused.value.code == 400
