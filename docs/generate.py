@@ -31,6 +31,7 @@ from aiopslab.models.incident import Difficulty, IncidentSpec, SliCondition
 from aiopslab.models.margin import Margin
 from aiopslab.models.observation import Brief, Budget, Observation
 from aiopslab.models.task import TASKS
+from aiopslab.observer import kubelet
 from aiopslab.orchestrator.documents import read_journal
 from aiopslab.orchestrator.lock import of_incident
 from aiopslab.problems import catalogue, distractors, parity
@@ -39,6 +40,7 @@ from aiopslab.report.catalogue import pages
 from aiopslab.report.fidelity import agreement_rows, differences, summary
 from aiopslab.report.terminal import baseline_rows, margin_rows, number
 from aiopslab.services import catalogue as services
+from aiopslab.telemetry import catalogue as metrics
 from aiopslab.tools import TOOLS, answer_schema, describe_tools
 from aiopslab.tools.schema import usage
 
@@ -381,6 +383,39 @@ def _cell(text: str) -> str:
     return " ".join(text.replace("``", "`").replace("|", "\\|").split())
 
 
+def metrics_on_cluster() -> str:
+    """Return which metrics of the catalogue are there on a cluster, and whence."""
+    known = metrics.load()
+    sources = {
+        "cAdvisor, through the API server": kubelet.CONTAINER,
+        "The kubelet's summary": kubelet.VOLUME,
+        "cAdvisor and the kubelet's summary, under node_exporter's names": kubelet.MACHINE,
+        "Watches": [n for n in known if n.startswith("kube_")],
+        "The stores themselves": [
+            n for n in known if n.startswith(("pg_", "redis_", "nats_", "jetstream_"))
+        ],
+        "Rounds and rules": ("up", "ALERTS"),
+    }
+    absent = [
+        n
+        for n in known
+        if n.startswith(("node_", "resctrl_", "fabric_", "vm_", "platform_"))
+        and n not in kubelet.MACHINE
+    ]
+    told = {n for names in sources.values() for n in names} | set(absent)
+    sources["The app's programs, over OTLP"] = [n for n in known if n not in told]
+    rows = [[source, _names(names)] for source, names in sources.items()]
+    return _table(["From", "Metrics"], [*rows, ["Nobody: absent on a cluster", _names(absent)]])
+
+
+def _names(names: Sequence[str]) -> str:
+    """List metrics; families of many members in short."""
+    if len(names) > 40:
+        parts = Counter(re.split("[_:]", name)[0] for name in names)
+        return ", ".join(f"`{part}` ({count})" for part, count in sorted(parts.items()))
+    return ", ".join(f"`{name}`" for name in sorted(names))
+
+
 def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
@@ -405,6 +440,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "fidelity": fidelity,
     "incident-keys": _fields(IncidentSpec),
     "margins": margins,
+    "metrics-on-cluster": metrics_on_cluster,
     "patterns": patterns,
     "observation": _fields(Observation),
     "parity": counterparts,

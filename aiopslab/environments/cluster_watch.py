@@ -27,6 +27,8 @@ Listing = Callable[[], tuple[list[Object], str]]
 
 _STREAM_S = 290
 """Seconds after which the server ends a stream, and the next one begins where it ended."""
+_AWAY = frozenset({429, 500, 502, 503, 504})
+"""What a server, or what stands before it, answers while it comes and goes."""
 _FAILURES = 5
 """Breaks in a row, without an event between them, after which the watch has failed."""
 
@@ -39,7 +41,7 @@ class ClusterWatch:
         path: Returns the URL of the collection, in the calling thread.
         listing: Lists the collection, in the calling thread.
         from_start: Also tell what is there at the beginning, as added.
-        patient: Never give up on a server that does not answer.
+        patient: Never give up on a server that is away.
     """
 
     def __init__(
@@ -129,14 +131,22 @@ class ClusterWatch:
                     if event != "BOOKMARK":
                         self._take(event, obj)
             except KubeError as error:
-                if error.code != 410:
+                if error.code == 410:
+                    revision = ""
+                elif self._patient and error.code in _AWAY:
+                    failures = self._pause(failures)
+                else:
                     raise
-                revision = ""
             except InfraError:
-                failures = min(failures + 1, _FAILURES + 1)
-                if failures > _FAILURES and not self._patient:
+                if failures >= _FAILURES and not self._patient:
                     raise
-                self._closed.wait(0.2 * 2**failures)
+                failures = self._pause(failures)
+
+    def _pause(self, failures: int) -> int:
+        """Wait after a failure, longer each time; returns how many there were."""
+        failures = min(failures + 1, _FAILURES + 1)
+        self._closed.wait(0.2 * 2**failures)
+        return failures
 
     def _begin(self) -> str:
         """List; tell the difference to what was known, if there was something; return where."""

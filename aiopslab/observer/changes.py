@@ -24,6 +24,8 @@ UNKNOWN = "unknown"
 """The actor of a deletion."""
 _COMPONENTS = ("kube-", "kubelet", "microshift", "k3s", "k0s", "local-path", "rancher", "Python")
 """What the names of the cluster's own writers begin with; ``Python`` is a pod of the app."""
+_NEWEST = "~"
+"""Sorts after every time: a write of the scale has none."""
 _VERBS: dict[str, Verb] = {"ADDED": "create", "MODIFIED": "update", "DELETED": "delete"}
 
 
@@ -77,15 +79,23 @@ class Changes:
 
 def actor_of(before: Object | None, after: Object) -> str:
     """Return who wrote an object last, ``system:...`` if it was the cluster itself."""
-    known = {_entry(e): (e.get("time"), e.get("fieldsV1")) for e in _entries(before)}
+    known = {_entry(e): e for e in _entries(before)}
     entries = _entries(after)
-    new = [e for e in entries if known.get(_entry(e)) != (e.get("time"), e.get("fieldsV1"))]
-    # What only takes fields away from others leaves no entry of its own.
-    latest = max(new or entries, key=lambda e: str(e.get("time") or ""), default=None)
+    wrote = [e for e in entries if _wrote(e, known.get(_entry(e)))]
+    latest = max(wrote or entries, key=lambda e: str(e.get("time") or _NEWEST), default=None)
     if latest is None:
         return UNKNOWN
     manager = str(latest.get("manager") or UNKNOWN)
     return f"system:{manager}" if manager.startswith(_COMPONENTS) else manager
+
+
+def _wrote(entry: Object, before: Object | None) -> bool:
+    """Whether a manager wrote meanwhile; one that lost fields to another keeps its time."""
+    if before is None:
+        return True
+    if entry.get("time") or before.get("time"):
+        return bool(entry.get("time") != before.get("time"))
+    return bool(entry.get("fieldsV1") != before.get("fieldsV1"))
 
 
 def _entries(obj: Object | None) -> list[Object]:

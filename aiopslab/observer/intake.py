@@ -23,7 +23,7 @@ from aiopslab.observer.recording import Recording
 from aiopslab.telemetry.otlp import Rejected, ingest_logs, ingest_traces
 from aiopslab.telemetry.otlp.responses import Signal
 
-_REMEMBERED = 50
+_REMEMBERED = 200
 """Lines of each pod that are remembered, to know which of its last words have come."""
 
 
@@ -88,7 +88,9 @@ class Intake:
             pod = self._pods.sender(batch.resource).pod
             if self._pods.find(pod) is not None:
                 for scoped in batch.scope_logs:
-                    self._said[pod].extend(r.body.string_value for r in scoped.log_records)
+                    for record in scoped.log_records:
+                        # A kubelet knows lines, where a program may have said several at once.
+                        self._said[pod].extend(record.body.string_value.split("\n"))
 
 
 def _count(message: Message) -> int:

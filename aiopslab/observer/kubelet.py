@@ -39,8 +39,20 @@ _PRESSURE = {
     "container_pressure_cpu_waiting_seconds_total": "node_pressure_cpu_waiting_seconds_total",
     "container_pressure_memory_waiting_seconds_total": "node_pressure_memory_waiting_seconds_total",
 }
-_MACHINE = ("machine_cpu_cores", "machine_memory_bytes")
-_NAMES = frozenset({*CONTAINER, *_MODES, *_PRESSURE, *_MACHINE})
+_ASKED = ("machine_cpu_cores", "machine_memory_bytes")
+_NAMES = frozenset({*CONTAINER, *_MODES, *_PRESSURE, *_ASKED})
+_SUMMARY = {
+    "node_memory_MemAvailable_bytes": ("memory", "availableBytes"),
+    "node_filesystem_size_bytes": ("fs", "capacityBytes"),
+    "node_filesystem_avail_bytes": ("fs", "availableBytes"),
+}
+"""Where the kubelet's summary of its node says it."""
+MACHINE = (
+    "node_boot_time_seconds", "node_cpu_seconds_total", "node_memory_MemTotal_bytes",
+    *_PRESSURE.values(), *_SUMMARY,
+)  # fmt: skip
+"""What is known of the machine, if the kubelet and its kernel tell."""
+VOLUME = tuple(f"kubelet_volume_stats_{n}_bytes" for n in ("capacity", "used", "available"))
 _START = "container_start_time_seconds"
 _USAGE = "container_cpu_usage_seconds_total"
 _ROOT: Labels = (("device", "rootfs"), ("fstype", ""), ("mountpoint", "/"))
@@ -154,12 +166,9 @@ def _cpu(own: dict[str, float], time: float) -> list[Sample]:
 
 def _summed(summary: Any) -> list[Sample]:
     found = []
-    for name, labels, path in (
-        ("node_memory_MemAvailable_bytes", (), ("memory", "availableBytes")),
-        ("node_filesystem_size_bytes", _ROOT, ("fs", "capacityBytes")),
-        ("node_filesystem_avail_bytes", _ROOT, ("fs", "availableBytes")),
-    ):
+    for name, path in _SUMMARY.items():
         value = dig(summary, "node", *path)
+        labels = _ROOT if name.startswith("node_filesystem_") else ()
         if isinstance(value, int | float):
             found.append(Sample(name, labels, float(value)))
     return found

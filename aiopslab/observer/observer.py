@@ -29,6 +29,7 @@ from aiopslab.observer.rounds import Nodes, Pace, Rounds, Stores
 from aiopslab.observer.stores.asking import StoreAsking
 from aiopslab.observer.tailing import Tailing
 from aiopslab.telemetry.rules import load_rules
+from aiopslab.wire.board import Board
 from aiopslab.world.discovery import Found
 from aiopslab.world.kube.objects import name_of
 from aiopslab.world.kube.snapshot import declared_kinds
@@ -76,6 +77,8 @@ class Observer:
         self.pods = Pods(self.mirror, app.namespace)
         self.pushed = PushedMetrics(self.pods, now)
         self.recording = self._anew()
+        self.board = Board()
+        """What the lab tells the app's processes."""
         self.intake = Intake(lambda: self.recording, self.pods, self.pushed, now, lacks)
         self._changes = Changes(app, self._changed, now)
         self._stores = StoreAsking(app, self.mirror, self._fetched, lacks)

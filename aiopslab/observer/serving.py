@@ -2,28 +2,30 @@
 
 What it tells is for who knows its token, in the path (``/e/<token>/...``), since an API server's
 proxy passes no ``Authorization`` on. Beside the monitoring APIs there are ``/export?since=CURSOR``
-for copies, ``/begin`` (``?clear=1``), ``/state``, and ``/config`` for what processes that send
-telemetry are told in return (``wire.board``). ``/healthz``, ``/readyz`` and ``/metrics``,
-which are about the observer itself, are for everybody. Not here: the monitoring APIs
+for copies, ``/begin`` (``?clear=1``) and ``/state``; what the lab knows better comes by
+``/changes``, ``/posts`` and ``/config`` (``wire.board``). ``/healthz``, ``/readyz`` and
+``/metrics``, which are about the observer itself, are for everybody. Not here: the monitoring APIs
 (``wire.monitoring``).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Match, Route
+from starlette.routing import Route
 
+from aiopslab.models.base import Model
+from aiopslab.models.signal import Change, StatusPost
 from aiopslab.observer.observer import Observer
 from aiopslab.observer.settings import Settings
 from aiopslab.telemetry.replication.feed import StaleCursor
 from aiopslab.telemetry.replication.parts import Cursor, PartError
-from aiopslab.wire.board import Board
 from aiopslab.wire.gate import OpenGate
 from aiopslab.wire.guard import Guard, Load
 from aiopslab.wire.identity import Tokens, administrator
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 _OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
 PART = "application/octet-stream"
+M = TypeVar("M", bound=Model)
 
 
 @asynccontextmanager
@@ -48,12 +51,11 @@ async def serving(observer: Observer, settings: Settings) -> AsyncIterator[tuple
     """
     gate = OpenGate()
     async with AsyncExitStack() as stack:
-        board = Board()
-        told = telling(observer, settings.token, gate, board)
+        told = telling(observer, settings.token, gate)
         http = await stack.enter_async_context(
             listening(told, host=settings.host, port=settings.http_port)
         )
-        taken = taking(observer, gate, board)
+        taken = taking(observer, gate)
         otlp = await stack.enter_async_context(
             listening(taken, host=settings.host, port=settings.otlp_port)
         )
@@ -63,25 +65,23 @@ async def serving(observer: Observer, settings: Settings) -> AsyncIterator[tuple
             gate.closing.set()
 
 
-def taking(observer: Observer, gate: OpenGate, board: Board) -> ASGIApp:
+def taking(observer: Observer, gate: OpenGate) -> ASGIApp:
     """Return the application of the port that is sent telemetry."""
-    receiver, asked = receiver_app(observer.intake.take, gate, free=True), board.get()
+    receiver = receiver_app(observer.intake.take, gate, free=True)
+    told = observer.board.get()
+    board = Starlette(routes=[told])
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        match, found = asked.matches(scope)
-        if match is Match.FULL:
-            await asked.handle({**scope, **found}, receive, send)
-        else:
-            await receiver(scope, receive, send)
+        await (board if scope["path"] == told.path else receiver)(scope, receive, send)
 
     return Guard(app, tokens=None, load=Load(), refuse=otlp_refusal)
 
 
-def telling(observer: Observer, token: str, gate: OpenGate, board: Board) -> ASGIApp:
+def telling(observer: Observer, token: str, gate: OpenGate) -> ASGIApp:
     """Return the application of the port that tells."""
     tokens = Tokens()
     tokens.accept(token, administrator())
-    own = _Own(observer, board)
+    own = _Own(observer)
     mounts = [*monitoring(observer, gate), Mount("", own.app(), plain)]
     site, about = Site(mounts, tokens, hosts=("*",)), own.about()
 
@@ -92,12 +92,19 @@ def telling(observer: Observer, token: str, gate: OpenGate, board: Board) -> ASG
     return app
 
 
+async def _entered(request: Request, model: type[M], enter: Callable[[M], None]) -> Response:
+    try:
+        enter(model.model_validate_json(await request.body()))
+    except ValidationError as error:
+        return plain(400, str(error))
+    return JSONResponse({})
+
+
 class _Own:
     """What is the observer's own: copies, its beginning, itself."""
 
-    def __init__(self, observer: Observer, board: Board) -> None:
+    def __init__(self, observer: Observer) -> None:
         self._observer = observer
-        self._board = board
 
     def app(self) -> ASGIApp:
         """Return what is served to who knows the token."""
@@ -106,7 +113,9 @@ class _Own:
                 Route("/export", self._export, methods=["GET"]),
                 Route("/begin", self._begin, methods=["POST"]),
                 Route("/state", self._state, methods=["GET"]),
-                self._board.put(),
+                Route("/changes", self._change, methods=["POST"]),
+                Route("/posts", self._post, methods=["POST"]),
+                self._observer.board.put(),
             ]
         )
 
@@ -136,6 +145,14 @@ class _Own:
 
     async def _state(self, _: Request) -> Response:
         return JSONResponse(self._about())
+
+    async def _change(self, request: Request) -> Response:
+        """Enter a change that Kubernetes does not see."""
+        return await _entered(request, Change, self._observer.recording.store.change)
+
+    async def _post(self, request: Request) -> Response:
+        """Enter what a partner published."""
+        return await _entered(request, StatusPost, self._observer.recording.store.post)
 
     def _about(self) -> dict[str, object]:
         observer = self._observer

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from aiopslab.environments.cluster_connection import Connection, Request
 from aiopslab.errors import InfraError
@@ -61,6 +61,30 @@ class Run:
         return f"/api/v1/namespaces/{self.namespace}/pods/{self.pod}/log"
 
 
+class Streams(Protocol):
+    """What is asked for logs; ``Connection`` is one."""
+
+    def stream(self, request: Request, timeout_s: float) -> BaseHTTPResponse:
+        """Send a request whose answer is read as it comes."""
+        ...
+
+
+class Listener(Protocol):
+    """Who is told; only ``runs`` is called from another thread."""
+
+    def runs(self, run: Run) -> bool:
+        """Whether a run goes on, as far as is known."""
+        ...
+
+    def took(self, run: Run, time: float, line: str) -> None:
+        """Take a line."""
+        ...
+
+    def done(self, run: Run, why: str) -> None:
+        """Hear that a run is followed no longer; empty if it has ended."""
+        ...
+
+
 class Tailing:
     """Follows the containers of one app.
 
@@ -87,7 +111,7 @@ class Tailing:
         self._lacks = lacks
         self._known: dict[str, set[str]] = {}
         """Runs that are, or were, followed, by pod; an ended one as ``ended ID``."""
-        self._following: dict[str, _Follower] = {}
+        self._following: dict[str, Follower] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def heard(self, event: str, obj: Object, old: Object | None) -> None:
@@ -126,7 +150,7 @@ class Tailing:
             self._lacks.lack("log streams", f"more than {MOST} containers")
             return
         since = self._recording().began
-        self._following[run.id] = _Follower(self._connection, run, since, self)
+        self._following[run.id] = Follower(self._connection, run, since, self)
 
     def runs(self, run: Run) -> bool:
         """Whether a run goes on, as far as is known; called from threads."""
@@ -191,7 +215,8 @@ class Tailing:
         except (KubeError, InfraError) as error:
             # The pod is gone, or its next run has ended as well: nobody can tell any more.
             self._lacks.counts["last words"] += 1
-            self._lacks.say(f"last words of {run.pod}: {error}")
+            if not (isinstance(error, KubeError) and error.code == 404):
+                self._lacks.say(f"last words of {run.pod}: {error}")
             return
         stamped = [found for line in text.split("\n") if (found := stamped_line(line))]
         for time, line in unsent(stamped, self._intake.said(run.pod)):
@@ -237,15 +262,22 @@ def _has_begun(status: Object) -> bool:
     return "running" in state or "terminated" in state
 
 
-class _Follower:
-    """Reads the log of one run until it ends."""
+class Follower:
+    """Reads the log of one run until it ends.
+
+    Args:
+        connection: The way to the API server.
+        run: Which run.
+        since: Unix seconds; earlier lines are not asked for.
+        tailing: Is told.
+    """
 
     def __init__(
         self,
-        connection: Connection,
+        connection: Streams,
         run: Run,
         since: float,
-        tailing: Tailing,
+        tailing: Listener,
     ) -> None:
         self._connection = connection
         self._run = run

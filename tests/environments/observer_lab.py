@@ -22,7 +22,6 @@ from aiopslab.environments.sim import Sim
 from aiopslab.observer.lacks import Lacks
 from aiopslab.observer.observer import Observer
 from aiopslab.observer.serving import telling
-from aiopslab.wire.board import Board
 from aiopslab.wire.gate import OpenGate
 from aiopslab.wire.identity import Tokens
 
@@ -174,7 +173,7 @@ async def observed(sim: Sim, home: Path, *, limit: int = 2**29) -> AsyncIterator
         app = sim.app.model_copy(update={"stores": {}})
         connection = cluster.connect(concurrency=16)
         observer = Observer(app, connection, sim.now, lacks, limit=limit)
-        front.observer = telling(observer, TOKEN, OpenGate(), Board())
+        front.observer = telling(observer, TOKEN, OpenGate())
         lab = Lab(cluster, observer, front, log)
         watching = asyncio.create_task(observer.mirror.run())
         try:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from cluster_served import NAMESPACE, config_map, end, hotel
 from observer_lab import LAB, TOKEN, Lab, observed
@@ -21,6 +22,8 @@ from aiopslab.environments.store_telemetry import StoreTelemetry
 from aiopslab.errors import InfraError
 from aiopslab.models.kube import KubeError
 from aiopslab.models.signal import Change, StatusPost
+from aiopslab.observer.serving import taking
+from aiopslab.wire.gate import OpenGate
 
 Scene = Callable[[Lab], Awaitable[None]]
 Play = Callable[[Scene], None]
@@ -198,6 +201,33 @@ def test_changes_of_our_own_name_who_made_them_and_stand_once(play: Play) -> Non
         assert sorted((c.actor, c.summary) for c in found) == wanted
         frame = await lab.telemetry.frame("changes")
         assert set(frame["actor"]) >= {"ben", "ci-pipeline", "cy", "kubectl-create"}
+
+    play(scene)
+
+
+def test_what_the_lab_tells_the_observer_is_recorded_or_refused(play: Play) -> None:
+    async def scene(lab: Lab) -> None:
+        connection, read = lab.cluster.connect(), lab.telemetry
+        base = f"/api/v1/namespaces/{LAB}/services/observer:http/proxy/e/{TOKEN}"
+        post = StatusPost(time=5.0, partner="maps", provider="M", state="resolved", text="fine")
+        change = Change(time=6.0, actor="cy", kind="database", component="geo", summary="grant")
+        for path, told in (("changes", change), ("posts", post)):
+            body = told.model_dump(mode="json")
+            await connection.ask(Request("POST", f"{base}/{path}", body=body))
+            wrongs: tuple[object, ...] = ({}, [], {**body, "time": "soon"}, {**body, "more": 1})
+            for wrong in wrongs:
+                with pytest.raises(KubeError) as refused:
+                    await connection.ask(Request("POST", f"{base}/{path}", body=wrong))
+                assert refused.value.code == 400
+        assert await read.changes(since=0.0) == [change]
+        assert await read.status_posts(since=0.0) == [post]
+        await connection.ask(Request("PUT", f"{base}/config", body="sealed"))
+        told_to_all = taking(lab.observer, OpenGate())
+        transport = httpx2.ASGITransport(app=told_to_all)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://o") as client:
+            answer = await client.get("/v1/config")
+            assert (answer.status_code, answer.text) == (200, "sealed")
+            assert (await client.put("/config", json="x")).status_code == 404
 
     play(scene)
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from cluster_served import NAMESPACE, Around, Cluster, Run, config_map, end, hotel, standing
 
+from aiopslab.environments import cluster_watch
 from aiopslab.environments.cluster_watch import ClusterWatch
 from aiopslab.environments.sim import Sim
 from aiopslab.errors import InfraError
@@ -192,3 +193,52 @@ def test_a_server_that_stays_away_ends_the_watch(
             await anext(cluster.kube(config).watch("Pod"))
 
     run(scene())
+
+
+def test_what_is_there_is_told_first_where_that_is_wanted(lab: tuple[Cluster, Run]) -> None:
+    cluster, run = lab
+
+    async def scene() -> None:
+        kube = cluster.kube()
+        await kube.create(config_map("there"), actor="t")
+        watch = kube.watch("ConfigMap", NAMESPACE, from_start=True)
+        await watch.ready()
+        there = [o["metadata"]["name"] for o in await kube.list("ConfigMap", NAMESPACE)]
+        assert watch.waiting == len(there)
+        assert sorted(await told(watch, len(there))) == sorted(("ADDED", name) for name in there)
+        await kube.delete("ConfigMap", "there", NAMESPACE, actor="t")
+        assert await told(watch, 1) == [("DELETED", "there")]
+        await watch.aclose()
+
+    run(scene())
+
+
+def test_a_patient_watch_outlasts_a_server_that_is_away(
+    sim: Sim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_watch, "_FAILURES", 0)
+    away = threading.Event()
+
+    def around(api: Any, _tokens: Any) -> Any:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            if away.is_set() and b"watch=1" in scope.get("query_string", b""):
+                raise ConnectionError("away")
+            await api(scope, receive, send)
+
+        return app
+
+    with standing(sim, tmp_path, around, factor=FACTOR) as (cluster, run):
+
+        async def scene() -> None:
+            kube = cluster.kube()
+            away.set()
+            patient = kube.watch("ConfigMap", NAMESPACE, patient=True)
+            hasty = kube.watch("ConfigMap", NAMESPACE)
+            with pytest.raises((InfraError, KubeError)):
+                await anext(hasty)
+            await kube.create(config_map("meanwhile"), actor="t")
+            away.clear()
+            assert await told(patient, 1) == [("ADDED", "meanwhile")]
+            await patient.aclose()
+
+        run(scene())

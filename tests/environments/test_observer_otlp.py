@@ -21,7 +21,6 @@ from aiopslab.observer.pods import running_since
 from aiopslab.observer.pushed import FRESH_S
 from aiopslab.observer.serving import taking
 from aiopslab.services.real.otlp_export import OtlpExport, resource_of
-from aiopslab.wire.board import Board
 from aiopslab.wire.gate import OpenGate
 from aiopslab.wire.server import listening
 
@@ -67,7 +66,7 @@ def sim() -> Iterator[Sim]:
 
 @contextlib.asynccontextmanager
 async def opened(sim: Sim, home: Path) -> AsyncIterator[Open]:
-    async with observed(sim, home) as lab, listening(taking(lab.observer, OpenGate(), Board())) as port:
+    async with observed(sim, home) as lab, listening(taking(lab.observer, OpenGate())) as port:
         pods = lab.observer.pods.all()
         pod = next(p for p in pods if p["metadata"]["name"].startswith(SERVICE))
         yield Open(lab, f"http://127.0.0.1:{port}", pod)
@@ -93,6 +92,7 @@ def test_spans_and_lines_belong_to_the_pod_that_sent_them(play: Callable[[Scene]
         export.span((TRACE, 8, 7), "GET", "client", (now + 0.01, now + 0.125), "timeout", None)
         export.log(now, "all is well", "WARN", (TRACE, 7))
         export.log(now, "not of a request", "INFO", (0, 0))
+        export.log(now, "in two\nlines", "INFO", (0, 0))
         await export.aclose()
         store = there.lab.observer.recording.store
         root, child = store.spans.trace(f"{TRACE:032x}")
@@ -103,8 +103,11 @@ def test_spans_and_lines_belong_to_the_pod_that_sent_them(play: Callable[[Scene]
         rows, _ = store.logs.search(service=SERVICE, start=0, end=9e9, limit=9, newest_first=False)
         assert [(r.severity, r.line, r.trace_id) for r in rows] == [
             ("WARN", "all is well", f"{TRACE:032x}"), ("INFO", "not of a request", ""),
+            ("INFO", "in two\nlines", ""),
         ]  # fmt: skip
         assert store.logs.streams.decoded()[-1] == (SERVICE, NAMESPACE, there.name, SERVICE)
+        said = there.lab.observer.intake.said(there.name)
+        assert said == ["all is well", "not of a request", "in two", "lines"]
 
     play(scene)
 
@@ -189,7 +192,7 @@ def test_a_full_recording_says_so_to_who_sends(sim: Sim, tmp_path: Path) -> None
     async def scene() -> None:
         async with observed(sim, tmp_path, limit=1) as lab:
             lab.observer.recording.measure()
-            async with listening(taking(lab.observer, OpenGate(), Board())) as port:
+            async with listening(taking(lab.observer, OpenGate())) as port:
                 export = OtlpExport(f"http://127.0.0.1:{port}", resource_of("a", "1", "p", "n"))
                 export.log(sim.now(), "hello", "INFO", (0, 0))
                 export.span((1, 1, 0), "x", "server", (sim.now(), sim.now()), "", None)

@@ -183,9 +183,20 @@ def written(*entries: tuple[str, str, str, str]) -> dict[str, Any]:
         ),
         # Within a second: the entry that is new counts, not its time.
         (
-            written(("ann", "2", "", "a"), ("ben", "2", "", "b")),
+            written(("ann", "2", "", "a")),
             written(("ann", "2", "", "a"), ("ben", "2", "", "c")),
             "ben",
+        ),
+        # Who loses fields to another wrote nothing; a write of the scale has no time.
+        (
+            written(("ann", "2", "", "a")),
+            written(("ann", "2", "", "less"), ("kubectl", "", "scale", "c")),
+            "kubectl",
+        ),
+        (
+            written(("ann", "2", "", "a"), ("kubectl", "", "scale", "c")),
+            written(("ann", "2", "", "a"), ("kubectl", "", "scale", "d")),
+            "kubectl",
         ),
         (
             written(("ann", "1", "", "a")),
