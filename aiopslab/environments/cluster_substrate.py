@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import posixpath
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from pydantic import ValidationError
 
@@ -313,9 +313,14 @@ def _together(parts: Iterable[Links]) -> Links:
     for part in parts:
         for source, found in part.pairs.items():
             own = pairs.setdefault(source, {})
-            own |= {target: combined((own.get(target), s)) for target, s in found.items()}
-        pods |= {pod: combined((pods.get(pod), shape)) for pod, shape in part.pods.items()}
+            _add(own, found)
+        _add(pods, part.pods)
     return Links(pairs=pairs, pods=pods)
+
+
+def _add(shapes: dict[str, Shape], others: Mapping[str, Shape]) -> None:
+    for key, shape in others.items():
+        shapes[key] = combined((shapes[key], shape)) if key in shapes else shape
 
 
 def _impossible(what: str) -> InfraError:

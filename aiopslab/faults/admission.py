@@ -24,7 +24,7 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import KubeError, Object
-from aiopslab.models.support import Support, everywhere, simulated
+from aiopslab.models.support import Support, simulated
 from aiopslab.models.truth import FixStep
 from aiopslab.world.images.podpolicy import IMAGE, PORT
 from aiopslab.world.kube import quantity
@@ -54,7 +54,7 @@ class PodSecurity(Fault):
     """The namespace enforces a security standard that its workloads do not meet."""
 
     kind = "admission/pod-security"
-    support = everywhere()
+    support = simulated("on a cluster the app's programs meet the standard already")
     cause = "security_policy_denied"
     system_level = "Virtualization"
     fault_type = "Misconfiguration"

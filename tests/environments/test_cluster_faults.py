@@ -36,7 +36,7 @@ KINDS = sorted(
     if cls.support.on("kind") and kind not in WITH_REAL_STORES
 )  # fmt: skip
 QUICK = {
-    "admission/pod-security", "automation/kill-loop", "cache/no-eviction", "config/breaker-stuck",
+    "rollout/paused-canary", "automation/kill-loop", "cache/no-eviction", "config/breaker-stuck",
     "database/connections-held", "database/rotated-secret", "kubernetes/service-deleted",
     "partner/rate-limited", "quota/exceeded", "release/bad-tag", "service/target-port",
     "storage/other-claim",

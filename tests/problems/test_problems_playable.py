@@ -11,8 +11,8 @@ from aiopslab.problems.playable import count, obstacles, playable, playing
 
 AT_LEAST_ON_KIND = 35
 FAMILIES_ON_KIND = {
-    "admission", "cache", "config", "database", "kubernetes", "network", "partner", "pod", "queue",
-    "quota", "release", "resources", "scheduling", "service", "traffic", "workload",
+    "cache", "certificate", "config", "database", "kubernetes", "network", "partner", "pod",
+    "queue", "quota", "release", "resources", "scheduling", "service", "traffic", "workload",
 }  # fmt: skip
 
 
