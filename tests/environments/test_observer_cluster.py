@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_served import NAMESPACE, config_map, end, hotel
+from cluster_served import NAMESPACE, config_map, end, hotel, served
 from observer_lab import LAB, Lab, observed
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 
 from aiopslab.environments.cluster_labels import ACCESS, ours
 from aiopslab.environments.sim import Sim
 from aiopslab.models.signal import Event
+from aiopslab.observer import mirror
+from aiopslab.observer.lacks import Lacks
+from aiopslab.observer.mirror import Watched
 from aiopslab.telemetry.store import Store
 
 Scene = Callable[[Lab], Awaitable[None]]
@@ -232,5 +236,43 @@ def test_a_full_recording_refuses_and_counts(sim: Sim, tmp_path: Path) -> None:
             assert lab.observer.recording.is_brimful
             assert set(lab.observer.lacks.now) == {"room", "rounds"}
             assert not len(lab.observer.recording.store.samples.times())
+
+    asyncio.run(scene())
+
+
+def test_a_kind_that_is_refused_is_lacking_until_it_is_not(
+    sim: Sim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mirror, "AGAIN_S", 0.05)
+    refused = True
+
+    def around(api: Any, _tokens: Any) -> Any:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            answer = api
+            if refused and scope.get("path", "").endswith("/secrets"):
+                answer = JSONResponse({"kind": "Status", "code": 403, "message": "no"}, 403)
+            await answer(scope, receive, send)
+
+        return app
+
+    async def scene() -> None:
+        nonlocal refused
+        async with served(sim, tmp_path, around, factor=1.0) as cluster:
+            lacks = Lacks(sim.now, io.StringIO())
+            kept = [Watched("Secret", NAMESPACE), Watched("Pod", NAMESPACE)]
+            objects = mirror.Mirror(cluster.kube(), kept, lacks)
+            running = asyncio.create_task(objects.run())
+            async with asyncio.timeout(60):
+                while not (objects.complete("Pod") and lacks.now):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+                assert lacks.now == {"watch Secret": "no"}
+                assert not objects.complete("Secret")
+                refused = False
+                while not objects.complete("Secret"):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+            assert lacks.now == {}
+            assert objects.list("Secret", NAMESPACE)
+            running.cancel()
+            await asyncio.wait([running])
 
     asyncio.run(scene())
