@@ -1,7 +1,7 @@
 """Hotel on a real cluster: deployed, healthy, written to by an agent, put back, gone.
 
-``AIOPSLAB_TEST_KUBECONFIG`` names the cluster, which has, or can pull, the images of hotel and of the
-lab (``AIOPSLAB_TEST_REGISTRY`` before their names). Nothing collects telemetry here.
+``AIOPSLAB_TEST_KUBECONFIG`` names the cluster, which has, or can pull, the images of hotel and of
+the lab (``AIOPSLAB_TEST_REGISTRY`` before their names). Nothing collects telemetry here.
 """
 
 from __future__ import annotations
