@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from aiopslab.cli import output
 from aiopslab.cli.progress import Display, display
 
+if TYPE_CHECKING:
+    from aiopslab.models.agreement import Agreement
+    from aiopslab.orchestrator.agreement import Question
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Asked:
+    """What is compared, and where."""
+
+    env: Annotated[Literal["kind", "kubeconfig"], Parameter(alias="-e")] = "kind"
+    """The cluster: kind, or kubeconfig."""
+    env_option: Annotated[list[str], Parameter(alias="-E", negative="")] = field(
+        default_factory=list
+    )
+    """Option of the cluster, KEY=VALUE; repeatable."""
+    agent: Annotated[str, Parameter(alias="-a")] = "statistical"
+    """Whose answers are compared."""
+    seed: int = 0
+    """Draws targets, parameters and traffic."""
+    runs_dir: Path = Path("runs")
+    """Where the four runs are kept."""
+    concurrency: Annotated[int, Parameter(alias="-n")] = 1
+    """Apps on the cluster side by side."""
+
 
 def command(
     *targets: str,
-    env: Annotated[Literal["kind", "kubeconfig"], Parameter(alias="-e")] = "kind",
-    env_option: Annotated[list[str] | None, Parameter(alias="-E", negative="")] = None,
-    agent: Annotated[str, Parameter(alias="-a")] = "statistical",
-    seed: int = 0,
+    asked: Asked | None = None,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
-    runs_dir: Path = Path("runs"),
-    concurrency: Annotated[int, Parameter(alias="-n")] = 1,
     display_: Annotated[Display, Parameter(name="--display")] = "auto",
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -31,32 +52,40 @@ def command(
 
     Args:
         targets: Incidents, suites, globs, or paths of incident files.
-        env: The cluster: kind, or kubeconfig.
-        env_option: Option of the cluster, KEY=VALUE; repeatable.
-        agent: Whose answers are compared.
-        seed: Draws targets, parameters and traffic.
+        asked: What is compared, and where.
         out: Journal for the rows, JSON lines; a row of the same incident and seed is replaced.
-        runs_dir: Where the four runs are kept.
-        concurrency: Apps on the cluster side by side.
         display_: auto, live, plain, json or none.
         json: Print one JSON document.
     """
     import asyncio
 
-    from aiopslab.cli.run_command import pair
     from aiopslab.errors import UsageError
-    from aiopslab.models.run import EnvironmentChoice
-    from aiopslab.orchestrator.agreement import Question, agree
-    from aiopslab.report.fidelity import agreement_rows, differences, summary
+    from aiopslab.orchestrator.agreement import agree
 
     if not targets:
         raise UsageError("nothing to compare", hint="aiopslab agree lite -e kind")
-    options = {key: str(value) for key, value in map(pair, env_option or [])}
-    choice = EnvironmentChoice(kind=env, options=options)
-    question = Question(targets, choice, agent, seed, str(runs_dir), concurrency)
     with display(display_) as show:
+        question = _question(targets, asked or Asked())
         found = asyncio.run(agree(question, out=out, progress=show))
-    if json:
+    return _tell(found, as_json=json)
+
+
+def _question(targets: tuple[str, ...], asked: Asked) -> Question:
+    from aiopslab.cli.run_command import pair
+    from aiopslab.models.run import EnvironmentChoice
+    from aiopslab.orchestrator.agreement import Question
+
+    options = {key: str(value) for key, value in map(pair, asked.env_option)}
+    choice = EnvironmentChoice(kind=asked.env, options=options)
+    return Question(
+        targets, choice, asked.agent, asked.seed, str(asked.runs_dir), asked.concurrency
+    )
+
+
+def _tell(found: list[Agreement], *, as_json: bool) -> int:
+    from aiopslab.report.fidelity import agreement_rows, differences, summary
+
+    if as_json:
         output.envelope("aiopslab/agreement@1", [a.model_dump(mode="json") for a in found])
         return 0
     output.table(*agreement_rows(found))

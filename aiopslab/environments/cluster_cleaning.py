@@ -120,6 +120,8 @@ async def clean(
     removed: dict[str, Found] = {}
     end = asyncio.get_running_loop().time() + timeout_s
     while True:
+        # Before the look, which may take longer than that: what was asked for shows in the next.
+        is_late = asyncio.get_running_loop().time() > end
         left = await inventory(quiet, labels)
         present = {obj.uid for obj in left.objects}
         for obj in left.objects:
@@ -127,7 +129,7 @@ async def clean(
             if not obj.going and obj.owner not in present:
                 await _delete(quiet, obj)
             removed[obj.uid] = obj
-        if not left.objects or asyncio.get_running_loop().time() > end:
+        if not left.objects or is_late:
             gone = (obj for uid, obj in removed.items() if uid not in present)
             return Cleaned(tuple(gone), left)
         await asyncio.sleep(POLL_S)

@@ -56,7 +56,7 @@ def test_every_right_is_asked_for_by_itself(lab: tuple[Cluster, Run]) -> None:
     cluster, run = lab
     reader = cluster.connect(cluster.config_of(on_call("guest", "diagnosis", NAMESPACE)))
     lacking = run(missing(reader, wanted()))
-    assert {right.verb for right in lacking} == {"create", "patch", "delete"}
+    assert {right.verb for right in lacking} == {"create", "update", "patch", "delete"}
     assert str(Right("create", "serviceaccounts/token")) in map(str, lacking)
     assert str(Right("get", "deployments/scale", "apps")) == "get deployments.apps/scale"
 
