@@ -13,17 +13,18 @@ from aiopslab.models.app import App
 from aiopslab.models.base import Model
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.kube import KubeError
-from aiopslab.models.support import simulated
+from aiopslab.models.support import everywhere
 from aiopslab.models.truth import FixStep
+
+_ANSWER_S = 5.0
+"""In which a server that runs answers."""
 
 
 class Suspended(Fault):
     """All threads of a store's server are stopped; clients connect and are never answered."""
 
     kind = "container/suspended"
-    support = simulated(
-        "a server that is the first process of its container cannot be stopped from inside"
-    )
+    support = everywhere("a pod of the lab on the same machine sends the signal")
     cause = "process_suspended"
     system_level = "Operating System"
     fault_type = "Operation Error"
@@ -36,7 +37,8 @@ class Suspended(Fault):
     @classmethod
     def fits(cls, app: App, component: str) -> bool:
         needed = {name for journey in app.journeys for name in app.needs(journey)}
-        return component in app.stores and component in needed
+        store = app.stores.get(component)
+        return store is not None and store.kind == "postgres" and component in needed
 
     @property
     def _pod(self) -> str:
@@ -55,9 +57,11 @@ class Suspended(Fault):
         return [self._pod]
 
     async def postconditions(self, env: Environment) -> list[CheckResult]:
+        database = self.site.app.stores[self.site.target].database or "postgres"
+        ask = ["psql", "-U", "postgres", "-d", database, "-c", "SELECT 1"]
         try:
-            done = await env.kube.exec(self._pod, env.namespace, ["hostname"])
-            met, said = done.code == 0, (done.stdout or done.stderr).strip()
+            done = await env.kube.exec(self._pod, env.namespace, ask, timeout_s=_ANSWER_S)
+            met, said = done.code == 0, (done.stderr or "an answer").strip()
         except KubeError as error:
             met, said = False, error.message
         return [

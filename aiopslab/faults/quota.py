@@ -38,6 +38,8 @@ FINANCE = "finops"
 """Sets the bounds."""
 PLATFORM = "platform-bot"
 """Replaces pods as part of its rounds."""
+_IN_FORCE_S = 5.0
+"""After which the API server goes by a new bound."""
 
 
 class _Bound(Fault):
@@ -75,6 +77,7 @@ class _Bound(Fault):
             "spec": await self._spec(env),
         }
         await env.kube.create(bound, actor=FINANCE)
+        await env.advance(_IN_FORCE_S)
         await recycle(env, self.site.target, actor=PLATFORM)
 
     async def recover(self, env: Environment) -> None:

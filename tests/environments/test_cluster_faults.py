@@ -31,9 +31,11 @@ QUEUES = {"queue/abandoned-consumer", "queue/poison-message", "queue/storage-exh
 SESSIONS = {"database/forgotten-transaction"}
 """The simulated shell runs nothing in the background."""
 WITH_REAL_STORES = QUEUES | SESSIONS
+MACHINES = {"container/suspended"}
+"""The simulated cluster lets no pod into the namespaces of its machines."""
 KINDS = sorted(
     kind for kind, cls in registry.KINDS.items()
-    if cls.support.on("kind") and kind not in WITH_REAL_STORES
+    if cls.support.on("kind") and kind not in WITH_REAL_STORES | MACHINES
 )  # fmt: skip
 QUICK = {
     "rollout/paused-canary", "automation/kill-loop", "cache/no-eviction", "config/breaker-stuck",
