@@ -19,7 +19,7 @@ SAME = EnvironmentChoice(kind="aiopslab.orchestrator.sim_lab:SimLab")
 
 
 def test_a_world_agrees_with_itself_in_slis_alerts_fix_and_answer(tmp_path: Path) -> None:
-    question = Question(["database-rotated-secret"], SAME, runs_dir=str(tmp_path / "runs"), concurrency=1)
+    question = Question(["database-rotated-secret"], SAME, runs_dir=str(tmp_path / "runs"))
     journal = tmp_path / "rows.jsonl"
     (row,) = asyncio.run(agree(question, out=journal))
     assert row.simulated.broken
