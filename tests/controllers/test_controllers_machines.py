@@ -126,6 +126,19 @@ def test_a_claim_that_asks_for_more_gets_it_while_it_is_in_use() -> None:
     assert cluster.events("FileSystemResizeSuccessful")
 
 
+def test_a_claim_that_goes_while_others_change_does_not_stop_the_machine() -> None:
+    cluster = with_volume()
+    other = claim()
+    other["metadata"] = {**other["metadata"], "name": "other"}
+    cluster.create(other)
+    cluster.wait(2.0)
+    gone = cluster.get("PersistentVolumeClaim", "data")
+    cluster.api.store.remove(gone, gone)
+    cluster.patch("PersistentVolumeClaim", "other", {"metadata": {"labels": {"a": "1"}}})
+    cluster.wait(2.0)
+    assert is_true(cluster.get("Pod", "a"), "Ready")
+
+
 def test_a_claim_never_shrinks() -> None:
     cluster = with_volume()
     ask(cluster, "2Gi")

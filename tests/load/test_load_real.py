@@ -171,3 +171,46 @@ def test_offering_ends_with_the_last_user() -> None:
         return slis
 
     assert len(asyncio.run(scenario())) == len(done) > 0
+
+
+def test_connections_are_replaced_after_some_seconds_and_requests_under_way_end_on_theirs() -> None:
+    """So that a pod that joins an app gets users, however busy the others' connections are."""
+    clients: list[tuple[str, Any]] = []
+    slow = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                head = await reader.readuntil(b"\r\n\r\n")
+                path = head.split(b" ")[1].decode()
+                clients.append((path, writer.get_extra_info("peername")))
+                if path == "/slow":
+                    await slow.wait()
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+        writer.close()
+
+    async def scenario(loop: WallLoop) -> list[int]:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with HttpUsers({"web": f"http://127.0.0.1:{port}"}) as users:
+
+            async def ask(path: str) -> int:
+                return (await users.request("web", "GET", path, {}, timeout_s=300.0)).status
+
+            waiting = asyncio.create_task(ask("/slow"))
+            found = [await ask("/a"), await ask("/b")]
+            loop._epoch += 60.0
+            found += [await ask("/c"), await ask("/d")]
+            slow.set()
+            found.append(await waiting)
+            assert len(users._batches) == 1
+        server.close()
+        return found
+
+    with asyncio.Runner(loop_factory=lambda: WallLoop(EPOCH)) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, WallLoop)
+        statuses = runner.run(scenario(loop))
+    assert statuses == [200] * 5
+    by_path = dict(clients)
+    assert by_path["/a"] == by_path["/b"] != by_path["/c"] == by_path["/d"]
