@@ -22,6 +22,7 @@ from aiopslab.environments.sim import Sim
 from aiopslab.observer.lacks import Lacks
 from aiopslab.observer.observer import Observer
 from aiopslab.observer.serving import telling
+from aiopslab.telemetry.samples import SCRAPE_S
 from aiopslab.wire.gate import OpenGate
 from aiopslab.wire.identity import Tokens
 
@@ -162,10 +163,17 @@ async def lab_objects(cluster: Cluster) -> None:
 
 
 @asynccontextmanager
-async def observed(sim: Sim, home: Path, *, limit: int = 2**29) -> AsyncIterator[Lab]:
-    """Observe a world; rounds are made when they are asked for."""
+async def observed(
+    sim: Sim, home: Path, *, limit: int = 2**29, factor: float = 1.0
+) -> AsyncIterator[Lab]:
+    """Observe a world; rounds are made when they are asked for.
+
+    With a ``factor`` of 0 its time stands still, at the time of its own last round.
+    """
+    if not factor:
+        sim.run_for(SCRAPE_S - sim.now() % SCRAPE_S + 0.001)
     front = Front(sim)
-    async with served(sim, home, front, factor=1.0) as cluster:
+    async with served(sim, home, front, factor=factor) as cluster:
         await lab_objects(cluster)
         log = Silent()
         lacks = Lacks(sim.now, log)  # type: ignore[arg-type]  # a log that nobody reads

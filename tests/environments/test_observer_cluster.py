@@ -35,14 +35,22 @@ def sim() -> Iterator[Sim]:
 
 @pytest.fixture
 def play(sim: Sim, tmp_path: Path) -> Callable[[Scene], None]:
-    def played(scene: Scene) -> None:
-        async def run() -> None:
-            async with observed(sim, tmp_path) as lab:
-                await scene(lab)
+    """Play a scene beside a world whose time passes."""
+    return lambda scene: played(sim, tmp_path, scene, 1.0)
 
-        asyncio.run(run())
 
-    return played
+@pytest.fixture
+def frozen(sim: Sim, tmp_path: Path) -> Callable[[Scene], None]:
+    """Play a scene beside a world that stands still, so that both see the same moment."""
+    return lambda scene: played(sim, tmp_path, scene, 0.0)
+
+
+def played(sim: Sim, home: Path, scene: Scene, factor: float) -> None:
+    async def run() -> None:
+        async with observed(sim, home, factor=factor) as lab:
+            await scene(lab)
+
+    asyncio.run(run())
 
 
 def latest(store: Store, name: str) -> dict[tuple[tuple[str, str], ...], float]:
@@ -55,7 +63,7 @@ def latest(store: Store, name: str) -> dict[tuple[tuple[str, str], ...], float]:
     }
 
 
-def test_the_state_of_objects_is_that_of_the_world(play: Callable[[Scene], None]) -> None:
+def test_the_state_of_objects_is_that_of_the_world(frozen: Callable[[Scene], None]) -> None:
     async def scene(lab: Lab) -> None:
         await lab.round()
         mine, theirs = lab.observer.recording.store, lab.sim.world.store
@@ -64,11 +72,11 @@ def test_the_state_of_objects_is_that_of_the_world(play: Callable[[Scene], None]
         for name in names:
             assert latest(mine, name) == latest(theirs, name), name
 
-    play(scene)
+    frozen(scene)
 
 
 def test_figures_of_containers_have_the_names_and_labels_of_the_world(
-    play: Callable[[Scene], None],
+    frozen: Callable[[Scene], None],
 ) -> None:
     async def scene(lab: Lab) -> None:
         await lab.round()
@@ -84,7 +92,7 @@ def test_figures_of_containers_have_the_names_and_labels_of_the_world(
         jobs = {s.labels["job"] for s in mine.promql.instant('up{job=~"kube.*"} == 1', 9e9)}
         assert not jobs or jobs == set(SCRAPED_BY_WORLD)
 
-    play(scene)
+    frozen(scene)
 
 
 def test_a_kubelet_that_does_not_answer_is_down_and_said(play: Callable[[Scene], None]) -> None:

@@ -12,15 +12,19 @@ from typing import Any
 import httpx2
 import pytest
 from cluster_served import NAMESPACE, end, hotel
+from google.protobuf.message import Message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from observer_lab import Lab, observed
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from aiopslab.environments.sim import Sim
 from aiopslab.observer.pods import running_since
 from aiopslab.observer.pushed import FRESH_S
 from aiopslab.observer.serving import taking
 from aiopslab.services.real.otlp_export import OtlpExport, resource_of
+from aiopslab.telemetry.otlp.responses import Signal
 from aiopslab.wire.gate import OpenGate
 from aiopslab.wire.server import listening
 
@@ -189,15 +193,20 @@ def test_a_pod_that_is_not_known_yet_is_taken_by_what_it_says(
 
 
 def test_a_full_recording_says_so_to_who_sends(sim: Sim, tmp_path: Path) -> None:
+    logs, traces = ExportLogsServiceRequest(), ExportTraceServiceRequest()
+    logs.resource_logs.add().scope_logs.add().log_records.add().body.string_value = "hello"
+    for _ in range(2):
+        traces.resource_spans.add().scope_spans.add().spans.add(name="x")
+
     async def scene() -> None:
         async with observed(sim, tmp_path, limit=1) as lab:
             lab.observer.recording.measure()
-            async with listening(taking(lab.observer, OpenGate())) as port:
-                export = OtlpExport(f"http://127.0.0.1:{port}", resource_of("a", "1", "p", "n"))
-                export.log(sim.now(), "hello", "INFO", (0, 0))
-                export.span((1, 1, 0), "x", "server", (sim.now(), sim.now()), "", None)
-                await export.aclose()
-            assert lab.observer.lacks.counts == {"refused logs": 1, "refused traces": 1}
+            sent: list[tuple[Signal, Message, int]] = [("logs", logs, 1), ("traces", traces, 2)]
+            for signal, request, count in sent:
+                rejected = lab.observer.intake.take(signal, request)
+                assert rejected.count == count
+                assert "full" in rejected.message
+            assert lab.observer.lacks.counts == {"refused logs": 1, "refused traces": 2}
 
     asyncio.run(scene())
 

@@ -1,7 +1,7 @@
 """The observer on a real cluster: a small app of busybox, in namespaces that go afterwards.
 
-``AIOPSLAB_TEST_KUBECONFIG`` names the kubeconfig, ``AIOPSLAB_TEST_BUSYBOX`` an image that the cluster
-has.
+``AIOPSLAB_TEST_KUBECONFIG`` names the kubeconfig, ``AIOPSLAB_TEST_BUSYBOX`` an image that the
+cluster has.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def test_a_database_lets_the_exporter_in_again_after_it_ended_its_session(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
             " WHERE application_name = 'postgres_exporter'"
         )
-        assert ended == 1
+        assert ended >= 1  # one of another test may be on its way out
         await user.close()
         assert (await asked.values())["pg_up"] == 1.0
         # A Secret that was changed by mistake locks out the app, not who is known already.
