@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Hashable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -46,10 +45,8 @@ from aiopslab.orchestrator.library import Library
 from aiopslab.problems import catalogue, stage
 from aiopslab.problems.draw import WARM_S, DrawnIncident, draw, world_key
 from aiopslab.problems.playable import obstacles
-from aiopslab.world.kube.objects import name_of
 
 T = TypeVar("T")
-_US = "aiopslab"
 _RUN_LENGTH = 6
 """Characters of a run's name that its trials' names begin with."""
 
@@ -298,25 +295,9 @@ async def begin(cluster: Cluster) -> None:
 
 
 async def forget(cluster: Cluster) -> None:
-    """Leave nothing of an incident that the next one's agent could read.
-
-    Telemetry begins anew; events go, and revisions that no rollout needs any more.
-    """
-    assert isinstance(cluster.telemetry, ClusterTelemetry), "so they are made here"
-    kube, space = cluster.quiet, cluster.namespace
-    for kind in ("Event", "ReplicaSet"):
-        for obj in await kube.list(kind, space):
-            if kind == "Event" or not obj["spec"].get("replicas"):
-                await _gone(kube, kind, obj)
+    """Let telemetry begin anew, so that the next agent reads nothing of an incident before."""
+    assert isinstance(cluster.telemetry, ClusterTelemetry), "so it is made here"
     await cluster.telemetry.begin(clear=True)
-
-
-async def _gone(kube: ClusterKube, kind: str, obj: Object) -> None:
-    try:
-        await kube.delete(kind, name_of(obj), obj["metadata"]["namespace"], actor=_US)
-    except KubeError as error:
-        if error.code != HTTPStatus.NOT_FOUND:
-            raise
 
 
 async def _taken_down(cluster: Cluster, *, wait: bool) -> None:
