@@ -2,16 +2,17 @@
 
 What Prometheus, Loki and Jaeger have of the app is copied, window by window, into a store of our
 own; so every question of the contract is answered, SQL and files included, by the code that answers
-for the simulated world, and our alert rules are evaluated on it. Events come from the API server.
-Of changes it knows what it is told (``record_change``); of what partners post likewise. Not here:
-the APIs (``byo_sources``), whether the stack has what is needed (``byo_check``).
+for the simulated world, and our alert rules are evaluated on it. Events, changes and posts, which
+no such stack knows of, are asked of who does (``News``), or told (``record_change``). Not here: the
+APIs (``byo_sources``), whether the stack has what is needed (``byo_check``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 from aiopslab.environments.byo_sources import (
     STAGE,
@@ -33,6 +34,7 @@ from aiopslab.telemetry.rules import EVALUATE_S, RuleEvaluator, load_rules
 from aiopslab.telemetry.samples import SCRAPE_S
 from aiopslab.telemetry.store import Store
 
+N = TypeVar("N", Event, Change, StatusPost)
 LAG_S = 2 * SCRAPE_S
 """Seconds that samples may take until Prometheus has them."""
 LATE_S = 30.0
@@ -40,8 +42,18 @@ LATE_S = 30.0
 FRESH_S = 2.0
 """Seconds for which the copy is new enough to answer from."""
 OF_CLUSTER = '{__name__=~"node_.+|kube_node_.+|up",namespace=""}'
-Events = Callable[[float], Awaitable[Sequence[Event]]]
-"""Returns the events of the app's namespace since a time."""
+
+
+class News(Protocol):
+    """Who knows what happened: the observer, for instance (``cluster_telemetry``)."""
+
+    async def events(
+        self, *, namespace: str, name: str = "", warnings_only: bool = False, since: float
+    ) -> list[Event]: ...
+
+    async def changes(self, *, component: str = "", since: float) -> list[Change]: ...
+
+    async def status_posts(self, *, partner: str = "", since: float) -> list[StatusPost]: ...
 
 
 class ByoTelemetry(RefreshedTelemetry):
@@ -52,7 +64,7 @@ class ByoTelemetry(RefreshedTelemetry):
         app: The app, with the namespace it is in.
         now: Unix seconds of the environment's clock.
         since: Copy from here on.
-        events: Returns events; None: nobody knows any.
+        news: Knows events, changes and posts; None: nobody does.
         sources: Makes the clients of Prometheus, Loki and Jaeger; others in tests.
     """
 
@@ -63,7 +75,7 @@ class ByoTelemetry(RefreshedTelemetry):
         *,
         now: Callable[[], float],
         since: float,
-        events: Events | None = None,
+        news: News | None = None,
         sources: Callable[[str], Source] = Source,
     ) -> None:
         store = Store()
@@ -75,7 +87,7 @@ class ByoTelemetry(RefreshedTelemetry):
         self._prometheus = sources(urls.prometheus)
         self._loki = sources(urls.loki)
         self._jaeger = sources(urls.jaeger)
-        self._events = events
+        self._news = news
         self._selector = f'{{namespace="{app.namespace}"}}'
         self._services = {*app.services, *app.stores}
         self._namespace = app.namespace
@@ -84,7 +96,7 @@ class ByoTelemetry(RefreshedTelemetry):
         self._logged = self._traced = self._seen = since
         self._lines: set[tuple[float, str, str]] = set()
         self._spans: dict[tuple[int, int], float] = {}
-        self._told: set[tuple[str, ...]] = set()
+        self._told: set[Event | Change | StatusPost] = set()
         self._refreshed_at: float | None = None
 
     async def refresh(self, *, anyway: bool = False) -> None:
@@ -98,7 +110,7 @@ class ByoTelemetry(RefreshedTelemetry):
                 tasks.create_task(self._samples(at))
                 tasks.create_task(self._log(at))
                 tasks.create_task(self._trace(at))
-                tasks.create_task(self._event(at))
+                tasks.create_task(self._happened(at))
         except* InfraError as group:
             self._refreshed_at = None
             raise group.exceptions[0] from None
@@ -176,15 +188,23 @@ class ByoTelemetry(RefreshedTelemetry):
         oldest = at - 10 * LATE_S
         self._spans = {key: end for key, end in self._spans.items() if end >= oldest}
 
-    async def _event(self, at: float) -> None:
-        if self._events is None:
+    async def _happened(self, at: float) -> None:
+        if self._news is None:
             return
-        for event in await self._events(max(self._since, self._seen - LATE_S)):
-            key = (str(event.time), event.kind, event.name, event.reason, event.message)
-            if key not in self._told:
-                self._told.add(key)
-                self._copied.event(event)
+        since = max(self._since, self._seen - LATE_S)
+        for event in self._new(await self._news.events(namespace=self._namespace, since=since)):
+            self._copied.event(event)
+        for change in self._new(await self._news.changes(since=since)):
+            self._copied.change(change)
+        for post in self._new(await self._news.status_posts(since=since)):
+            self._copied.post(post)
         self._seen = at
+
+    def _new(self, found: Sequence[N]) -> list[N]:
+        """Return what was not copied yet."""
+        new = [one for one in found if one not in self._told]
+        self._told.update(new)
+        return new
 
 
 def _trace_id(line: Line) -> int:

@@ -37,13 +37,15 @@ class Place:
     """Reference of the lab's image."""
     token: str
     """Who knows it may ask."""
+    forward: str = ""
+    """Collector that OTLP is passed on to; empty: none."""
     limit_mib: int = LIMIT_MIB
     """Size of the recording at which no more spans and lines are taken."""
 
 
-def place(app: App, *, lab: str, image: str, token: str) -> Place:
+def place(app: App, *, lab: str, image: str, token: str, forward: str = "") -> Place:
     """Return what an observer of an app is told; the app has the namespace it is in."""
-    return Place(lab=lab, namespace=app.namespace, app=app.name, image=image, token=token)
+    return Place(lab, app.namespace, app.name, image, token, forward)
 
 
 def observer_objects(filled: Place, trial: str) -> list[Object]:

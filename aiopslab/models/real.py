@@ -6,7 +6,7 @@ Not here: choosing the context (``environments.contexts``), what images stand fo
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from aiopslab.models.base import Model, Seconds
 
@@ -31,6 +31,12 @@ class RealOptions(Model):
     """Image that stands for the one the app names; empty is that one."""
     valkey: str = ""
     nats: str = ""
+    prometheus: str = ""
+    """URL of a Prometheus that has the app's metrics already; with ``loki`` and ``jaeger``."""
+    loki: str = ""
+    jaeger: str = ""
+    otlp: str = ""
+    """URL of a collector that the app's telemetry is passed on to."""
     storage_class: str = Field(default="", alias="storage-class")
     """Of the stores' volumes; empty is the cluster's default."""
     cpu_share: float = Field(default=0.5, gt=0, le=1, alias="cpu-share")
@@ -41,3 +47,11 @@ class RealOptions(Model):
     """Seconds of health between two incidents on an app that is put back."""
     warm: bool = True
     """Whether an app is put back between trials instead of being deployed anew."""
+
+    @model_validator(mode="after")
+    def _whole_stack(self) -> RealOptions:
+        given = {name: getattr(self, name) for name in ("prometheus", "loki", "jaeger")}
+        missing = [name for name, url in given.items() if not url]
+        if missing and len(missing) < len(given):
+            raise ValueError(f"a monitoring stack is all three; {' and '.join(missing)} is missing")
+        return self

@@ -45,7 +45,9 @@ async def _run(settings: Settings) -> None:
     lacks = Lacks(now)
     connection = await asyncio.to_thread(Connection, settings.reach)
     try:
-        observer = Observer(app, connection, now, lacks, limit=settings.limit)
+        observer = Observer(
+            app, connection, now, lacks, limit=settings.limit, forward=settings.forward
+        )
         async with serving(observer, settings) as (http, otlp):
             where = f"{settings.host}:{http}, OTLP on {otlp}"
             lacks.say(f"observing {app.name} in {settings.namespace} on {where}")
@@ -79,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
         "--otlp-port", type=int, default=int(env("OBSERVER_OTLP_PORT") or OTLP_PORT)
     )
     parser.add_argument(
+        "--forward", default=env("OBSERVER_FORWARD", ""), help="collector that OTLP is passed on to"
+    )
+    parser.add_argument(
         "--limit-mib", type=int, default=int(env("OBSERVER_LIMIT_MIB") or DEFAULT_LIMIT // MIB),
         help="size at which no more spans and lines are taken",
     )  # fmt: skip
@@ -104,6 +109,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         host=arguments.host,
         http_port=arguments.port,
         otlp_port=arguments.otlp_port,
+        forward=arguments.forward,
         limit=arguments.limit_mib * MIB,
     )  # fmt: skip
 

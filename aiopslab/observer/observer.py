@@ -18,6 +18,7 @@ from aiopslab.models.signal import Change
 from aiopslab.observer import kubelet
 from aiopslab.observer.changes import Changes
 from aiopslab.observer.events import event_of
+from aiopslab.observer.forwarding import Forwarding, Take
 from aiopslab.observer.intake import Intake
 from aiopslab.observer.kubelet import NodeFigures
 from aiopslab.observer.lacks import Lacks
@@ -55,6 +56,7 @@ class Observer:
         now: Unix seconds.
         lacks: Is told what is missing.
         limit: Bytes that a recording may hold.
+        forward: Collector that OTLP is passed on to; empty: none.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Observer:
         lacks: Lacks,
         *,
         limit: int,
+        forward: str = "",
     ) -> None:
         self.now = now
         self.lacks = lacks
@@ -80,6 +83,7 @@ class Observer:
         self.board = Board()
         """What the lab tells the app's processes."""
         self.intake = Intake(lambda: self.recording, self.pods, self.pushed, now, lacks)
+        self._forwarding = Forwarding(forward, lacks) if forward else None
         self._changes = Changes(app, self._changed, now)
         self._stores = StoreAsking(app, self.mirror, self._fetched, lacks)
         self._tailing = Tailing(
@@ -107,11 +111,21 @@ class Observer:
             self._changes.begun = False
         self._changes.begin()
 
+    @property
+    def take(self) -> Take:
+        """What takes in OTLP."""
+        if self._forwarding is None:
+            return self.intake.take
+        return self._forwarding.beside(self.intake.take)
+
     async def run(self) -> None:
         """Observe until cancelled; a part that fails is counted and begun again."""
+        parts = {"watches": self.mirror.run, "rounds": self.pace.run}
+        if self._forwarding is not None:
+            parts["collector"] = self._forwarding.run
         try:
             async with asyncio.TaskGroup() as tasks:
-                for name, part in (("watches", self.mirror.run), ("rounds", self.pace.run)):
+                for name, part in parts.items():
                     tasks.create_task(self._standing(name, part))
         finally:
             await self.aclose()

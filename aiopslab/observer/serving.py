@@ -67,7 +67,7 @@ async def serving(observer: Observer, settings: Settings) -> AsyncIterator[tuple
 
 def taking(observer: Observer, gate: OpenGate) -> ASGIApp:
     """Return the application of the port that is sent telemetry."""
-    receiver = receiver_app(observer.intake.take, gate, free=True)
+    receiver = receiver_app(observer.take, gate, free=True)
     told = observer.board.get()
     board = Starlette(routes=[told])
 

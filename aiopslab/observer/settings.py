@@ -25,5 +25,7 @@ class Settings:
     host: str = "0.0.0.0"
     http_port: int = HTTP_PORT
     otlp_port: int = OTLP_PORT
+    forward: str = ""
+    """Base URL of a collector that OTLP is passed on to; empty: of none."""
     limit: int = DEFAULT_LIMIT
     """Bytes that the recording may hold."""

@@ -11,37 +11,31 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Hashable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from aiopslab.content import near
-from aiopslab.environments.cluster import Cluster, Patience, Rooms, Terms, outline
+from aiopslab.environments.cluster import Cluster, Patience, Terms, outline
 from aiopslab.environments.cluster_cleaning import Found, clean, inventory
 from aiopslab.environments.cluster_connection import Connection, Reach
-from aiopslab.environments.cluster_errands import LabPlace
-from aiopslab.environments.cluster_forwarding import forwarded
 from aiopslab.environments.cluster_images import Images
 from aiopslab.environments.cluster_kube import ClusterKube
 from aiopslab.environments.cluster_labels import ours
 from aiopslab.environments.cluster_manifests import Placement, placed
-from aiopslab.environments.cluster_observer import observer_objects, place
-from aiopslab.environments.cluster_substrate import ClusterSubstrate
-from aiopslab.environments.cluster_telemetry import ClusterTelemetry
 from aiopslab.environments.contexts import Context, choose
-from aiopslab.environments.protocol import Environment, Substrate, Telemetry
+from aiopslab.environments.protocol import Environment
 from aiopslab.errors import InfraError, UsageError
-from aiopslab.models.app import App
-from aiopslab.models.kube import KubeError, Object
+from aiopslab.models.kube import KubeError
 from aiopslab.models.real import RealOptions
 from aiopslab.models.run import RunConfig
 from aiopslab.models.task import Problem, Task
 from aiopslab.orchestrator import staging, wallclock
 from aiopslab.orchestrator.lab import Place
 from aiopslab.orchestrator.library import Library
+from aiopslab.orchestrator.real_rooms import begin, forget, rooms
 from aiopslab.problems import catalogue, stage
 from aiopslab.problems.draw import WARM_S, DrawnIncident, draw, world_key
 from aiopslab.problems.playable import obstacles
@@ -121,7 +115,7 @@ class RealLab(Library):
     def _outline(self, drawn: DrawnIncident) -> dict[str, list[str]]:
         placement = self._placement("xxxxxx")
         app = placed(drawn.app, placement)
-        return dict(outline(app, placement, rooms(""), self._terms(drawn)))
+        return dict(outline(app, placement, rooms("", self.options), self._terms(drawn)))
 
     def _obstacles(self, incident: str) -> list[str]:
         return obstacles(catalogue.load_incident(incident), "kind")
@@ -176,7 +170,7 @@ class RealLab(Library):
         unmet = [c for c in await cluster.restore() if not c.met]
         if unmet:
             return "; ".join(f"{c.id}: {c.detail}" for c in unmet)
-        await forget(cluster)
+        await forget(cluster, self.options)
         held.fit_at = cluster.now() + self.options.again_s
         return ""
 
@@ -209,11 +203,11 @@ class RealLab(Library):
         connection = await self._connected()
         placement = self._placement(self.run[:_RUN_LENGTH] + secrets.token_hex(2))
         app = placed(drawn.app, placement)
-        made_of, terms = rooms(secrets.token_hex(16)), self._terms(drawn)
+        made_of, terms = rooms(secrets.token_hex(16), self.options), self._terms(drawn)
         cluster = Cluster(app, placement, connection, made_of, terms, wallclock.unix)
         try:
             await cluster.deploy()
-            await begin(cluster)
+            await begin(cluster, self.options)
             await cluster.snapshot()
         except BaseException:
             await _taken_down(cluster, wait=False)
@@ -286,52 +280,9 @@ def context_of(kind: str, options: RealOptions) -> str:
     return options.context or (f"kind-{options.name}" if kind == "kind" else "")
 
 
-async def begin(cluster: Cluster) -> None:
-    """Let an app that was deployed be observed, and its processes be told what to do."""
-    assert isinstance(cluster.substrate, ClusterSubstrate), "so they are made here"
-    assert isinstance(cluster.telemetry, ClusterTelemetry), "so they are made here"
-    await cluster.substrate.open()
-    await cluster.telemetry.begin()
-
-
-async def forget(cluster: Cluster) -> None:
-    """Let telemetry begin anew, so that the next agent reads nothing of an incident before."""
-    assert isinstance(cluster.telemetry, ClusterTelemetry), "so it is made here"
-    await cluster.telemetry.begin(clear=True)
-
-
 async def _taken_down(cluster: Cluster, *, wait: bool) -> None:
     """Have everything of an app removed; without waiting the cluster is only asked to."""
     if wait:
         await cluster.aclose()
     else:
         await clean(cluster.quiet, cluster.placement.labels, timeout_s=0.0)
-
-
-def rooms(token: str) -> Rooms:
-    """Return what an environment on a cluster is made of beside itself.
-
-    Args:
-        token: Who knows it may ask the observer, and control it.
-    """
-
-    def observer(app: App, placement: Placement) -> list[Object]:
-        where = place(app, lab=placement.lab, image=placement.images.lab, token=token)
-        return observer_objects(where, placement.trial)
-
-    def substrate(cluster: Cluster) -> Substrate:
-        placement, connection = cluster.placement, cluster.connection
-        lab = LabPlace(placement.lab, placement.trial, placement.images.lab, token)
-
-        @asynccontextmanager
-        async def dial(pod: str, port: int) -> AsyncIterator[tuple[str, int]]:
-            async with forwarded(connection, cluster.namespace, pod, port) as forwarding:
-                yield forwarding.address
-
-        return ClusterSubstrate(cluster.quiet, cluster.app, lab, dial, cluster.now)
-
-    return Rooms(observer, _telemetry, substrate)
-
-
-def _telemetry(cluster: Cluster) -> Telemetry:
-    return ClusterTelemetry(cluster.connection, cluster.placement.lab, now=cluster.now)

@@ -17,7 +17,7 @@ from aiopslab.environments.byo_sources import Source, Urls
 from aiopslab.environments.byo_telemetry import ByoTelemetry
 from aiopslab.environments.sim import Sim
 from aiopslab.errors import InfraError
-from aiopslab.models.signal import Change, Event
+from aiopslab.models.signal import Change, Event, StatusPost
 from aiopslab.wire.gate import OpenGate
 from aiopslab.wire.identity import Tokens, administrator
 from aiopslab.wire.monitoring.mounts import monitoring
@@ -132,16 +132,31 @@ def test_events_and_changes_are_those_that_it_is_told(sim: Sim, sources: Sources
     )  # fmt: skip
     change = Change(time=sim.now(), actor="ann", kind="scale", component="geo", summary="s")
 
-    async def told(_: float) -> list[Event]:
-        return [event]
+    other = change.model_copy(update={"component": "rate"})
+    post = StatusPost(
+        time=sim.now(), partner="cards", provider="Cards", state="resolved", text="We looked"
+    )
+
+    class Told:
+        """Who knows what happened."""
+
+        async def events(self, **_: object) -> list[Event]:
+            return [event]
+
+        async def changes(self, **_: object) -> list[Change]:
+            return [other]
+
+        async def status_posts(self, **_: object) -> list[StatusPost]:
+            return [post]
 
     async def scene() -> None:
-        mine = copy(sim, sources, events=told)
+        mine = copy(sim, sources, news=Told())
         mine.record_change(change)
         for _ in range(2):
             await mine.refresh(anyway=True)
         assert await mine.events(namespace=NAMESPACE, since=0.0) == [event]
-        assert await mine.changes(since=0.0) == [change]
+        assert await mine.changes(since=0.0) == [change, other]
+        assert await mine.status_posts(since=0.0) == [post]
 
     asyncio.run(scene())
 

@@ -68,7 +68,7 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
         made.log.append("recover")
         return []
 
-    async def forget(cluster: Any) -> None:
+    async def forget(cluster: Any, options: Any) -> None:
         made.log.append("forget")
 
     monkeypatch.setattr(staging, "recover", recover)

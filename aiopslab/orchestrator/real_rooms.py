@@ -1,0 +1,105 @@
+"""What an app on a real cluster is observed by and changed through, as a run's options say.
+
+The observer is always there: it takes what the app's processes send, and tells them what the lab
+wants of their ways. Whether agents are answered from its recording or from a monitoring stack that
+was there before, is an option. Not here: deploying (``environments.cluster``), when things begin
+and are forgotten (``real_lab``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiopslab.environments import byo_check
+from aiopslab.environments.byo_sources import Urls
+from aiopslab.environments.byo_telemetry import ByoTelemetry
+from aiopslab.environments.cluster import Cluster, Rooms
+from aiopslab.environments.cluster_errands import LabPlace
+from aiopslab.environments.cluster_forwarding import forwarded
+from aiopslab.environments.cluster_manifests import Placement
+from aiopslab.environments.cluster_observer import observer_objects, place
+from aiopslab.environments.cluster_substrate import ClusterSubstrate
+from aiopslab.environments.cluster_telemetry import ClusterTelemetry
+from aiopslab.environments.protocol import Substrate
+from aiopslab.errors import InfraError
+from aiopslab.models.app import App
+from aiopslab.models.kube import Object
+from aiopslab.models.real import RealOptions
+
+_SEEN_S = 180.0
+"""Seconds of load after which a stack of somebody's must know the app."""
+
+
+def rooms(token: str, options: RealOptions) -> Rooms:
+    """Return what an environment on a cluster is made of beside itself.
+
+    Args:
+        token: Who knows it may ask the observer, and control it.
+        options: What the run says of its cluster.
+    """
+
+    def observer(app: App, placement: Placement) -> list[Object]:
+        lab, image = placement.lab, placement.images.lab
+        where = place(app, lab=lab, image=image, token=token, forward=options.otlp)
+        return observer_objects(where, placement.trial)
+
+    def substrate(cluster: Cluster) -> Substrate:
+        placement, connection = cluster.placement, cluster.connection
+        lab = LabPlace(placement.lab, placement.trial, placement.images.lab, token)
+
+        @asynccontextmanager
+        async def dial(pod: str, port: int) -> AsyncIterator[tuple[str, int]]:
+            async with forwarded(connection, cluster.namespace, pod, port) as forwarding:
+                yield forwarding.address
+
+        return ClusterSubstrate(cluster.quiet, cluster.app, lab, dial, cluster.now)
+
+    return Rooms(observer, _observed, substrate)
+
+
+async def begin(cluster: Cluster, options: RealOptions) -> None:
+    """Let an app that was deployed be observed, and its processes be told what to do.
+
+    Raises:
+        InfraError: The observer does not answer, or a stack that was there before lacks something.
+    """
+    assert isinstance(cluster.substrate, ClusterSubstrate), "so they are made here"
+    await cluster.substrate.open()
+    await _observed(cluster).begin()
+    urls = _urls(options)
+    if urls is not None:
+        await cluster.advance(_SEEN_S)
+        missing = await byo_check.check(urls, cluster.app, cluster.now())
+        if missing:
+            raise InfraError("monitoring", "; ".join(map(str, missing)))
+        _brought(cluster, urls)
+
+
+async def forget(cluster: Cluster, options: RealOptions) -> None:
+    """Let telemetry begin anew, so that the next agent reads nothing of an incident before."""
+    await _observed(cluster).begin(clear=True)
+    urls = _urls(options)
+    if urls is None:
+        cluster.telemetry = _observed(cluster)
+    else:
+        _brought(cluster, urls)
+
+
+def _observed(cluster: Cluster) -> ClusterTelemetry:
+    return ClusterTelemetry(cluster.connection, cluster.placement.lab, now=cluster.now)
+
+
+def _brought(cluster: Cluster, urls: Urls) -> None:
+    """Answer from a stack that was there before, of what it has from now on."""
+    now = cluster.now
+    cluster.telemetry = ByoTelemetry(
+        urls, cluster.app, now=now, since=now(), news=_observed(cluster)
+    )
+
+
+def _urls(options: RealOptions) -> Urls | None:
+    """Return where a stack answers that was there before; None: the observer does."""
+    if not options.prometheus:
+        return None
+    return Urls(options.prometheus, options.loki, options.jaeger)
