@@ -21,6 +21,8 @@ from aiopslab.world.kube import quantity
 PYTHON = "/venv/bin/python"
 _ACTOR = "aiopslab"
 _STARTED_S, _LOOK_S = 120.0, 0.5
+_SHARE = 0.9
+"""Part of a node's free cores that a tenant asks for."""
 _BUSY = """
 import os, sys, time
 threads, size = int(sys.argv[1]), int(sys.argv[2])
@@ -95,12 +97,13 @@ class Errands:
         await self.remove(_named(name))
         if not (threads or memory):
             return
-        free = await self._free_cpu(node)
+        cores = max(1, round(threads))
+        asked = min(await self._free_cpu(node) * _SHARE, cores)
         words = ["-c", _BUSY, str(round(threads)), str(memory)]
         mebibytes = f"{memory // 2**20 + 128}Mi"
-        container = self._container(words, cpu=f"{max(1, round(threads))}", memory=mebibytes)
+        container = self._container(words, cpu=f"{cores}", memory=mebibytes)
         # Who asks for little gets little of a busy machine: it asks for what is left.
-        container["resources"]["requests"]["cpu"] = f"{max(1, round(free * 900))}m"
+        container["resources"]["requests"]["cpu"] = f"{max(1, round(asked * 1000))}m"
         await self._start(_named(name), {"nodeName": node, "containers": [container]})
 
     async def signal(self, pod: Object, name: str) -> None:

@@ -218,7 +218,7 @@ def test_a_tenant_is_a_pod_of_the_lab_that_asks_for_what_is_left(staged: Staged)
     assert pod["spec"]["nodeName"] == "node-a"
     assert pod["metadata"]["labels"]["aiopslab/trial"] == LAB.trial
     assert container["resources"]["limits"] == {"cpu": "3", "memory": "256Mi"}
-    assert 1 <= int(container["resources"]["requests"]["cpu"].removesuffix("m")) < 4000
+    assert 1 <= int(container["resources"]["requests"]["cpu"].removesuffix("m")) <= 3000
     run(stage.substrate.neighbour("node-a", name="batch-x", threads=0.0))
     assert lab_pods(staged) == {}
 
