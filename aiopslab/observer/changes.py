@@ -55,7 +55,7 @@ class Changes:
 
     def heard(self, event: str, obj: Object, old: Object | None) -> None:
         """Enter a change that a watch told, if a change log would have it."""
-        if not self.begun or obj.get("kind") not in self._kinds:
+        if not self.begun or event not in _VERBS or obj.get("kind") not in self._kinds:
             return
         if controller_of(obj) is not None or is_agents_access(obj):
             return

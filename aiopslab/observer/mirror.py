@@ -22,7 +22,10 @@ AGAIN_S = 5.0
 PATIENCE_S = 15.0
 """Seconds until a kind that was not listed yet counts as lacking."""
 Heard = Callable[[str, Object, Object | None], None]
-"""Is told (``ADDED`` | ``MODIFIED`` | ``DELETED``, object, what it was before)."""
+"""Is told (``LISTED`` | ``ADDED`` | ``MODIFIED`` | ``DELETED``, object, what it was before).
+
+``LISTED`` is what is there when a kind is looked at for the first time, whenever it was made.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +53,12 @@ class Mirror:
         self._objects: dict[str, dict[tuple[str, str], Object]] = {w.kind: {} for w in watched}
         self._heard: list[Heard] = []
         self._begun: set[str] = set()
+        """Kinds of which all is here."""
+        self._seen: set[str] = set()
+        """Kinds of which all has been here once."""
 
     def on_change(self, heard: Heard) -> None:
-        """Tell every change from now on, and what is there at the beginning as added."""
+        """Tell every change from now on, and what is there at the beginning."""
         self._heard.append(heard)
 
     def list(self, kind: str, namespace: str | None = None) -> list[Object]:
@@ -114,6 +120,7 @@ class Mirror:
         for obj in gone.values():
             self._take(kind, "DELETED", obj)
         self._begun.add(kind)
+        self._seen.add(kind)
         self._lacks.have(what)
 
     def _take(self, kind: str, event: str, obj: Object) -> None:
@@ -125,7 +132,8 @@ class Mirror:
             return
         else:
             known[key] = obj
-            event = "ADDED" if old is None else "MODIFIED"
+            made = "ADDED" if kind in self._seen else "LISTED"
+            event = made if old is None else "MODIFIED"
         for heard in self._heard:
             heard(event, obj, old)
 

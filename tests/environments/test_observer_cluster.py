@@ -269,6 +269,8 @@ def test_a_kind_that_is_refused_is_lacking_until_it_is_not(
             lacks = Lacks(sim.now, io.StringIO())
             kept = [Watched("Secret", NAMESPACE), Watched("Pod", NAMESPACE)]
             objects = mirror.Mirror(cluster.kube(), kept, lacks)
+            told: list[str] = []
+            objects.on_change(lambda event, obj, _: told.append(f"{event} {obj['kind']}"))
             running = asyncio.create_task(objects.run())
             async with asyncio.timeout(60):
                 while not (objects.complete("Pod") and lacks.now):  # noqa: ASYNC110
@@ -280,6 +282,9 @@ def test_a_kind_that_is_refused_is_lacking_until_it_is_not(
                     await asyncio.sleep(0.02)
             assert lacks.now == {}
             assert objects.list("Secret", NAMESPACE)
+            # They were there before anybody looked: nobody has made them just now.
+            assert "LISTED Secret" in told
+            assert "ADDED Secret" not in told
             running.cancel()
             await asyncio.wait([running])
 
