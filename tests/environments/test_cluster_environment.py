@@ -194,6 +194,9 @@ def test_rows_that_are_gone_are_not_put_back_but_told(lab: Lab) -> None:
 def test_promises_that_are_not_kept_again_are_told(lab: Lab, monkeypatch: Any) -> None:
     monkeypatch.setattr("aiopslab.environments.cluster_warm._CALM_S", 0.1)
     lab.entry.status = 500
+    lab.entry.seen.clear()
+    for path in ("/search", "/book"):
+        lab.run(offered(lab.entry, path, 30))
     try:
         words = unmet(lab.run(lab.env.restore()))
     finally:
