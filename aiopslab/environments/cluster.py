@@ -175,13 +175,13 @@ class Cluster:
 
     async def probe(self) -> list[CheckResult]:
         """Return the app's health: every workload ready, every SLO met in the last minute."""
-        now = self.now()
         checks = []
         for obj, check in await workloads(self.quiet, self.namespace):
             if not check.met:
                 reason = (await why(self.quiet, obj)).partition("\n")[0]
                 check = check.model_copy(update={"detail": check.detail + reason})
             checks.append(check)
+        now = self.now()
         return checks + slo_checks(await self.traffic.slis(now - HEALTH_S, now))
 
     async def data_digest(self) -> dict[str, int]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from aiopslab.environments.cluster_manifests import pod_of
 from aiopslab.environments.cluster_readiness import failing, has_ended
+from aiopslab.environments.cluster_together import together
 from aiopslab.environments.protocol import Kube
 from aiopslab.models.app import App
 from aiopslab.models.kube import KubeError, Object
@@ -138,21 +139,21 @@ class Restorer:
         done = Undone()
         present = await declared(self._kube, self._space)
         await self._namespace(present, done)
-        for kind, name in sorted(self._new(present), key=_order):
+        for kind, name in sorted(self._new(present), key=lambda k: (k[0] not in _FIRST, k)):
             await self._discard(kind, name)
             done.written.append((kind, name))
-        for kind, name in sorted(await self._going(), key=_order):
+        for kind, name in sorted(await self._going(), key=lambda k: (k[0] not in _FIRST, k)):
             if kind == "PersistentVolumeClaim":
                 done.stuck.append(f"{kind} {name} goes with its data once its pod does")
             elif await self._gone(kind, name, done):
                 await self._create(self._before.objects[kind, name], done)
         present = await declared(self._kube, self._space)
-        for missing in sorted(self._missing(present), key=_order):
+        for missing in sorted(self._missing(present), key=lambda k: (k[0] not in _FIRST, k)):
             if missing[0] == "PersistentVolumeClaim":
                 done.stuck.append(f"{missing[0]} {missing[1]} went with its data")
             else:
                 await self._create(self._before.objects[missing], done)
-        for changed in sorted(self._changed(present), key=_order):
+        for changed in sorted(self._changed(present), key=lambda k: (k[0] not in _FIRST, k)):
             await self._replace(self._wanted(changed, present.objects[changed]), done)
         await self._renew(present, done)
         await self._restart(set(done.written), done)
@@ -163,8 +164,8 @@ class Restorer:
         for name, wanted in (await _revisions(self._kube, self._space)).items():
             if not wanted and name not in self._before.revisions:
                 await self._discard("ReplicaSet", name)
-        for event in await self._kube.list("Event", self._space):
-            await self._discard("Event", name_of(event))
+        events = await self._kube.list("Event", self._space)
+        await together({name_of(e): self._discard("Event", name_of(e)) for e in events})
 
     # -- what differs -----------------------------------------------------------------------------
 
@@ -365,10 +366,6 @@ def _scaled(objects: Iterable[Object]) -> Iterator[tuple[Ref, tuple[int, int]]]:
                 (target["kind"], target["name"]),
                 (spec.get("minReplicas", 1), spec["maxReplicas"]),
             )
-
-
-def _order(key: Ref) -> tuple[bool, Ref]:
-    return key[0] not in _FIRST, key
 
 
 def _template(obj: Object) -> Mapping[str, str] | None:
