@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from aiopslab.cli import output
+from aiopslab.cli import clean_command, output
+from aiopslab.cli.on_cluster import Where, ask, row
 
 if TYPE_CHECKING:
-    from aiopslab.environments.cluster_cleaning import Cleaned, Found, Inventory
     from aiopslab.environments.cluster_images import Images
 
 
@@ -35,10 +34,7 @@ class Made:
 def command(
     action: Literal["up", "status", "down"],
     *apps: str,
-    name: str = "aiopslab",
-    context: str = "",
-    kubeconfig: str = "",
-    allow_production: bool = False,
+    where: Where | None = None,
     made: Made | None = None,
     json: bool = False,
 ) -> int:
@@ -47,10 +43,7 @@ def command(
     Args:
         action: up, status or down.
         apps: For up: the apps whose images are built and put there. Default: hotel and shop.
-        name: Of the kind cluster; its context is kind-NAME.
-        context: Another cluster, by its context: status and down concern what is ours on it.
-        kubeconfig: Path of the kubeconfig. Default: KUBECONFIG, then ~/.kube/config.
-        allow_production: Whether a context is meant that looks like production.
+        where: Which cluster; status and down of one that is not kind's concern what is ours on it.
         made: How a kind cluster is made.
         json: Print one JSON document instead of a table.
 
@@ -59,9 +52,9 @@ def command(
     """
     from aiopslab.errors import UsageError
 
-    where = _Where(name, context, kubeconfig, allow_production)
+    where = where or Where()
     if action == "up":
-        if context:
+        if where.context:
             raise UsageError("a cluster of yours is not made by us", hint="leave out --context")
         return _up(where, apps or ("hotel", "shop"), made or Made())
     if apps:
@@ -69,20 +62,10 @@ def command(
     return _status(where, as_json=json) if action == "status" else _down(where, as_json=json)
 
 
-@dataclass(frozen=True)
-class _Where:
-    """A kind cluster by its name, or any by its context."""
-
-    name: str
-    context: str
-    kubeconfig: str
-    allow_production: bool
-
-
 # -- up -------------------------------------------------------------------------------------------
 
 
-def _up(where: _Where, apps: tuple[str, ...], made: Made) -> int:
+def _up(where: Where, apps: tuple[str, ...], made: Made) -> int:
     from aiopslab.environments import host_checks, kind_cluster
     from aiopslab.errors import PreflightError
 
@@ -104,11 +87,11 @@ def _up(where: _Where, apps: tuple[str, ...], made: Made) -> int:
     return 0
 
 
-def _option(where: _Where) -> str:
+def _option(where: Where) -> str:
     return "" if where.name == "aiopslab" else f" -E name={where.name}"
 
 
-def _images(where: _Where, apps: tuple[str, ...], made: Made) -> None:
+def _images(where: Where, apps: tuple[str, ...], made: Made) -> None:
     """Build ours, pull the others, and put all onto the cluster."""
     from aiopslab.environments import image_builds, kind_cluster
     from aiopslab.services.catalogue import load_app
@@ -161,39 +144,27 @@ def _engine() -> Any:
 # -- status, down ---------------------------------------------------------------------------------
 
 
-def _status(where: _Where, *, as_json: bool) -> int:
+def _status(where: Where, *, as_json: bool) -> int:
     from aiopslab.environments.cluster_cleaning import inventory
     from aiopslab.environments.cluster_labels import ours
 
-    found: Inventory = _on_cluster(where, lambda kube: inventory(kube, ours()))
+    found = ask(where, lambda kube: inventory(kube, ours()))
     if as_json:
-        data = {"objects": list(map(_row, found.objects)), "unseen": dict(found.unseen)}
+        data = {"objects": list(map(row, found.objects)), "unseen": dict(found.unseen)}
         output.envelope("aiopslab/cluster-status@1", data)
         return 0
     if not found.objects:
         print("nothing of ours is there")
     else:
-        rows = [list(_row(one).values()) for one in found.objects]
+        rows = [list(row(one).values()) for one in found.objects]
         output.table(["trial", "namespace", "object", "state"], rows)
     for kind, why in sorted(found.unseen.items()):
         output.note(f"{kind} could not be looked at: {why}")
     return 0
 
 
-def _row(found: Found) -> dict[str, str]:
-    return {
-        "trial": found.trial,
-        "namespace": found.namespace,
-        "object": f"{found.served.kind.resource}/{found.name}",
-        "state": "going" if found.going else "there",
-    }
-
-
-def _down(where: _Where, *, as_json: bool) -> int:
-    from aiopslab.cli import EXIT_INFRA
+def _down(where: Where, *, as_json: bool) -> int:
     from aiopslab.environments import kind_cluster
-    from aiopslab.environments.cluster_cleaning import clean
-    from aiopslab.environments.cluster_labels import ours
 
     cluster = not where.context
     if cluster and where.name not in kind_cluster.names():
@@ -203,35 +174,4 @@ def _down(where: _Where, *, as_json: bool) -> int:
         kind_cluster.delete(where.name, kubeconfig=where.kubeconfig)
         print(f"kind cluster {where.name!r} is gone, with everything on it")
         return 0
-    done: Cleaned = _on_cluster(where, lambda kube: clean(kube, ours()))
-    left = [_row(one) for one in done.left.objects]
-    if as_json:
-        data = {"removed": list(map(_row, done.removed)), "left": left}
-        output.envelope("aiopslab/cluster-down@1", data)
-    else:
-        print(f"{len(done.removed)} objects removed, {len(left)} still there")
-        for one in left:
-            output.note(f"{one['object']} {one['namespace']}: {one['state']}")
-    return EXIT_INFRA if left else 0
-
-
-def _on_cluster(where: _Where, ask: Callable[[Any], Any]) -> Any:
-    """Ask the cluster that is meant."""
-    import asyncio
-
-    from aiopslab.environments.cluster_connection import Connection, Reach
-    from aiopslab.environments.cluster_kube import ClusterKube
-    from aiopslab.environments.contexts import choose
-    from aiopslab.orchestrator import wallclock
-
-    wanted = where.context or f"kind-{where.name}"
-    chosen = choose(where.kubeconfig, wanted, allow_production=where.allow_production)
-    connection = Connection(Reach(where.kubeconfig, chosen.name))
-
-    async def asked() -> Any:
-        try:
-            return await ask(ClusterKube(connection, now=wallclock.unix))
-        finally:
-            await connection.aclose()
-
-    return asyncio.run(asked())
+    return clean_command.command(where=where, json=as_json)

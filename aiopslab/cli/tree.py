@@ -24,6 +24,7 @@ _COMMANDS = {
     "submit": "Submit the answer of a running trial, from a program outside.",
     "mcp": "Offer the tools of a running trial over MCP on standard input and output.",
     "cluster": "Make a kind cluster to run on, list what is ours on a cluster, remove it.",
+    "clean": "Take what is ours off a cluster, by label.",
     "doctor": "Look whether everything needed is there, with the fix to type.",
 }
 
@@ -93,6 +94,10 @@ _EXAMPLES = {
         ("aiopslab cluster up", "a kind cluster with the images of hotel and shop"),
         ("aiopslab cluster status", "everything of ours on it"),
         ("aiopslab cluster down --context lab", "off a cluster of yours, by label"),
+    ],
+    "clean": [
+        ("aiopslab clean --context lab --dry-run", "what is there"),
+        ("aiopslab clean --run runs/NAME", "what one run left on the kind cluster"),
     ],
     "doctor": [
         ("aiopslab doctor", "before the first run"),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from aiopslab.environments.cluster_discovery import Served
 from aiopslab.environments.cluster_kube import ClusterKube
-from aiopslab.environments.cluster_labels import MANAGED_BY, TRIAL, US, has, selector
+from aiopslab.environments.cluster_labels import MANAGED_BY, TRIAL, US, has, ours, selector
 from aiopslab.environments.cluster_together import together
 from aiopslab.models.kube import KubeError, Object
 from aiopslab.world.kube.objects import (
@@ -133,6 +133,18 @@ async def clean(
             gone = (obj for uid, obj in removed.items() if uid not in present)
             return Cleaned(tuple(gone), left)
         await asyncio.sleep(POLL_S)
+
+
+async def clean_trials(kube: ClusterKube, prefix: str, *, timeout_s: float = 120.0) -> Cleaned:
+    """Do what ``clean`` does for all trials whose names begin with a prefix; raises as it does."""
+    found = await inventory(kube.unrecorded(), ours())
+    removed: list[Found] = []
+    left: list[Found] = []
+    for trial in sorted({one.trial for one in found.objects if one.trial.startswith(prefix)}):
+        done = await clean(kube, ours(trial), timeout_s=timeout_s)
+        removed += done.removed
+        left += done.left.objects
+    return Cleaned(tuple(removed), Inventory(tuple(left), found.unseen))
 
 
 async def _of_kind(

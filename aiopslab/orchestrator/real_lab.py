@@ -19,11 +19,10 @@ from pydantic import ValidationError
 
 from aiopslab.content import near
 from aiopslab.environments.cluster import Cluster, Patience, Terms, outline
-from aiopslab.environments.cluster_cleaning import Found, clean, inventory
+from aiopslab.environments.cluster_cleaning import clean, clean_trials
 from aiopslab.environments.cluster_connection import Connection, Reach
 from aiopslab.environments.cluster_images import Images
 from aiopslab.environments.cluster_kube import ClusterKube
-from aiopslab.environments.cluster_labels import ours
 from aiopslab.environments.cluster_manifests import Placement, placed
 from aiopslab.environments.contexts import Context, choose
 from aiopslab.environments.protocol import Environment
@@ -41,7 +40,7 @@ from aiopslab.problems.draw import WARM_S, DrawnIncident, draw, world_key
 from aiopslab.problems.playable import obstacles
 
 T = TypeVar("T")
-_RUN_LENGTH = 6
+RUN_LENGTH = 6
 """Characters of a run's name that its trials' names begin with."""
 
 
@@ -187,21 +186,17 @@ class RealLab(Library):
             InfraError: Something is still there; it says what, and what to type.
         """
         kube = ClusterKube(await self._connected(), now=wallclock.unix)
-        found = await inventory(kube, ours())
-        mine = {o.trial for o in found.objects if o.trial.startswith(self.run[:_RUN_LENGTH])}
-        left: list[Found] = []
-        for trial in sorted(mine):
-            left += (await clean(kube, ours(trial))).left.objects
+        left = (await clean_trials(kube, self.run[:RUN_LENGTH])).left.objects
         await self.aclose()
         if left:
             names = ", ".join(map(str, left[:5]))
-            raise InfraError("clean", f"still there: {names}; aiopslab cluster down removes it")
+            raise InfraError("clean", f"still there: {names}; aiopslab clean removes it")
 
     # -- making ------------------------------------------------------------------------------------
 
     async def _deployed(self, drawn: DrawnIncident) -> _Held:
         connection = await self._connected()
-        placement = self._placement(self.run[:_RUN_LENGTH] + secrets.token_hex(2))
+        placement = self._placement(self.run[:RUN_LENGTH] + secrets.token_hex(2))
         app = placed(drawn.app, placement)
         made_of, terms = rooms(secrets.token_hex(16), self.options), self._terms(drawn)
         cluster = Cluster(app, placement, connection, made_of, terms, wallclock.unix)

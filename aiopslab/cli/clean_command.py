@@ -1,0 +1,82 @@
+"""``aiopslab clean``: take what is ours off a cluster, by label, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from aiopslab.cli import EXIT_INFRA, output
+from aiopslab.cli.on_cluster import Where, ask, row
+
+if TYPE_CHECKING:
+    from aiopslab.environments.cluster_cleaning import Cleaned, Inventory
+    from aiopslab.environments.cluster_kube import ClusterKube
+
+
+def command(
+    *,
+    where: Where | None = None,
+    run: Path | None = None,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Remove everything of ours from a cluster; nothing without our labels is touched.
+
+    Args:
+        where: Which cluster.
+        run: Only what was made for this run, by its directory.
+        dry_run: List it and stop.
+        json: Print one JSON document.
+
+    Returns:
+        0; 4 if something is still there.
+    """
+    prefix = "" if run is None else _prefix(run)
+    if dry_run:
+        found = ask(where or Where(), lambda kube: _found(kube, prefix))
+        rows = [row(one) for one in found.objects]
+        return _tell({"would_remove": rows}, rows, as_json=json)
+    done = ask(where or Where(), lambda kube: _cleaned(kube, prefix))
+    left = [row(one) for one in done.left.objects]
+    if json:
+        _tell({"removed": [row(one) for one in done.removed], "left": left}, left, as_json=True)
+    else:
+        print(f"{len(done.removed)} objects removed, {len(left)} still there")
+        for one in left:
+            output.note(f"{one['object']} {one['namespace']}: {one['state']}")
+    return EXIT_INFRA if left else 0
+
+
+def _prefix(run: Path) -> str:
+    from aiopslab.orchestrator.real_lab import RUN_LENGTH
+    from aiopslab.orchestrator.records import RunDirectory
+
+    return RunDirectory.find(run).token[:RUN_LENGTH]
+
+
+async def _found(kube: ClusterKube, prefix: str) -> Inventory:
+    from aiopslab.environments.cluster_cleaning import Inventory, inventory
+    from aiopslab.environments.cluster_labels import ours
+
+    found = await inventory(kube, ours())
+    mine = tuple(one for one in found.objects if one.trial.startswith(prefix))
+    return Inventory(mine, found.unseen)
+
+
+async def _cleaned(kube: ClusterKube, prefix: str) -> Cleaned:
+    from aiopslab.environments.cluster_cleaning import clean, clean_trials
+    from aiopslab.environments.cluster_labels import ours
+
+    return await (clean_trials(kube, prefix) if prefix else clean(kube, ours()))
+
+
+def _tell(data: dict[str, object], rows: list[dict[str, str]], *, as_json: bool) -> int:
+    if as_json:
+        output.envelope("aiopslab/clean@1", data)
+    elif rows:
+        output.table(list(rows[0]), [list(one.values()) for one in rows])
+    else:
+        print("nothing of ours is there")
+    return 0
