@@ -54,6 +54,8 @@ class Rooms:
     """Renders what collects telemetry, in the lab's namespace."""
     telemetry: Callable[[Cluster], Telemetry]
     substrate: Callable[[Cluster], Substrate]
+    recorder: Callable[[Cluster], Recorder | None] = lambda _: None
+    """Returns what is told of every write that is not the lab's own, for the change log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,6 @@ class Terms:
     patience: Patience = field(default_factory=Patience)
     token_s: int = 3600
     """Seconds until an agent's token expires."""
-    recorder: Recorder | None = None
-    """Is told of every write that is not the lab's own, for the change log."""
 
 
 class Cluster:
@@ -118,7 +118,8 @@ class Cluster:
         self.terms = terms
         self.now = now
         self._rooms = rooms
-        kube = ClusterKube(connection, now=now, recorder=terms.recorder, labels=placement.labels)
+        recorder = rooms.recorder(self)
+        kube = ClusterKube(connection, now=now, recorder=recorder, labels=placement.labels)
         self.kube = kube
         self.quiet = kube.unrecorded()
         """The same for what is the lab's own business."""
@@ -130,7 +131,7 @@ class Cluster:
         self.substrate = rooms.substrate(self)
         self.telemetry = rooms.telemetry(self)
         grant = Grant(placement.trial, "detection", self.namespace, placement.lab)
-        self._agents = Agents(self.quiet, grant, terms.token_s)
+        self._agents = Agents(self.quiet, grant, terms.token_s, recorder)
         self._warm = Warm(self)
         self.took_s: dict[str, float] = {}
         """Seconds by step of the last deployment or restoration."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from aiopslab.environments.cluster_access import Access, Grant, give, take
 from aiopslab.environments.cluster_connection import Connection
-from aiopslab.environments.cluster_kube import ClusterKube
+from aiopslab.environments.cluster_kube import ClusterKube, Recorder
 from aiopslab.environments.protocol import Environment, Kube, Substrate, Telemetry, Traffic
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.task import Task
@@ -71,12 +71,16 @@ class Agents:
         kube: The cluster, as the lab.
         grant: What an agent gets; the task is put in.
         lasts_s: Seconds until a token expires.
+        recorder: Is told of what agents write.
     """
 
-    def __init__(self, kube: ClusterKube, grant: Grant, lasts_s: int) -> None:
+    def __init__(
+        self, kube: ClusterKube, grant: Grant, lasts_s: int, recorder: Recorder | None = None
+    ) -> None:
         self._kube = kube
         self._grant = grant
         self._lasts_s = lasts_s
+        self._recorder = recorder
         self._connection: Connection | None = None
 
     async def view(self, lab: Environment, task: Task) -> AgentsView:
@@ -91,7 +95,8 @@ class Agents:
         reach = replace(self._kube.connection.reach, token=access.token)
         # Making one reads files and may run a program: not on this loop.
         self._connection = await asyncio.to_thread(Connection, reach)
-        return AgentsView(lab, ClusterKube(self._connection, now=lab.now), access)
+        kube = ClusterKube(self._connection, now=lab.now, recorder=self._recorder)
+        return AgentsView(lab, kube, access)
 
     async def end(self) -> None:
         """Take the present agent's identity away."""

@@ -17,6 +17,7 @@ from aiopslab.environments.byo_telemetry import ByoTelemetry
 from aiopslab.environments.cluster import Cluster, Rooms
 from aiopslab.environments.cluster_errands import LabPlace
 from aiopslab.environments.cluster_forwarding import forwarded
+from aiopslab.environments.cluster_kube import Recorder
 from aiopslab.environments.cluster_manifests import Placement
 from aiopslab.environments.cluster_observer import observer_objects, place
 from aiopslab.environments.cluster_substrate import ClusterSubstrate
@@ -26,6 +27,7 @@ from aiopslab.errors import InfraError
 from aiopslab.models.app import App
 from aiopslab.models.kube import Object
 from aiopslab.models.real import RealOptions
+from aiopslab.world.kube.journal import Verb
 
 _SEEN_S = 180.0
 """Seconds of load after which a stack of somebody's must know the app."""
@@ -55,7 +57,7 @@ def rooms(token: str, options: RealOptions) -> Rooms:
 
         return ClusterSubstrate(cluster.quiet, cluster.app, lab, dial, cluster.now)
 
-    return Rooms(observer, _observed, substrate)
+    return Rooms(observer, _observed, substrate, _recorder)
 
 
 async def begin(cluster: Cluster, options: RealOptions) -> None:
@@ -66,7 +68,8 @@ async def begin(cluster: Cluster, options: RealOptions) -> None:
     """
     assert isinstance(cluster.substrate, ClusterSubstrate), "so they are made here"
     await cluster.substrate.open()
-    await _observed(cluster).begin()
+    # What was said while everything started is nobody's affair.
+    await _observed(cluster).begin(clear=True)
     urls = _urls(options)
     if urls is not None:
         await cluster.advance(_SEEN_S)
@@ -84,6 +87,17 @@ async def forget(cluster: Cluster, options: RealOptions) -> None:
         cluster.telemetry = _observed(cluster)
     else:
         _brought(cluster, urls)
+
+
+def _recorder(cluster: Cluster) -> Recorder:
+    """Return what enters a write into the change log with who it was, which no watch tells."""
+
+    def record(actor: str, verb: Verb, before: Object | None, after: Object | None) -> None:
+        known = cluster.telemetry
+        if isinstance(known, ClusterTelemetry):
+            known.recorder(cluster.app)(actor, verb, before, after)
+
+    return record
 
 
 def _observed(cluster: Cluster) -> ClusterTelemetry:
