@@ -11,8 +11,8 @@ from aiopslab.cli import EXIT_INFRA, output
 from aiopslab.cli.on_cluster import Where, ask, row
 
 if TYPE_CHECKING:
-    from aiopslab.environments.cluster_cleaning import Cleaned, Inventory
-    from aiopslab.environments.cluster_kube import ClusterKube
+    from aiopslab.environments.cluster.cleaning import Cleaned, Inventory
+    from aiopslab.environments.cluster.kube import ClusterKube
 
 
 def command(
@@ -57,8 +57,8 @@ def _prefix(run: Path) -> str:
 
 
 async def _found(kube: ClusterKube, prefix: str) -> Inventory:
-    from aiopslab.environments.cluster_cleaning import Inventory, inventory
-    from aiopslab.environments.cluster_labels import ours
+    from aiopslab.environments.cluster.cleaning import Inventory, inventory
+    from aiopslab.environments.cluster.labels import ours
 
     found = await inventory(kube, ours())
     mine = tuple(one for one in found.objects if one.trial.startswith(prefix))
@@ -66,8 +66,8 @@ async def _found(kube: ClusterKube, prefix: str) -> Inventory:
 
 
 async def _cleaned(kube: ClusterKube, prefix: str) -> Cleaned:
-    from aiopslab.environments.cluster_cleaning import clean, clean_trials
-    from aiopslab.environments.cluster_labels import ours
+    from aiopslab.environments.cluster.cleaning import clean, clean_trials
+    from aiopslab.environments.cluster.labels import ours
 
     return await (clean_trials(kube, prefix) if prefix else clean(kube, ours()))
 

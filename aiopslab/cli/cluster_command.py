@@ -11,7 +11,7 @@ from aiopslab.cli import clean_command, output
 from aiopslab.cli.on_cluster import Where, ask, row
 
 if TYPE_CHECKING:
-    from aiopslab.environments.cluster_images import Images
+    from aiopslab.environments.cluster.images import Images
 
 
 @Parameter(name="*")
@@ -114,7 +114,7 @@ def _images(where: Where, apps: tuple[str, ...], made: Made) -> None:
 
 
 def _references(made: Made) -> Images:
-    from aiopslab.environments.cluster_images import Images
+    from aiopslab.environments.cluster.images import Images
     from aiopslab.errors import UsageError
 
     stores = {}
@@ -145,8 +145,8 @@ def _engine() -> Any:
 
 
 def _status(where: Where, *, as_json: bool) -> int:
-    from aiopslab.environments.cluster_cleaning import inventory
-    from aiopslab.environments.cluster_labels import ours
+    from aiopslab.environments.cluster.cleaning import inventory
+    from aiopslab.environments.cluster.labels import ours
 
     found = ask(where, lambda kube: inventory(kube, ours()))
     if as_json:

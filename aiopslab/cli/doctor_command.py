@@ -27,7 +27,8 @@ def command(
         0 if everything is there that `run quickstart` needs, and the cluster that was named, else
         3.
     """
-    from aiopslab.environments import cluster_checks, host_checks
+    from aiopslab.environments import host_checks
+    from aiopslab.environments.cluster import checks as cluster_checks
 
     findings = [_python(), _fork(), _content(), *_packages(), _key(), _cores()]
     findings += host_checks.checks()

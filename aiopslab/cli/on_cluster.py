@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
-    from aiopslab.environments.cluster_cleaning import Found
-    from aiopslab.environments.cluster_kube import ClusterKube
+    from aiopslab.environments.cluster.cleaning import Found
+    from aiopslab.environments.cluster.kube import ClusterKube
 
 T = TypeVar("T")
 
@@ -43,8 +43,8 @@ def ask(where: Where, question: Callable[[ClusterKube], Awaitable[T]]) -> T:
     """
     import asyncio
 
-    from aiopslab.environments.cluster_connection import Connection, Reach
-    from aiopslab.environments.cluster_kube import ClusterKube
+    from aiopslab.environments.cluster.connection import Connection, Reach
+    from aiopslab.environments.cluster.kube import ClusterKube
     from aiopslab.environments.contexts import choose
     from aiopslab.orchestrator import wallclock
 

@@ -2,7 +2,7 @@
 
 The lab breaks things on purpose. A context whose name, cluster or server looks like production is
 refused unless whoever runs the lab says in so many words that it is meant. Reads YAML only: no
-credential is used and no server asked. Not here: connecting (``cluster_connection``).
+credential is used and no server asked. Not here: connecting (``cluster.connection``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from aiopslab.content import near
-from aiopslab.environments.cluster_connection import Reach
+from aiopslab.environments.cluster.connection import Reach
 from aiopslab.errors import PreflightError, UsageError
 
 ALLOW = "--allow-production"

@@ -2,7 +2,7 @@
 
 Only looks. Programs are asked for their version, the container engine for what it has, the kernel
 for its limits. Not here: what is needed for simulated runs (``cli.doctor_command``), clusters that
-exist already (``cluster_checks``).
+exist already (``cluster.checks``).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 One Dockerfile makes the images of all services and versions, of the partners, and of the lab.
 Which there are follows from ``app.yaml``: a rollout to any release must find its image. Not here:
-how references are composed (``cluster_images``), getting them onto a cluster (``kind_cluster``).
+how references are composed (``cluster.images``), getting them onto a cluster (``kind_cluster``).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiopslab import content
-from aiopslab.environments.cluster_images import Images
+from aiopslab.environments.cluster.images import Images
 from aiopslab.errors import PreflightError
 from aiopslab.models.app import App
 

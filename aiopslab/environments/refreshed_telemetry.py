@@ -1,6 +1,6 @@
 """Telemetry from a copy that is brought up to date before each answer.
 
-Not here: where the copy comes from (``cluster_telemetry``, ``byo_telemetry``), the answers
+Not here: where the copy comes from (``cluster.telemetry``, ``byo.telemetry``), the answers
 (``store_telemetry``).
 """
 

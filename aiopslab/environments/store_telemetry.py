@@ -1,7 +1,7 @@
 """The Environment's ``Telemetry`` on a store: that of a simulated world, or a cluster's copy.
 
 Queries read memory; no time of the environment passes. Not here: the tables (``telemetry``), alert
-rules, keeping a copy up to date (``cluster_telemetry``).
+rules, keeping a copy up to date (``cluster.telemetry``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What may be said about a real cluster: the options (``-E KEY=VALUE``) of its environments.
 
 Not here: choosing the context (``environments.contexts``), what images stand for which
-(``environments.cluster_images``).
+(``environments.cluster.images``).
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Coroutine, Sequence
 
-from aiopslab.environments.cluster_connection import Connection, Reach
+from aiopslab.environments.cluster.connection import Connection, Reach
 from aiopslab.errors import AIOpsLabError
 from aiopslab.observer.lacks import Lacks
 from aiopslab.observer.observer import Observer

@@ -3,15 +3,15 @@
 The words are those of the simulated world's change log. Who it was is what ``managedFields`` says:
 the field manager of the entries that changed; of a deletion nobody knows. What the cluster's own
 controllers write, and what the lab does for itself, is no change. Not here: whoever made a change
-himself and knows better (``environments.cluster_telemetry``).
+himself and knows better (``environments.cluster.telemetry``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from aiopslab.environments.cluster_kube import MANAGER
-from aiopslab.environments.cluster_labels import is_agents_access
+from aiopslab.environments.cluster.kube import MANAGER
+from aiopslab.environments.cluster.labels import is_agents_access
 from aiopslab.models.app import App
 from aiopslab.models.kube import Object
 from aiopslab.models.signal import Change

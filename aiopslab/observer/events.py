@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aiopslab.environments.cluster_text import dated
+from aiopslab.environments.cluster.text import dated
 from aiopslab.models.kube import Object
 from aiopslab.models.signal import Event
 from aiopslab.models.timestamps import unix

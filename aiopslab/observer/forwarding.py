@@ -2,7 +2,7 @@
 
 What the app's pods send is sent on as it came, one request after another. A collector that is away
 costs what does not fit the queue meanwhile, which is counted; pods never wait for it. Not here:
-reading such a stack (``environments.byo_telemetry``).
+reading such a stack (``environments.byo.telemetry``).
 """
 
 from __future__ import annotations

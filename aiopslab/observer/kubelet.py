@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiopslab.environments.cluster_connection import Connection, Request
+from aiopslab.environments.cluster.connection import Connection, Request
 from aiopslab.telemetry.exposition import Exposed, read
 from aiopslab.telemetry.instruments import Labels
 from aiopslab.telemetry.otlp.metrics import Sample

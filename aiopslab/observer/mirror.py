@@ -10,8 +10,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from aiopslab.environments.cluster_kube import ClusterKube
-from aiopslab.environments.cluster_watch import ClusterWatch
+from aiopslab.environments.cluster.kube import ClusterKube
+from aiopslab.environments.cluster.watch import ClusterWatch
 from aiopslab.errors import InfraError
 from aiopslab.models.kube import KubeError, Object
 from aiopslab.observer.lacks import Lacks

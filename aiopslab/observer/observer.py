@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
-from aiopslab.environments.cluster_connection import Connection, Request
-from aiopslab.environments.cluster_kube import ClusterKube
+from aiopslab.environments.cluster.connection import Connection, Request
+from aiopslab.environments.cluster.kube import ClusterKube
 from aiopslab.environments.telemetry import Telemetry
 from aiopslab.errors import InfraError
 from aiopslab.models.app import App

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aiopslab.environments.cluster_connection import Reach
+from aiopslab.environments.cluster.connection import Reach
 from aiopslab.observer.recording import DEFAULT_LIMIT
 
 HTTP_PORT, OTLP_PORT = 9090, 4318

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from aiopslab.environments.cluster_connection import Connection, Request
+from aiopslab.environments.cluster.connection import Connection, Request
 from aiopslab.errors import InfraError
 from aiopslab.models.kube import KubeError, Object
 from aiopslab.models.timestamps import rfc3339, unix

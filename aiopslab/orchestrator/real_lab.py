@@ -3,7 +3,7 @@
 One app at a time, in two namespaces of its own; several labs share a cluster side by side. After a
 trial the faults are undone, everything is put back as it was and looked at; the next trial of that
 app begins there. Whatever is not as before is taken down and deployed anew. Not here: how an app is
-deployed (``environments.cluster``), making a cluster (``environments.kind_cluster``).
+deployed (``environments.cluster.environment``), making a cluster (``environments.kind_cluster``).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from aiopslab.content import near
-from aiopslab.environments.cluster import Cluster, Patience, Terms, outline
-from aiopslab.environments.cluster_cleaning import clean, clean_trials
-from aiopslab.environments.cluster_connection import Connection, Reach
-from aiopslab.environments.cluster_images import Images
-from aiopslab.environments.cluster_kube import ClusterKube
-from aiopslab.environments.cluster_manifests import Placement, placed
+from aiopslab.environments.cluster.cleaning import clean, clean_trials
+from aiopslab.environments.cluster.connection import Connection, Reach
+from aiopslab.environments.cluster.environment import Cluster, Patience, Terms, outline
+from aiopslab.environments.cluster.images import Images
+from aiopslab.environments.cluster.kube import ClusterKube
+from aiopslab.environments.cluster.manifests import Placement, placed
 from aiopslab.environments.contexts import Context, choose
 from aiopslab.environments.protocol import Environment
 from aiopslab.errors import InfraError, UsageError

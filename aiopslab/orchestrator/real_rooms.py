@@ -11,17 +11,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from aiopslab.environments import byo_check
-from aiopslab.environments.byo_sources import Urls
-from aiopslab.environments.byo_telemetry import ByoTelemetry
-from aiopslab.environments.cluster import Cluster, Rooms
-from aiopslab.environments.cluster_errands import LabPlace
-from aiopslab.environments.cluster_forwarding import forwarded
-from aiopslab.environments.cluster_kube import Recorder
-from aiopslab.environments.cluster_manifests import Placement
-from aiopslab.environments.cluster_observer import observer_objects, place
-from aiopslab.environments.cluster_substrate import ClusterSubstrate
-from aiopslab.environments.cluster_telemetry import ClusterTelemetry
+from aiopslab.environments.byo import check as byo_check
+from aiopslab.environments.byo.sources import Urls
+from aiopslab.environments.byo.telemetry import ByoTelemetry
+from aiopslab.environments.cluster.environment import Cluster, Rooms
+from aiopslab.environments.cluster.errands import LabPlace
+from aiopslab.environments.cluster.forwarding import forwarded
+from aiopslab.environments.cluster.kube import Recorder
+from aiopslab.environments.cluster.manifests import Placement
+from aiopslab.environments.cluster.observer import observer_objects, place
+from aiopslab.environments.cluster.substrate import ClusterSubstrate
+from aiopslab.environments.cluster.telemetry import ClusterTelemetry
 from aiopslab.environments.protocol import Substrate
 from aiopslab.errors import InfraError
 from aiopslab.models.app import App

@@ -2,7 +2,7 @@
 
 Faults and distractors say it of themselves (``models.support``); an app cannot leave the simulated
 world where it is tied to machines of its own. Not here: whether one particular cluster has room
-(``environments.cluster_checks``).
+(``environments.cluster.checks``).
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from aiopslab.environments.cluster_connection import Connection, Reach
-from aiopslab.environments.cluster_kube import ClusterKube
-from aiopslab.environments.cluster_labels import labelled, ours
+from aiopslab.environments.cluster.connection import Connection, Reach
+from aiopslab.environments.cluster.kube import ClusterKube
+from aiopslab.environments.cluster.labels import labelled, ours
 from aiopslab.models.kube import Object
 
 SPACE = "lab-x7k2p"

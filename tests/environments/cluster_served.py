@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from aiopslab.environments.cluster_connection import Connection, Reach
-from aiopslab.environments.cluster_kube import ClusterKube, Recorder
+from aiopslab.environments.cluster.connection import Connection, Reach
+from aiopslab.environments.cluster.kube import ClusterKube, Recorder
 from aiopslab.environments.sim import Sim
 from aiopslab.models.kube import Object
 from aiopslab.problems.draw import world_key

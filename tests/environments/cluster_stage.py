@@ -29,9 +29,9 @@ from starlette.routing import Route
 from valkey import Valkey
 from valkey.exceptions import AuthenticationError, ResponseError
 
-from aiopslab.environments.cluster_errands import LabPlace
-from aiopslab.environments.cluster_kube import ClusterKube
-from aiopslab.environments.cluster_substrate import DISTURBANCE, ClusterSubstrate
+from aiopslab.environments.cluster.errands import LabPlace
+from aiopslab.environments.cluster.kube import ClusterKube
+from aiopslab.environments.cluster.substrate import DISTURBANCE, ClusterSubstrate
 from aiopslab.environments.sim import Sim
 from aiopslab.models.kube import ExecResult, Object
 from aiopslab.models.network import Links

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from aiopslab.environments.cluster_traffic import service_proxy
+from aiopslab.environments.cluster.traffic import service_proxy
 from aiopslab.load.plan import LoadPlan
 from aiopslab.load.program.control import Control
 from aiopslab.models.journey import Journey, JourneyStep, Slo

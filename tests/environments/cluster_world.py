@@ -17,11 +17,12 @@ from cluster_served import Around, Run, end, standing
 from cluster_served import Cluster as Served
 from cluster_users import Entry, Proxy, users
 
-from aiopslab.environments import cluster, cluster_warm
-from aiopslab.environments.cluster import Cluster, Patience, Rooms, Terms
-from aiopslab.environments.cluster_images import Images
-from aiopslab.environments.cluster_manifests import Placement, placed
-from aiopslab.environments.cluster_stores import ClusterStores
+from aiopslab.environments.cluster import environment as cluster
+from aiopslab.environments.cluster import warm as cluster_warm
+from aiopslab.environments.cluster.environment import Cluster, Patience, Rooms, Terms
+from aiopslab.environments.cluster.images import Images
+from aiopslab.environments.cluster.manifests import Placement, placed
+from aiopslab.environments.cluster.stores import ClusterStores
 from aiopslab.environments.sim import Sim
 from aiopslab.models.app import App
 from aiopslab.models.kube import ExecResult, Object

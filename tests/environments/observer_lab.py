@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from cluster_served import Cluster, served
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from aiopslab.environments.cluster_telemetry import ClusterTelemetry
+from aiopslab.environments.cluster.telemetry import ClusterTelemetry
 from aiopslab.environments.sim import Sim
 from aiopslab.observer.lacks import Lacks
 from aiopslab.observer.observer import Observer

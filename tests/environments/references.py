@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from aiopslab.environments.cluster_manifests import pod_of
+from aiopslab.environments.cluster.manifests import pod_of
 from aiopslab.models.kube import Object
 
 _CLUSTERS = {("ServiceAccount", "default")}

@@ -11,10 +11,10 @@ import httpx2
 import pytest
 from cluster_served import NAMESPACE, hotel
 
-from aiopslab.environments import byo_sources
-from aiopslab.environments.byo_check import Missing, check, needed
-from aiopslab.environments.byo_sources import Source, Urls
-from aiopslab.environments.byo_telemetry import ByoTelemetry
+from aiopslab.environments.byo import sources as byo_sources
+from aiopslab.environments.byo.check import Missing, check, needed
+from aiopslab.environments.byo.sources import Source, Urls
+from aiopslab.environments.byo.telemetry import ByoTelemetry
 from aiopslab.environments.sim import Sim
 from aiopslab.errors import InfraError
 from aiopslab.models.signal import Change, Event, StatusPost

@@ -10,9 +10,9 @@ import pytest
 from cluster_issuing import bound, issuing
 from cluster_served import NAMESPACE, Cluster, Run, config_map, end, hotel, standing
 
-from aiopslab.environments.cluster_access import Access, Grant, give, objects, take, token
-from aiopslab.environments.cluster_kube import ClusterKube
-from aiopslab.environments.cluster_labels import ours
+from aiopslab.environments.cluster.access import Access, Grant, give, objects, take, token
+from aiopslab.environments.cluster.kube import ClusterKube
+from aiopslab.environments.cluster.labels import ours
 from aiopslab.errors import InfraError
 from aiopslab.models.kube import KubeError
 from aiopslab.models.task import Task
@@ -35,7 +35,7 @@ def lab(tmp_path: Path) -> Iterator[tuple[Cluster, Run]]:
 def test_rights_that_never_come_into_force_are_a_failure_of_the_lab(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aiopslab.environments.cluster_access._IN_FORCE_S", 0.3)
+    monkeypatch.setattr("aiopslab.environments.cluster.access._IN_FORCE_S", 0.3)
     sim, grant = hotel(), Grant("t5", "diagnosis", NAMESPACE, HOME)
     served = standing(sim, tmp_path, issuing(sim, late=1000))
     with served as (cluster, run), pytest.raises(InfraError, match="not in force"):

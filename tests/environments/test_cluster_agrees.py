@@ -10,8 +10,8 @@ from cluster_served import NAMESPACE, Cluster, Run, config_map, end, hotel, stan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiopslab.environments.cluster_kube import ClusterKube
-from aiopslab.environments.cluster_reading import ClusterReader
+from aiopslab.environments.cluster.kube import ClusterKube
+from aiopslab.environments.cluster.reading import ClusterReader
 from aiopslab.environments.protocol import Kube
 from aiopslab.models.kube import KubeError, Object
 from aiopslab.world.kube.kinds import KINDS

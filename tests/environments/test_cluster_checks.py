@@ -10,8 +10,8 @@ import pytest
 import yaml
 from cluster_served import NAMESPACE, Cluster, Run, end, hotel, standing
 
-from aiopslab.environments import cluster_checks
-from aiopslab.environments.cluster_checks import Right, checks, missing, wanted
+from aiopslab.environments.cluster import checks as cluster_checks
+from aiopslab.environments.cluster.checks import Right, checks, missing, wanted
 from aiopslab.environments.host_checks import Finding
 from aiopslab.wire.identity import Identity, on_call
 

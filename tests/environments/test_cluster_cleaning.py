@@ -12,8 +12,8 @@ import pytest
 from cluster_creator import SPACE, things
 from cluster_served import NAMESPACE, Cluster, Run, config_map, end, hotel, standing
 
-from aiopslab.environments.cluster_cleaning import clean, inventory
-from aiopslab.environments.cluster_labels import MANAGED_BY, TRIAL, labelled, ours, selector
+from aiopslab.environments.cluster.cleaning import clean, inventory
+from aiopslab.environments.cluster.labels import MANAGED_BY, TRIAL, labelled, ours, selector
 from aiopslab.environments.sim import Sim
 from aiopslab.wire.identity import Identity, Rule
 from aiopslab.world.kube.kinds import KINDS

@@ -19,9 +19,9 @@ import pytest
 import yaml
 from cluster_served import NAMESPACE, Cluster, Run, config_map, end, hotel, standing
 
-from aiopslab.environments.cluster_connection import Connection, Reach, Request, refusal
-from aiopslab.environments.cluster_discovery import discover
-from aiopslab.environments.cluster_reading import ClusterReader
+from aiopslab.environments.cluster.connection import Connection, Reach, Request, refusal
+from aiopslab.environments.cluster.discovery import discover
+from aiopslab.environments.cluster.reading import ClusterReader
 from aiopslab.errors import InfraError, PreflightError
 from aiopslab.models.kube import KubeError
 from aiopslab.wire.certificate import self_signed

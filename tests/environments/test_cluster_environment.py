@@ -10,10 +10,10 @@ import pytest
 from cluster_users import offered
 from cluster_world import ROWS, TRIAL, Lab, laboratory
 
-from aiopslab.environments.cluster import outline
-from aiopslab.environments.cluster_cleaning import inventory
-from aiopslab.environments.cluster_labels import has, ours
-from aiopslab.environments.cluster_readiness import until_ready
+from aiopslab.environments.cluster.cleaning import inventory
+from aiopslab.environments.cluster.environment import outline
+from aiopslab.environments.cluster.labels import has, ours
+from aiopslab.environments.cluster.readiness import until_ready
 from aiopslab.errors import InfraError
 from aiopslab.faults.base import restart
 from aiopslab.models.evidence import CheckResult
@@ -198,7 +198,7 @@ def test_rows_that_are_gone_are_not_put_back_but_told(lab: Lab) -> None:
 
 
 def test_promises_that_are_not_kept_again_are_told(lab: Lab, monkeypatch: Any) -> None:
-    monkeypatch.setattr("aiopslab.environments.cluster_warm._CALM_S", 0.1)
+    monkeypatch.setattr("aiopslab.environments.cluster.warm._CALM_S", 0.1)
     lab.entry.status = 500
     lab.entry.seen.clear()
     for path in ("/search", "/book"):

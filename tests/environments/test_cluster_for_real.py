@@ -13,12 +13,12 @@ from typing import Any, cast
 
 import pytest
 
-from aiopslab.environments.cluster import Cluster, Rooms, Terms
-from aiopslab.environments.cluster_cleaning import inventory
-from aiopslab.environments.cluster_connection import Connection, Reach
-from aiopslab.environments.cluster_images import Images
-from aiopslab.environments.cluster_labels import ours
-from aiopslab.environments.cluster_manifests import Placement, placed
+from aiopslab.environments.cluster.cleaning import inventory
+from aiopslab.environments.cluster.connection import Connection, Reach
+from aiopslab.environments.cluster.environment import Cluster, Rooms, Terms
+from aiopslab.environments.cluster.images import Images
+from aiopslab.environments.cluster.labels import ours
+from aiopslab.environments.cluster.manifests import Placement, placed
 from aiopslab.environments.protocol import Environment
 from aiopslab.models.kube import KubeError
 from aiopslab.services.catalogue import load_app

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cluster_served import NAMESPACE, Cluster, end, hotel, standing
 
-from aiopslab.environments.cluster_forwarding import forwarded
+from aiopslab.environments.cluster.forwarding import forwarded
 from aiopslab.environments.sim import Sim
 
 POD = "geo-postgres-0"

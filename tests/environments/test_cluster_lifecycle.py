@@ -10,10 +10,10 @@ import pytest
 from cluster_issuing import issuing
 from cluster_world import TRIAL, Lab, laboratory
 
-from aiopslab.environments.cluster_agent import AgentsView
-from aiopslab.environments.cluster_cleaning import inventory
-from aiopslab.environments.cluster_lab import namespace_objects
-from aiopslab.environments.cluster_labels import ours
+from aiopslab.environments.cluster.agent import AgentsView
+from aiopslab.environments.cluster.cleaning import inventory
+from aiopslab.environments.cluster.lab import namespace_objects
+from aiopslab.environments.cluster.labels import ours
 from aiopslab.errors import InfraError
 from aiopslab.models.kube import KubeError
 from aiopslab.tools.context import ToolContext

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from references import dangling, unmounted
 
-from aiopslab.environments.cluster_images import Images
-from aiopslab.environments.cluster_labels import has
-from aiopslab.environments.cluster_manifests import ENDPOINT, Placement, on_cluster, placed, pod_of
+from aiopslab.environments.cluster.images import Images
+from aiopslab.environments.cluster.labels import has
+from aiopslab.environments.cluster.manifests import ENDPOINT, Placement, on_cluster, placed, pod_of
 from aiopslab.faults.base import Site
 from aiopslab.models.app import App
 from aiopslab.models.kube import Object

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiopslab.environments.cluster_stores import _Stream, lost
+from aiopslab.environments.cluster.stores import _Stream, lost
 
 PUBLISHED = ["orders.placed"]
 

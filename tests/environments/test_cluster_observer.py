@@ -13,8 +13,8 @@ import yaml
 from cluster_served import NAMESPACE, end, hotel, standing
 
 from aiopslab import content
-from aiopslab.environments.cluster_labels import has, ours
-from aiopslab.environments.cluster_observer import MANIFEST, Place, observer_objects, place
+from aiopslab.environments.cluster.labels import has, ours
+from aiopslab.environments.cluster.observer import MANIFEST, Place, observer_objects, place
 from aiopslab.environments.sim import Sim
 from aiopslab.models.kube import Object
 from aiopslab.observer.observer import watched

@@ -27,7 +27,7 @@ from stores import (
     start_valkey,
 )
 
-from aiopslab.environments.cluster_operator import StoreOperator
+from aiopslab.environments.cluster.operator import StoreOperator
 from aiopslab.environments.sim import Sim
 from aiopslab.errors import InfraError
 from aiopslab.faults import registry
@@ -219,7 +219,7 @@ def test_refusals_of_stores_are_failures_of_the_lab(reals: dict[str, Real]) -> N
 def test_a_terminal_whose_statement_is_refused_is_noticed(
     reals: dict[str, Real], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aiopslab.environments.cluster_operator._UNTIL_IDLE_S", 1.0)
+    monkeypatch.setattr("aiopslab.environments.cluster.operator._UNTIL_IDLE_S", 1.0)
     real = reals["hotel"]
     with pytest.raises(InfraError, match="no session is left"):
         real.run(real.stage.substrate.terminal("geo-postgres", "LOCK TABLE nowhere"))

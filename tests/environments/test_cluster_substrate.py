@@ -49,7 +49,7 @@ def staged(sim: Sim, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aiopslab.environments.cluster_substrate._KNOWN_S", 0.0)
+    monkeypatch.setattr("aiopslab.environments.cluster.substrate._KNOWN_S", 0.0)
 
 
 Staged = tuple[Stage, Beside, Run]
@@ -249,7 +249,7 @@ def test_a_container_is_stopped_from_its_machine(
     async def start(self: Any, name: str, spec: Object, *, until: str = "Running") -> None:
         seen.append({"name": name, "until": until, **spec})
 
-    monkeypatch.setattr("aiopslab.environments.cluster_errands.Errands._start", start)
+    monkeypatch.setattr("aiopslab.environments.cluster.errands.Errands._start", start)
     for on in (True, False):
         run(stage.substrate.suspend("geo-postgres-0", on=on))
     stop, go_on = seen

@@ -15,8 +15,8 @@ from observer_lab import LAB, TOKEN, Lab, observed
 from starlette.responses import JSONResponse, Response
 
 from aiopslab.environments import protocol
-from aiopslab.environments.cluster_connection import Request
-from aiopslab.environments.cluster_telemetry import ClusterTelemetry
+from aiopslab.environments.cluster.connection import Request
+from aiopslab.environments.cluster.telemetry import ClusterTelemetry
 from aiopslab.environments.sim import Sim
 from aiopslab.environments.store_telemetry import StoreTelemetry
 from aiopslab.errors import InfraError

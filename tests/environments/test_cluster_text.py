@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from aiopslab.environments.cluster_kube import ClusterKube
-from aiopslab.environments.cluster_text import ClusterSource, table
+from aiopslab.environments.cluster.kube import ClusterKube
+from aiopslab.environments.cluster.text import ClusterSource, table
 from aiopslab.environments.protocol import Kube
 from aiopslab.models.kube import KubeError, Object
 from aiopslab.models.timestamps import unix

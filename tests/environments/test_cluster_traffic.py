@@ -9,7 +9,7 @@ import pytest
 from cluster_served import Cluster, Run, end, hotel, standing
 from cluster_users import LAB, Entry, Proxy, offered, users
 
-from aiopslab.environments.cluster_traffic import ClusterTraffic
+from aiopslab.environments.cluster.traffic import ClusterTraffic
 from aiopslab.errors import InfraError
 from aiopslab.models.journey import Journey, JourneyStep
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from cluster_served import NAMESPACE, Around, Cluster, Run, config_map, end, hotel, standing
 
-from aiopslab.environments import cluster_watch
-from aiopslab.environments.cluster_watch import ClusterWatch
+from aiopslab.environments.cluster import watch as cluster_watch
+from aiopslab.environments.cluster.watch import ClusterWatch
 from aiopslab.environments.sim import Sim
 from aiopslab.errors import InfraError
 from aiopslab.models.kube import KubeError
@@ -184,7 +184,7 @@ def test_a_server_that_stays_away_ends_the_watch(
     lab: tuple[Cluster, Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cluster, run = lab
-    monkeypatch.setattr("aiopslab.environments.cluster_watch._FAILURES", 1)
+    monkeypatch.setattr("aiopslab.environments.cluster.watch._FAILURES", 1)
     config = cluster.config_of()
     config.write_text(config.read_text().replace(cluster.url, "https://127.0.0.1:1"))
 

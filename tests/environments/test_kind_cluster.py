@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from aiopslab.environments import image_builds, kind_cluster
-from aiopslab.environments.cluster_images import Images
+from aiopslab.environments.cluster.images import Images
 from aiopslab.errors import PreflightError
 from aiopslab.services.catalogue import load_app
 

@@ -13,7 +13,7 @@ from cluster_served import NAMESPACE, config_map, end, hotel, served
 from observer_lab import LAB, Lab, observed
 from starlette.responses import JSONResponse, PlainTextResponse
 
-from aiopslab.environments.cluster_labels import ACCESS, ours
+from aiopslab.environments.cluster.labels import ACCESS, ours
 from aiopslab.environments.sim import Sim
 from aiopslab.models.signal import Event
 from aiopslab.observer import mirror

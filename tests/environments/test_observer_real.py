@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from aiopslab.environments.cluster_cleaning import clean
-from aiopslab.environments.cluster_connection import Connection, Reach
-from aiopslab.environments.cluster_kube import ClusterKube
-from aiopslab.environments.cluster_labels import ours
+from aiopslab.environments.cluster.cleaning import clean
+from aiopslab.environments.cluster.connection import Connection, Reach
+from aiopslab.environments.cluster.kube import ClusterKube
+from aiopslab.environments.cluster.labels import ours
 from aiopslab.observer.lacks import Lacks
 from aiopslab.observer.observer import Observer
 from aiopslab.services.catalogue import load_app

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aiopslab.environments.cluster_connection import Request
+from aiopslab.environments.cluster.connection import Request
 from aiopslab.errors import InfraError
 from aiopslab.models.kube import KubeError
 from aiopslab.observer import tailing

@@ -13,7 +13,7 @@ import pytest
 from app_stores import cut
 from stores import SUPERUSER_PASSWORD, Process, admin, run, start_postgres, started
 
-from aiopslab.environments.cluster_stores import ClusterStores
+from aiopslab.environments.cluster.stores import ClusterStores
 from aiopslab.errors import InfraError
 from aiopslab.models.app import App
 from aiopslab.models.kube import ExecResult
@@ -21,7 +21,7 @@ from aiopslab.services.catalogue import load_app
 from aiopslab.services.real.seeding import seed as seed_over_a_connection
 
 pytest.importorskip("kubernetes", reason="the official Python client is not installed")
-from aiopslab.environments.cluster_seeding import psql, script, seed
+from aiopslab.environments.cluster.seeding import psql, script, seed
 
 BIN = "pginstall18/bin"
 
@@ -171,7 +171,7 @@ def test_whatever_is_set_up_otherwise_shows(servers: tuple[Process, Process], sq
 def test_a_server_that_restarts_is_tried_again_and_one_that_refuses_is_named(
     servers: tuple[Process, Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aiopslab.environments.cluster_seeding._PAUSE_S", 0.0)
+    monkeypatch.setattr("aiopslab.environments.cluster.seeding._PAUSE_S", 0.0)
     app = only("hotel", "reservation-postgres")
     patient: Any = Containers(servers[0], refusals=2)
     run(seed(patient, app, password))

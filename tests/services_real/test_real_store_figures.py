@@ -14,7 +14,7 @@ import nats
 import pytest
 from stores import CACHE_PASSWORD, SUPERUSER_PASSWORD, Process, free_port, run, start_nats
 
-from aiopslab.environments.cluster_connection import Request
+from aiopslab.environments.cluster.connection import Request
 from aiopslab.models.app import App
 from aiopslab.models.kube import KubeError
 from aiopslab.observer.lacks import Lacks

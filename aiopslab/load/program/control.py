@@ -8,7 +8,7 @@
     GET    /slis?start=&end=     one window a journey (``SliWindow``), by this program's clock
 
 Refusals are ``{"error": ...}`` with status 400. Not here: the process (``serving``), the client of
-this API (``environments.cluster_traffic``).
+this API (``environments.cluster.traffic``).
 """
 
 from __future__ import annotations

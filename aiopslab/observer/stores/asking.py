@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from aiopslab.environments.cluster_connection import Request
+from aiopslab.environments.cluster.connection import Request
 from aiopslab.errors import InfraError
 from aiopslab.models.app import App
 from aiopslab.models.kube import KubeError, Object

@@ -1,7 +1,7 @@
 """Sessions that a tool outside an app keeps on a database of it: a dashboard, a report, a sync.
 
 It dials again at once whenever a session is lost, and a while later where it was refused. Not here:
-who deploys it (``environments.cluster_substrate``), the same in the simulated world
+who deploys it (``environments.cluster.substrate``), the same in the simulated world
 (``world.outsiders``).
 """
 

@@ -1,6 +1,6 @@
 """The SQL that brings a PostgreSQL to what ``app.yaml`` says: roles, tables with rows, grants.
 
-Statements only, for whoever has a way to run them (``tables``, ``environments.cluster_seeding``).
+Statements only, for whoever has a way to run them (``tables``, ``environments.cluster.seeding``).
 The columns and indexes are those of the world (``services.tables``), but a first column with
 repeated values has an ordinary index instead of a primary key. As in the world, sequences are
 everybody's: INSERT on a table is all that a role needs, and all that must be revoked before it can

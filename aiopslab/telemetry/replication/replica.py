@@ -1,6 +1,6 @@
 """A copy of a store that grows elsewhere; it answers as the original does.
 
-Not here: where parts come from (``environments.cluster_telemetry``).
+Not here: where parts come from (``environments.cluster.telemetry``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Where ``describe`` reads: the few questions it asks of an API server.
 
-The world's ``ApiServer`` answers them from memory; ``environments.cluster_text`` asks a cluster.
+The world's ``ApiServer`` answers them from memory; ``environments.cluster.text`` asks a cluster.
 """
 
 from __future__ import annotations

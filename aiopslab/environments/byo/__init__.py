@@ -1,0 +1,1 @@
+"""A monitoring stack that is there already, in place of the observer."""

@@ -1,0 +1,1 @@
+"""A real Kubernetes cluster as an environment: ``environment`` is where to begin."""
