@@ -404,11 +404,11 @@ def metrics_on_cluster() -> str:
     ]
     told = {n for names in sources.values() for n in names} | set(absent)
     sources["The app's programs, over OTLP"] = [n for n in known if n not in told]
-    rows = [[source, _names(names)] for source, names in sources.items()]
-    return _table(["From", "Metrics"], [*rows, ["Nobody: absent on a cluster", _names(absent)]])
+    rows = [[source, _metric_names(names)] for source, names in sources.items()]
+    return _table(["From", "Metrics"], [*rows, ["Nobody: absent on a cluster", _metric_names(absent)]])
 
 
-def _names(names: Sequence[str]) -> str:
+def _metric_names(names: Sequence[str]) -> str:
     """List metrics; families of many members in short."""
     if len(names) > 40:
         parts = Counter(re.split("[_:]", name)[0] for name in names)
