@@ -405,7 +405,8 @@ def metrics_on_cluster() -> str:
     told = {n for names in sources.values() for n in names} | set(absent)
     sources["The app's programs, over OTLP"] = [n for n in known if n not in told]
     rows = [[source, _metric_names(names)] for source, names in sources.items()]
-    return _table(["From", "Metrics"], [*rows, ["Nobody: absent on a cluster", _metric_names(absent)]])
+    rows.append(["Nobody: absent on a cluster", _metric_names(absent)])
+    return _table(["From", "Metrics"], rows)
 
 
 def _metric_names(names: Sequence[str]) -> str:
