@@ -11,7 +11,8 @@ from cluster_served import NAMESPACE, end, hotel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiopslab.environments.cluster.restoring import Declared, Ref, Restorer, Undone, declared
+from aiopslab.environments.cluster.declared import Declared, Ref, declared
+from aiopslab.environments.cluster.restoring import Restorer, Undone
 from aiopslab.environments.protocol import Kube
 from aiopslab.environments.sim import Sim
 from aiopslab.models.app import App

@@ -152,7 +152,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
         else:
             shutil.copy(source, target)
     path = tmp_path_factory.mktemp("app") / "program"
-    assert "RUN /venv/bin/python -m aiopslab.services pack /program" in DOCKERFILE
+    assert "/venv/bin/python -m aiopslab.services pack /program" in DOCKERFILE
     command(build, "pack", str(path))
     return path
 

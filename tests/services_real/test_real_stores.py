@@ -14,7 +14,7 @@ import pytest
 from stores import nats_binary, postgres_binaries, run, valkey_binary
 from waiting import until
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 SESSION = """
 import json, signal, sys
 sys.path.insert(0, sys.argv[1])
@@ -30,7 +30,7 @@ def test_servers_end_with_the_process_that_started_them(how: signal.Signals) -> 
     for binary in (postgres_binaries, valkey_binary, nats_binary):
         binary()  # skips where there is none
     with subprocess.Popen(
-        [sys.executable, "-c", SESSION, str(HERE)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", SESSION, str(TESTS)], stdout=subprocess.PIPE, text=True
     ) as session:
         assert session.stdout is not None
         started = json.loads(session.stdout.readline())

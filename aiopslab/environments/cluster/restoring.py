@@ -16,6 +16,14 @@ import base64
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from aiopslab.environments.cluster.declared import (
+    Declared,
+    Ref,
+    declared,
+    inputs,
+    ref,
+    revisions,
+)
 from aiopslab.environments.cluster.manifests import pod_of
 from aiopslab.environments.cluster.readiness import failing, has_ended
 from aiopslab.environments.cluster.together import together
@@ -36,26 +44,12 @@ ACTOR = "ci-pipeline"
 """Who writes things back: whoever deployed them."""
 _FIRST = ("ResourceQuota", "LimitRange")
 """What could refuse the rest."""
-_LONERS = ("Pod", "ReplicaSet")
+_TRIES = 5
+"""How often an object is written that somebody else keeps writing to."""
 _GONE_S, _POLL_S = 60.0, 0.25
 _BEHIND = ("hash", "statefulset.kubernetes.io/", "apps.kubernetes.io/", "batch.kubernetes.io/",
            "controller-uid", "job-name")  # fmt: skip
 """In names of labels that controllers put on pods."""
-Ref = tuple[str, str]
-"""Kind and name of an object of the app's namespace."""
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """What was declared in a namespace at a moment."""
-
-    objects: Mapping[Ref, Object]
-    space: Mapping[str, Mapping[str, str]]
-    """Labels and annotations of the namespace itself."""
-    loners: frozenset[Ref]
-    """Pods and ReplicaSets that no controller owns."""
-    revisions: frozenset[str]
-    """Names of the ReplicaSets that Deployments own: their history."""
 
 
 @dataclass(slots=True)
@@ -67,36 +61,6 @@ class Undone:
     """Pods that were deleted."""
     stuck: list[str] = field(default_factory=list)
     """What cannot be put back, in words."""
-
-
-async def declared(kube: Kube, namespace: str) -> Declared:
-    """Take a snapshot of what is declared."""
-    objects = {ref(obj): obj for obj in await kube.snapshot(namespace)}
-    alone, revisions = await _alone(kube, namespace), await _revisions(kube, namespace)
-    space = await _space(kube, namespace)
-    return Declared(objects, space, frozenset(alone), frozenset(revisions))
-
-
-def ref(obj: Object) -> Ref:
-    """Return the kind and name of an object."""
-    return obj["kind"], name_of(obj)
-
-
-def inputs(pod: Object) -> Iterator[Ref]:
-    """Iterate over the ConfigMaps and Secrets that a pod's spec reads."""
-    for volume in pod.get("volumes") or ():
-        if "configMap" in volume:
-            yield "ConfigMap", volume["configMap"]["name"]
-        if "secret" in volume:
-            yield "Secret", volume["secret"]["secretName"]
-    for container in pod["containers"]:
-        for source in container.get("envFrom") or ():
-            kinds = {"configMapRef": "ConfigMap", "secretRef": "Secret"}
-            yield from ((kinds[k], source[k]["name"]) for k in kinds if k in source)
-        for variable in container.get("env") or ():
-            source = variable.get("valueFrom") or {}
-            kinds = {"configMapKeyRef": "ConfigMap", "secretKeyRef": "Secret"}
-            yield from ((kinds[k], source[k]["name"]) for k in kinds if k in source)
 
 
 class Restorer:
@@ -161,7 +125,7 @@ class Restorer:
 
     async def tidy(self) -> None:
         """Remove what tells of the time since the snapshot, once all is ready: history, events."""
-        for name, wanted in (await _revisions(self._kube, self._space)).items():
+        for name, wanted in (await revisions(self._kube, self._space)).items():
             if not wanted and name not in self._before.revisions:
                 await self._discard("ReplicaSet", name)
         events = await self._kube.list("Event", self._space)
@@ -228,8 +192,7 @@ class Restorer:
     async def _replace(self, obj: Object, done: Undone) -> None:
         kind, name = ref(obj)
         try:
-            present = await self._kube.get(kind, name, self._space)
-            await self._kube.replace(_kept(obj, present), actor=ACTOR)
+            await self._put(obj)
         except KubeError as error:
             if error.code not in (404, 422):
                 raise
@@ -238,6 +201,18 @@ class Restorer:
                 return
             await self._kube.create(clone(obj), actor=ACTOR)
         done.written.append((kind, name))
+
+    async def _put(self, obj: Object) -> None:
+        """Replace an object; again where a controller wrote its status in between."""
+        kind, name = ref(obj)
+        for left in reversed(range(_TRIES)):
+            present = await self._kube.get(kind, name, self._space)
+            try:
+                await self._kube.replace(_kept(obj, present), actor=ACTOR)
+                return
+            except KubeError as error:
+                if error.reason != "Conflict" or not left:
+                    raise
 
     async def _gone(self, kind: str, name: str, done: Undone) -> bool:
         """Delete an object and wait until it is gone; whether it is."""
@@ -330,26 +305,6 @@ _NOTES = (
     "volume.beta.kubernetes.io/",
 )  # fmt: skip
 _ALLOCATED = {"Service": ("clusterIP", "clusterIPs"), "PersistentVolumeClaim": ("volumeName",)}
-
-
-async def _space(kube: Kube, namespace: str) -> dict[str, dict[str, str]]:
-    metadata = (await kube.get("Namespace", namespace))["metadata"]
-    return {part: dict(metadata.get(part) or {}) for part in ("labels", "annotations")}
-
-
-async def _alone(kube: Kube, namespace: str) -> list[Ref]:
-    return [
-        (kind, name_of(obj))
-        for kind in _LONERS
-        for obj in await kube.list(kind, namespace)
-        if controller_of(obj) is None and not deleting(obj)
-    ]
-
-
-async def _revisions(kube: Kube, namespace: str) -> dict[str, int]:
-    """Return the ReplicaSets that Deployments own, with the replicas they are to have."""
-    found = await kube.list("ReplicaSet", namespace)
-    return {name_of(o): o["spec"].get("replicas", 1) for o in found if controller_of(o)}
 
 
 def _certified(app: App) -> list[str]:

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aiopslab.environments.cluster.cleaning import inventory
+from aiopslab.environments.cluster.declared import Declared, declared
 from aiopslab.environments.cluster.labels import is_agents_access
 from aiopslab.environments.cluster.readiness import until_ready
-from aiopslab.environments.cluster.restoring import ACTOR, Declared, Restorer, declared
+from aiopslab.environments.cluster.restoring import ACTOR, Restorer
 from aiopslab.environments.health import slo_checks
 from aiopslab.errors import InfraError
 from aiopslab.models.evidence import CheckResult

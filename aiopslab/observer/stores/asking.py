@@ -132,7 +132,9 @@ class StoreAsking:
     async def _postgres(self, place: Place) -> list[Sample]:
         import asyncpg  # noqa: PLC0415 - an extra
 
-        lost = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+        lost = (
+            OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError,
+        )  # fmt: skip
         database = place.store.database
         session = self._sessions.get(place.pod)
         if session is not None:
