@@ -111,13 +111,14 @@ class ByoTelemetry(RefreshedTelemetry):
                 tasks.create_task(self._log(at))
                 tasks.create_task(self._trace(at))
                 tasks.create_task(self._happened(at))
-        except* InfraError as group:
+        except ExceptionGroup as group:
             self._refreshed_at = None
-            raise group.exceptions[0] from None
-        except* (KeyError, TypeError, ValueError) as group:
-            self._refreshed_at = None
-            words = f"an answer is malformed: {group.exceptions[0]!r}"
-            raise InfraError(STAGE, words) from None
+            first = group.exceptions[0]
+            if isinstance(first, InfraError):
+                raise first from None
+            if not isinstance(first, KeyError | TypeError | ValueError):
+                raise
+            raise InfraError(STAGE, f"an answer is malformed: {first!r}") from None
 
     def record_change(self, change: Change) -> None:
         """Enter a change; nobody else knows of any."""

@@ -19,7 +19,8 @@ MAX_OUTPUT = 65_536
 """Characters a template may write for one line."""
 MAX_DEPTH = 30
 Render = Callable[[Mapping[str, str]], str]
-_INSIDE = re.compile(r"(?:\"(?:[^\"\\]|\\.)*\"|`[^`]*`|[^\"`}]|\}(?!\}))*+", re.DOTALL)
+_INSIDE = re.compile(r"\"(?:[^\"\\]|\\.)*\"|`[^`]*`|[^\"`}]+|\}(?!\})", re.DOTALL)
+"""One part of an action: a string, or what is none and does not end it."""
 _TOKEN = re.compile(
     r"\s*(?:(?P<string>\"(?:[^\"\\]|\\.)*\"|`[^`]*`)|(?P<number>-?\d+(?:\.\d+)?)"
     r"|(?P<field>\.[A-Za-z_]\w*)|(?P<word>[A-Za-z_]\w*)|(?P<mark>[()|])|(?P<dot>\.)|(?P<bad>\S))"
@@ -125,9 +126,10 @@ def _pieces(text: str) -> Sequence[tuple[bool, str]]:
     found: list[tuple[bool, str]] = []
     place, trim = 0, False
     while (begin := text.find("{{", place)) >= 0:
-        # Possessive and never tried twice: the work is linear in the text.
-        inside = _INSIDE.match(text, begin + 2)
-        end = inside.end() if inside else begin + 2
+        # Part by part and none tried twice: the work is linear in the text.
+        end = begin + 2
+        while inside := _INSIDE.match(text, end):
+            end = inside.end()
         if not text.startswith("}}", end):
             raise _malformed("unclosed action")
         action = text[begin + 2 : end]
