@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from aiopslab.errors import PreflightError
 
@@ -21,7 +20,6 @@ NODE_IMAGE = (
 """Built for kind 0.30; later ones run it too."""
 _WAIT = "180s"
 _ASK_S, _MAKE_S = 30.0, 900.0
-Say = Callable[[str], None]
 
 
 def config(name: str, node_image: str = NODE_IMAGE) -> dict[str, object]:
@@ -78,11 +76,6 @@ def load(name: str, images: Sequence[str]) -> None:
         PreflightError: kind is not there, or an image is not.
     """
     _kind("load", "docker-image", "--name", name, *images)
-
-
-def load_archive(name: str, path: Path) -> None:
-    """Put the images of an archive (``docker save``) onto a cluster; raises as ``load``."""
-    _kind("load", "image-archive", "--name", name, str(path))
 
 
 def _kind(*arguments: str, stdin: str = "") -> str:

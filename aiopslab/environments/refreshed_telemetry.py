@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -34,9 +35,10 @@ def _refreshing(cls: type[C]) -> type[C]:
 
 
 @_refreshing
-class RefreshedTelemetry(StoreTelemetry):
+class RefreshedTelemetry(StoreTelemetry, ABC):
     """Answers from a store that somebody else fills; ``refresh`` takes in what is new."""
 
+    @abstractmethod
     async def refresh(self, *, anyway: bool = False) -> None:
         """Take in what is new.
 
@@ -46,4 +48,3 @@ class RefreshedTelemetry(StoreTelemetry):
         Raises:
             InfraError: Whoever knows does not answer.
         """
-        raise NotImplementedError

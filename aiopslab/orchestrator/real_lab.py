@@ -130,7 +130,7 @@ class RealLab(Library):
     async def place(self, drawn: DrawnIncident) -> Place:
         key = self.world(drawn)
         if self._held is not None and self._held.key != key:
-            await self._drop(wait=False)
+            await self._drop()
         if self._held is None:
             self._held = await self._deployed(drawn)
         held, cluster = self._held, self._held.cluster
@@ -150,7 +150,7 @@ class RealLab(Library):
 
     async def release(self, env: Environment, staged: staging.Staged | None) -> str:
         if staged is None or not self.options.warm:
-            await self._drop(wait=False)
+            await self._drop()
             return ""
         try:
             await staging.recover(staged)
@@ -158,7 +158,7 @@ class RealLab(Library):
         except (InfraError, KubeError) as error:
             why = str(error)
         if why:
-            await self._drop(wait=False)
+            await self._drop()
         return why
 
     async def _restored(self) -> str:
@@ -174,7 +174,7 @@ class RealLab(Library):
         return ""
 
     async def aclose(self) -> None:
-        await self._drop(wait=False)
+        await self._drop()
         if self._connection is not None:
             connection, self._connection = self._connection, None
             await connection.aclose()
@@ -205,7 +205,7 @@ class RealLab(Library):
             await begin(cluster, self.options)
             await cluster.snapshot()
         except BaseException:
-            await _taken_down(cluster, wait=False)
+            await _taken_down(cluster)
             raise
         return _Held(self.world(drawn), cluster, cluster.now() + WARM_S)
 
@@ -233,10 +233,10 @@ class RealLab(Library):
         load = world_key(drawn.app, drawn.seed).load_scale * self.options.load
         return Terms(drawn.seed, load, Patience())
 
-    async def _drop(self, *, wait: bool) -> None:
+    async def _drop(self) -> None:
         if self._held is not None:
             held, self._held = self._held, None
-            await _taken_down(held.cluster, wait=wait)
+            await _taken_down(held.cluster)
 
 
 class KindLab(RealLab):
@@ -275,9 +275,6 @@ def context_of(kind: str, options: RealOptions) -> str:
     return options.context or (f"kind-{options.name}" if kind == "kind" else "")
 
 
-async def _taken_down(cluster: Cluster, *, wait: bool) -> None:
-    """Have everything of an app removed; without waiting the cluster is only asked to."""
-    if wait:
-        await cluster.aclose()
-    else:
-        await clean(cluster.quiet, cluster.placement.labels, timeout_s=0.0)
+async def _taken_down(cluster: Cluster) -> None:
+    """Ask for everything of an app to be removed; ``sweep`` waits for it."""
+    await clean(cluster.quiet, cluster.placement.labels, timeout_s=0.0)

@@ -50,13 +50,11 @@ def test_a_cluster_is_made_of_one_node_whose_image_is_pinned_by_digest(home: Pat
     assert kind_cluster.names() == ["made"]
 
 
-def test_images_and_archives_go_onto_the_cluster_that_is_named(home: Path) -> None:
+def test_images_go_onto_the_cluster_that_is_named(home: Path) -> None:
     kind_cluster.load("lab", ["a:1", "b:2"])
-    kind_cluster.load_archive("lab", Path("/tmp/images.tar"))
     kind_cluster.delete("lab")
     assert asked(home) == [
         "load docker-image --name lab a:1 b:2",
-        "load image-archive --name lab /tmp/images.tar",
         "delete cluster --name lab",
     ]
 

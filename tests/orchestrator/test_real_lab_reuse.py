@@ -53,7 +53,7 @@ class Lab(KindLab):
         cluster: Any = FakeCluster(drawn.app, drawn.seed, self.log, wrong=self.wrong)
         return real_lab._Held(self.world(drawn), cluster, cluster.now() + WARM_S)
 
-    async def _drop(self, *, wait: bool) -> None:
+    async def _drop(self) -> None:
         if self._held is not None:
             self._held = None
             self.log.append("drop")
