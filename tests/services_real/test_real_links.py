@@ -68,6 +68,18 @@ async def answer(_request: Request) -> Response:
     return Response(200, "ok")
 
 
+async def slow_then_cut(switch: Switch, way: str, ask: Callable[..., Awaitable[None]]) -> None:
+    """A way is well, then slow, then cut, and well again; the client says so of each."""
+    await ask()
+    switch.to(way, SLOW)
+    assert await timed(ask) >= SLOW.delay_s
+    switch.to(way, CUT)
+    assert await fails(lambda: ask(SHORT_S)) is RequestTimeout
+    assert await fails(lambda: ask(SHORT_S)) is ConnectTimeout
+    switch.links = Links()
+    await ask()
+
+
 def test_http_over_a_way_that_is_slow_then_cut_then_well_again() -> None:
     switch = Switch()
 
@@ -121,14 +133,7 @@ def test_sql_over_a_way_that_is_cut(postgres: Process) -> None:
         async def ask(timeout_s: float = 5.0) -> None:
             assert (await pool.execute("one", {}, timeout_s=timeout_s)).rows == 1
 
-        await ask()
-        switch.to("geo-postgres", SLOW)
-        assert await timed(ask) >= SLOW.delay_s
-        switch.to("geo-postgres", CUT)
-        assert await fails(lambda: ask(SHORT_S)) is RequestTimeout
-        assert await fails(lambda: ask(SHORT_S)) is ConnectTimeout
-        switch.links = Links()
-        await ask()
+        await slow_then_cut(switch, "geo-postgres", ask)
         pool.close()
 
     run(scenario())
@@ -146,14 +151,7 @@ def test_a_cache_over_a_way_that_is_cut(valkey: Process) -> None:
         async def ask(timeout_s: float = 5.0) -> None:
             await cache.set("k", 10, None, timeout_s=timeout_s)
 
-        await ask()
-        switch.to("rate-valkey", SLOW)
-        assert await timed(ask) >= SLOW.delay_s
-        switch.to("rate-valkey", CUT)
-        assert await fails(lambda: ask(SHORT_S)) is RequestTimeout
-        assert await fails(lambda: ask(SHORT_S)) is ConnectTimeout
-        switch.links = Links()
-        await ask()
+        await slow_then_cut(switch, "rate-valkey", ask)
         cache.close()
 
     run(scenario())
