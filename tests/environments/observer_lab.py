@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from aiopslab.environments.cluster.telemetry import ClusterTelemetry
 from aiopslab.environments.sim import Sim
 from aiopslab.observer.lacks import Lacks
-from aiopslab.observer.observer import Observer
+from aiopslab.observer.observer import Observer, watched
 from aiopslab.observer.serving import telling
 from aiopslab.telemetry.samples import SCRAPE_S
 from aiopslab.wire.gate import OpenGate
@@ -183,9 +183,10 @@ async def observed(
         observer = Observer(app, connection, sim.now, lacks, limit=limit)
         front.observer = telling(observer, TOKEN, OpenGate())
         lab = Lab(cluster, observer, front, log)
+        kinds = [each.kind for each in watched(app.namespace)]
         watching = asyncio.create_task(observer.mirror.run())
         try:
-            await lab.until(lambda: all(observer.mirror.complete(k) for k in ("Pod", "Secret")))
+            await lab.until(lambda: all(observer.mirror.complete(kind) for kind in kinds))
             yield lab
         finally:
             watching.cancel()
