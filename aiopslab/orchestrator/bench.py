@@ -4,7 +4,7 @@ A job is one incident, drawn once, with the tasks it is asked as. Where the plat
 world is booted once and copied where the incident's first event is due, at its start for the twin,
 at hand-over for each task; each copy writes its own record. Jobs that come in the order of their
 first events share the baseline up to there. Elsewhere, and for an agent that is an object of this
-process, every trial runs from cold, with the same result.
+process, trials run from cold (``cold``).
 Not here: who hands out jobs (``host`` and ``pool``), what a trial is (``trial``).
 """
 
@@ -26,8 +26,8 @@ from aiopslab.models.doors import Doors
 from aiopslab.models.run import PlannedTrial, RunConfig
 from aiopslab.models.trial import Step, Trial
 from aiopslab.orchestrator import fork, spans, staging, tracing
-from aiopslab.orchestrator.lab import Lab, Place
-from aiopslab.orchestrator.lab_stages import await_stage, run_stage
+from aiopslab.orchestrator.lab import Lab
+from aiopslab.orchestrator.lab_stages import run_stage
 from aiopslab.orchestrator.records import RunDirectory
 from aiopslab.orchestrator.trial import AgentSource, Assignment, conduct, failed_trial, left_trial
 from aiopslab.orchestrator.wallclock import Stopwatch, cpu_seconds
@@ -95,7 +95,7 @@ class Bench:
 
     def work(self, job: Job, channel: fork.Channel, lifeline: int) -> None:
         """Carry out a job by forking; records every trial of it, come what may."""
-        with spans.under(self.trace, channel.send, _about(job)):
+        with spans.under(self.trace, channel.send, about(job)):
             self._work(job, channel, lifeline)
 
     def _work(self, job: Job, channel: fork.Channel, lifeline: int) -> None:
@@ -109,10 +109,10 @@ class Bench:
         try:
             ended = self.share(job, incident, channel, lifeline)
         except InfraError as failure:
-            self._fail(job.trials, failure, channel.send, watch)
+            self.fail(job.trials, failure, channel.send, watch)
             return
         left = [p for p in job.trials if not self.run.trial(p).complete]
-        self._fail(left, InfraError("process", ended.reason), channel.send, watch)
+        self.fail(left, InfraError("process", ended.reason), channel.send, watch)
 
     def share(
         self,
@@ -126,7 +126,7 @@ class Bench:
         Raises:
             InfraError: There is no such world.
         """
-        drawn = self._draw(job)
+        drawn = self.draw(job)
         warm = self._booted(drawn)
         watch, before = Stopwatch(), cpu_seconds()
         ended = self.copy(lambda channel: body(warm, drawn, channel), channel, lifeline)
@@ -157,15 +157,15 @@ class Bench:
         try:
             led = self.led(warm, drawn)
         except InfraError as failure:
-            self._fail(trials, failure, channel.send, watch)
+            self.fail(trials, failure, channel.send, watch)
             return
-        sides: dict[_Side, list[PlannedTrial]] = {}
+        sides: dict[Side, list[PlannedTrial]] = {}
         for plan in trials:
-            sides.setdefault(_side(drawn, plan), []).append(plan)
+            sides.setdefault(side_of(drawn, plan), []).append(plan)
         for side, plans in sides.items():
 
             def branch(
-                channel: fork.Channel, side: _Side = side, plans: list[PlannedTrial] = plans
+                channel: fork.Channel, side: Side = side, plans: list[PlannedTrial] = plans
             ) -> None:
                 self._branch(led, plans, side, channel, lifeline)
 
@@ -175,16 +175,16 @@ class Bench:
         self,
         led: staging.Led,
         trials: Sequence[PlannedTrial],
-        side: _Side,
+        side: Side,
         channel: fork.Channel,
         lifeline: int,
     ) -> None:
         """In a copy at the incident's start: up to the hand-over, then a copy for each task."""
         watch = Stopwatch()
         try:
-            staged = self._struck(led, side)
+            staged = run_stage("symptom", lambda: self.lab.drive(led.env, side.strike(led)))
         except InfraError as failure:
-            self._fail(trials, failure, channel.send, watch)
+            self.fail(trials, failure, channel.send, watch)
             return
         wall_s = self.config.limits.wall_s
         deadline_s = None if wall_s is None else wall_s + GRACE_S
@@ -205,7 +205,7 @@ class Bench:
                 tracing.lost(plan, self.config, trial_left)
                 channel.send(_finished(plan, trial_left))
             else:
-                self._fail([plan], InfraError("process", ended.reason), channel.send, watch)
+                self.fail([plan], InfraError("process", ended.reason), channel.send, watch)
 
     def _in_child(
         self,
@@ -218,7 +218,7 @@ class Bench:
         watch = Stopwatch()
         ended = self.copy(body, channel, lifeline)
         left = [p for p in trials if not self.run.trial(p).complete]
-        self._fail(left, InfraError("process", ended.reason), channel.send, watch)
+        self.fail(left, InfraError("process", ended.reason), channel.send, watch)
 
     def copy(
         self,
@@ -245,55 +245,16 @@ class Bench:
     ) -> None:
         loop = asyncio.get_running_loop()
         loop.add_reader(lifeline, lambda: os._exit(fork.EXIT_CRASHED))
-        await self._conduct(staged, plan, say)
-
-    # -- cold -------------------------------------------------------------------------------------
-
-    async def work_cold(self, job: Job, say: Say) -> None:
-        """Carry out a job with a world of its own for each trial."""
-        with spans.under(self.trace, say, _about(job)):
-            await self._work_cold(job, say)
-
-    async def _work_cold(self, job: Job, say: Say) -> None:
-        for plan in job.trials:
-            watch = Stopwatch()
-            self.run.trial(plan).open()
-            say({"event": "trial_started", "trial": plan.directory})
-            try:
-                await self._trial_cold(job, plan, say)
-            except InfraError as failure:
-                self._fail([plan], failure, say, watch)
-
-    async def _trial_cold(self, job: Job, plan: PlannedTrial, say: Say) -> None:
-        drawn = self._draw(job)
-        place = await await_stage("deploy", self.lab.place(drawn))
-        staged: staging.Staged | None = None
-        try:
-            staged = await self._staged_cold(place, plan)
-            await self._conduct(staged, plan, say)
-        except InfraError:
-            # Not so for who is called off: that host leaves, and its lab takes everything down.
-            await self._released(place, None, plan, say)
-            raise
-        await self._released(place, staged, plan, say)
-
-    async def _released(
-        self, place: Place, staged: staging.Staged | None, plan: PlannedTrial, say: Say
-    ) -> None:
-        why = await self.lab.release(place.env, staged)
-        if why:
-            say({"event": DISCARDED, "trial": plan.directory, "reason": why[:ERROR]})
-
-    async def _staged_cold(self, place: Place, plan: PlannedTrial) -> staging.Staged:
-        env, side = place.env, _side(place.drawn, plan)
-        lead = staging.lead(env, place.drawn, passed_s=place.passed_s)
-        led = await await_stage("baseline", self.lab.accompany(env, lead))
-        strike = self._strike(led, side)
-        return await await_stage("symptom", self.lab.accompany(env, strike))
+        await self.conduct(staged, plan, say)
 
     # -- shared -----------------------------------------------------------------------------------
 
-    def _draw(self, job: Job) -> DrawnIncident:
+    def draw(self, job: Job) -> DrawnIncident:
+        """Draw a job's incident.
+
+        Raises:
+            InfraError: It cannot be drawn.
+        """
         seed = self.config.trial_seed(job.attempt)
         return run_stage("draw", lambda: self.lab.draw(job.incident, seed))
 
@@ -311,19 +272,12 @@ class Bench:
         self._warm = Warm(key, warm.env, quiet_s)
         return self._warm
 
-    def _struck(self, led: staging.Led, side: _Side) -> staging.Staged:
-        strike = self._strike(led, side)
-        return run_stage("symptom", lambda: self.lab.drive(led.env, strike))
-
-    @staticmethod
-    def _strike(led: staging.Led, side: _Side) -> Coroutine[Any, Any, staging.Staged]:
-        mine = led if side.alone is None else replace(led, drawn=led.drawn.alone(side.alone))
-        return staging.strike(mine, twin=side.twin)
-
     def _assignment(self, plan: PlannedTrial) -> Assignment:
         return Assignment(plan, self.config, self.run.trial(plan))
 
-    async def _conduct(self, staged: staging.Staged, plan: PlannedTrial, say: Say) -> None:
+    async def conduct(self, staged: staging.Staged, plan: PlannedTrial, say: Say) -> Trial:
+        """Run one trial on a world at hand-over, tell of it, and record it."""
+
         def on_event(event: Step | Doors) -> None:
             if isinstance(event, Doors):
                 say({"event": "trial_served", "trial": plan.directory})
@@ -337,8 +291,9 @@ class Bench:
             )
             conclude(trial)
         say(_finished(plan, trial))
+        return trial
 
-    def _fail(
+    def fail(
         self, trials: Sequence[PlannedTrial], failure: InfraError, say: Say, watch: Stopwatch
     ) -> None:
         """Record trials that the lab could not bring to their end."""
@@ -351,21 +306,28 @@ class Bench:
             say(_finished(plan, trial))
 
 
-def _about(job: Job) -> dict[str, spans.Value]:
+def about(job: Job) -> dict[str, spans.Value]:
+    """Return what spans of a job are told apart by."""
     return {"aiopslab.incident": job.incident, "aiopslab.attempt": job.attempt}
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
+class Side:
     """What acts from the incident's start: nothing, everything, or one fault of several."""
 
     twin: bool
     alone: int | None
 
+    def strike(self, led: staging.Led) -> Coroutine[Any, Any, staging.Staged]:
+        """Let act what acts on this side, and wait for the hand-over."""
+        mine = led if self.alone is None else replace(led, drawn=led.drawn.alone(self.alone))
+        return staging.strike(mine, twin=self.twin)
 
-def _side(drawn: DrawnIncident, plan: PlannedTrial) -> _Side:
+
+def side_of(drawn: DrawnIncident, plan: PlannedTrial) -> Side:
+    """Return the side that a trial is about."""
     twin = drawn.is_twin(plan.task) if plan.twin is None else plan.twin
-    return _Side(twin, plan.alone)
+    return Side(twin, plan.alone)
 
 
 def _finished(plan: PlannedTrial, trial: Trial) -> dict[str, Any]:

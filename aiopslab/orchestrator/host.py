@@ -16,7 +16,7 @@ from typing import Any
 
 from aiopslab.models.base import Model
 from aiopslab.models.run import RunConfig
-from aiopslab.orchestrator import baselines, margins, proofs
+from aiopslab.orchestrator import baselines, cold, margins, proofs
 from aiopslab.orchestrator.bench import Bench, Job
 from aiopslab.orchestrator.fork import Channel, can_fork
 from aiopslab.orchestrator.lab import find_lab
@@ -61,7 +61,7 @@ def main() -> int:
             carry_out(bench, job, channel, lifeline)
         else:
             try:
-                asyncio.run(_watched(bench.work_cold(job, channel.send), lifeline))
+                asyncio.run(_watched(cold.work(bench, job, channel.send), lifeline))
             except asyncio.CancelledError:
                 break
         channel.send({"event": "job_done"})

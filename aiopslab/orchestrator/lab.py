@@ -44,6 +44,11 @@ class Lab(Protocol):
 
     forkable: bool
     """Whether a booted world survives ``os.fork`` (one process, no threads, no connections)."""
+    patient: bool
+    """Whether a world that was placed stays as it is while tasks that only read follow one another.
+
+    Where that costs less than to place it anew for each of them (``cold``).
+    """
     run: str
     """Opaque name of the run that worlds are made for, the same in all its processes."""
 

@@ -70,6 +70,11 @@ class RealLab(Library):
         self._connection: Connection | None = None
         self._held: _Held | None = None
 
+    @property
+    def patient(self) -> bool:
+        """Whether reading tasks follow one another on one incident."""
+        return self.options.warm
+
     # -- what there is to play ---------------------------------------------------------------------
 
     def expand(self, targets: Sequence[str], tasks: Sequence[Task]) -> tuple[str, list[Problem]]:

@@ -19,7 +19,7 @@ from aiopslab._version import __version__
 from aiopslab.agents.protocol import Agent
 from aiopslab.errors import UsageError
 from aiopslab.models.run import PlannedTrial, Results, RunConfig, RunRecord, RunStatus
-from aiopslab.orchestrator import lock, spans, tracing, wallclock
+from aiopslab.orchestrator import cold, lock, spans, tracing, wallclock
 from aiopslab.orchestrator.bench import DISCARDED, MEASURED, Bench
 from aiopslab.orchestrator.lab import Lab, find_lab
 from aiopslab.orchestrator.plan import plan_jobs, plan_trials, spread
@@ -207,7 +207,7 @@ class _Course:
         source, trace = of_object(self._agent), spans.present()
         bench = Bench(self._lab, config, self._directory, source, trace=trace)
         for _, job in jobs:
-            await bench.work_cold(job, self._heard)
+            await cold.work(bench, job, self._heard)
 
     def _close(self, status: RunStatus, error: str | None) -> tuple[RunRecord, Results]:
         wall = {**self._record.wall, "finished": wallclock.timestamp()}

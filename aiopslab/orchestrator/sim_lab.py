@@ -25,6 +25,7 @@ class SimLab(Library):
     """Worlds on the simulated cluster."""
 
     forkable = True
+    patient = False
     run = ""
 
     def __init__(self, options: dict[str, str]) -> None:

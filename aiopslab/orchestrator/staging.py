@@ -82,6 +82,24 @@ async def strike(led: Led, *, twin: bool) -> Staged:
     return Staged(env, drawn, led.before, twin, truth, await stage.page(env), phases)
 
 
+async def again(staged: Staged) -> Staged | None:
+    """Return the same incident at a later hand-over; None where it is not seen to hurt any more.
+
+    For a world on which only reading tasks were asked so far.
+    """
+    env, symptom = staged.env, staged.drawn.spec.symptom
+    if not staged.twin and symptom is not None and not await stage.opened(env, symptom):
+        return None
+    now = env.now()
+    waited = now - staged.truth.handover_at
+    return replace(
+        staged,
+        truth=staged.truth.model_copy(update={"handover_at": now}),
+        page=await stage.page(env),
+        phases={**staged.phases, "incident": round(staged.phases["incident"] + waited, 6)},
+    )
+
+
 async def recover(staged: Staged) -> list[CheckResult]:
     """Undo the faults, last first, and wait until the app is healthy and their causes are gone.
 

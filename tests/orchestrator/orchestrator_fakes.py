@@ -246,12 +246,13 @@ class FakeEnvironment:
 
 
 class FakeLab:
-    """Options: ``cold`` (cannot fork); ``fail_once=FILE`` (boot fails until the file exists);
-    ``fail=boot|gate`` (always); ``die=FILE`` (the host dies until the file exists)."""
+    """Options: ``cold`` (cannot fork); ``patient``; ``fail_once=FILE`` (boot fails until the file
+    exists); ``fail=boot`` (always); ``die=FILE`` (the host dies until the file exists)."""
 
     def __init__(self, options: dict[str, str]) -> None:
         self.options = options
         self.forkable = "cold" not in options
+        self.patient = "patient" in options
         self.run = ""
 
     def expand(self, targets: Sequence[str], tasks: Sequence[Any]) -> tuple[str, list[Problem]]:
