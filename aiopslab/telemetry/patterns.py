@@ -13,12 +13,15 @@ Pattern = tuple[str, str, int, float, float]
 """Service, template, count, first time, last time."""
 
 _MASKS = re.compile(
-    r"(?P<keep>\b(?:status(?:_code)?|code|level)\"?[=: ]{1,2}\d+\b|HTTP/[\d.]+\"? \d{3}\b)|"
-    r"(?P<time>\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?)"
+    # No mask begins with any other character: most places are left at this look.
+    r"(?=[-\da-fslH])(?:"
+    r"(?P<keep>\b(?:status(?:_code)?|code|level)\"?[=: ]{1,2}\d+\b|HTTP/[\d.]+\"? \d{3}\b)"
+    r"|(?P<time>\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?)"
     r"|(?P<uuid>\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b)"
     r"|(?P<ip>\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b)"
-    r"|(?P<hex>\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{8,}\b|\b0x[0-9a-f]+\b)"
+    r"|(?P<hex>\b(?=[0-9a-f]{8})(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{8,}\b|\b0x[0-9a-f]+\b)"
     r"|(?P<num>(?<![A-Za-z_])-?\d+(?:\.\d+)?)"
+    r")"
 )
 _MANY = 8
 """A place in otherwise equal templates with more values than this is a variable."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,15 @@ def worlds(monkeypatch: pytest.MonkeyPatch) -> list[fakes.FakeEnvironment]:
     return made
 
 
-def played(tmp_path: Path, agent: Any, **options: str) -> dict[str, Trial]:
-    """Play every task of the shop's first incident; return trials by task."""
+def played(tmp_path: Path, agent: Any, *, twin: bool = False, **options: str) -> dict[str, Trial]:
+    """Play every task of the shop's first incident; return trials by task.
+
+    Args:
+        tmp_path: Where the record goes.
+        agent: Who plays.
+        twin: Whether detection is asked of the incident's twin.
+        options: Of the lab.
+    """
     config = RunConfig.model_validate(
         {
             "targets": ["one"],
@@ -61,8 +69,7 @@ def played(tmp_path: Path, agent: Any, **options: str) -> dict[str, Trial]:
             "environment": {"kind": "orchestrator_fakes:FakeLab", "options": options},
             "runs_dir": str(tmp_path),
             "retry_infra": 0,
-            # The seed asks detection of the incident itself, not of its twin.
-            "seed": _seed_without_twins(),
+            "seed": _seed(twin=twin),
         }
     )
     report = run_sync(config, agent=agent)
@@ -77,9 +84,9 @@ def handovers(tmp_path: Path) -> dict[str, float]:
     return {plan.task: run.trial(plan).truth().handover_at for plan in run.record().trials}
 
 
-def _seed_without_twins() -> int:
+def _seed(*, twin: bool) -> int:
     lab = fakes.FakeLab({})
-    return next(s for s in range(100) if not lab.draw("one", s).is_twin("detection"))
+    return next(s for s in range(100) if lab.draw("one", s).is_twin("detection") == twin)
 
 
 def test_each_trial_has_a_world_of_its_own(
@@ -100,7 +107,7 @@ def test_tasks_of_one_incident_follow_one_another_and_the_one_that_writes_is_las
     assert worlds[0].closed
     at = handovers(tmp_path)
     tasks = ["detection", "localization", "diagnosis", "mitigation"]
-    assert all(at[b] - at[a] >= 60.0 for a, b in zip(tasks, tasks[1:], strict=False))
+    assert all(at[b] - at[a] >= 60.0 for a, b in itertools.pairwise(tasks))
 
 
 def test_how_long_an_incident_lasted_is_told_of_each_hand_over(
@@ -150,10 +157,9 @@ async def _silent(self: fakes.FakeTelemetry, *, include_resolved: bool = False) 
 
 
 def test_a_twin_and_its_incident_have_worlds_of_their_own(
-    tmp_path: Path, worlds: list[fakes.FakeEnvironment], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, worlds: list[fakes.FakeEnvironment]
 ) -> None:
-    monkeypatch.setattr(fakes.DrawnIncident, "is_twin", lambda self, task: task == "detection")
-    trials = played(tmp_path, Reader(), **PATIENT)
+    trials = played(tmp_path, Reader(), twin=True, **PATIENT)
     assert trials["detection"].twin
     assert not trials["diagnosis"].twin
     assert len(worlds) == 2

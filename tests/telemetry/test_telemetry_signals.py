@@ -188,6 +188,8 @@ def test_a_word_with_many_values_becomes_a_variable_and_one_with_few_stays() -> 
         ("deadbeef is a word, feedback too", "deadbeef is a word, feedback too"),
         ('{"level": 50, "status": 503, "ms": 7}', '{"level": 50, "status": 503, "ms": <num>}'),
         ('"GET / HTTP/1.1" 502 17', '"GET / HTTP/1.1" 502 <num>'),
+        ("status_code=404 code: 7 at 9", "status_code=404 code: 7 at <num>"),
+        ("0x1f of 3, ٣ times", "<hex> of <num>, <num> times"),
         ("retry 3 of 5 in 0.25s", "retry <num> of <num> in <num>s"),
     ],
 )
