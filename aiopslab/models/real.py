@@ -43,6 +43,8 @@ class RealOptions(Model):
     """Factor on CPU requests, so that an app fits a small machine."""
     load: float = Field(default=0.25, gt=0, le=4)
     """Factor on the users of an app: at 1 the hotel alone needs some four cores."""
+    first_s: Seconds = Field(default=300.0, ge=0, alias="first")
+    """Seconds of load before the first incident on an app that was deployed."""
     again_s: Seconds = Field(default=60.0, ge=0, alias="again")
     """Seconds of health between two incidents on an app that is put back."""
     warm: bool = True

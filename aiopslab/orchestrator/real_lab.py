@@ -36,7 +36,7 @@ from aiopslab.orchestrator.lab import Place
 from aiopslab.orchestrator.library import Library
 from aiopslab.orchestrator.real_rooms import begin, forget, rooms
 from aiopslab.problems import catalogue, stage
-from aiopslab.problems.draw import WARM_S, DrawnIncident, draw, world_key
+from aiopslab.problems.draw import DrawnIncident, draw, world_key
 from aiopslab.problems.playable import obstacles
 
 T = TypeVar("T")
@@ -130,14 +130,15 @@ class RealLab(Library):
     # -- worlds ------------------------------------------------------------------------------------
 
     def boot(self, drawn: DrawnIncident) -> Environment:
-        return asyncio.run(self._deployed(drawn)).cluster
+        return asyncio.run(self._deployed(drawn))
 
     async def place(self, drawn: DrawnIncident) -> Place:
         key = self.world(drawn)
         if self._held is not None and self._held.key != key:
             await self._drop()
         if self._held is None:
-            self._held = await self._deployed(drawn)
+            made = await self._deployed(drawn)
+            self._held = _Held(key, made, made.now() + self.options.first_s)
         held, cluster = self._held, self._held.cluster
         await cluster.advance(held.fit_at - cluster.now())
         drawn = draw(drawn.spec, cluster.app, drawn.seed)
@@ -199,7 +200,7 @@ class RealLab(Library):
 
     # -- making ------------------------------------------------------------------------------------
 
-    async def _deployed(self, drawn: DrawnIncident) -> _Held:
+    async def _deployed(self, drawn: DrawnIncident) -> Cluster:
         connection = await self._connected()
         placement = self._placement(self.run[:RUN_LENGTH] + secrets.token_hex(2))
         app = placed(drawn.app, placement)
@@ -212,7 +213,7 @@ class RealLab(Library):
         except BaseException:
             await _taken_down(cluster)
             raise
-        return _Held(self.world(drawn), cluster, cluster.now() + WARM_S)
+        return cluster
 
     async def _connected(self) -> Connection:
         if self._connection is None:

@@ -14,7 +14,6 @@ from aiopslab.models.evidence import CheckResult
 from aiopslab.orchestrator import real_lab, staging
 from aiopslab.orchestrator.real_lab import KindLab
 from aiopslab.problems import stage
-from aiopslab.problems.draw import WARM_S
 
 INCIDENT = "resources-cpu-limit"
 
@@ -44,14 +43,14 @@ class Lab(KindLab):
     """A lab whose clusters are fakes."""
 
     def __init__(self) -> None:
-        super().__init__({"again": "30s"})
+        super().__init__({"first": "200s", "again": "30s"})
         self.log: list[str] = []
         self.wrong: list[CheckResult] = []
 
     async def _deployed(self, drawn: Any) -> Any:
         self.log.append(f"deploy {drawn.app.name}")
         cluster: Any = FakeCluster(drawn.app, drawn.seed, self.log, wrong=self.wrong)
-        return real_lab._Held(self.world(drawn), cluster, cluster.now() + WARM_S)
+        return cluster
 
     async def _drop(self) -> None:
         if self._held is not None:
@@ -84,12 +83,12 @@ def test_the_first_trial_waits_for_the_whole_baseline_and_the_next_for_none_of_i
     async def twice() -> None:
         drawn = lab.draw(INCIDENT, 0)
         first = await lab.place(drawn)
-        assert first.env.now() == 1000.0 + WARM_S
+        assert first.env.now() == 1000.0 + 200.0
         assert first.passed_s == 0.0
         assert await lab.release(first.env, STAGED) == ""
         second = await lab.place(drawn)
         assert second.env is first.env
-        assert second.env.now() == 1000.0 + WARM_S + 30.0
+        assert second.env.now() == 1000.0 + 200.0 + 30.0
         assert second.passed_s == stage.quiet_s(drawn) > 0
 
     asyncio.run(twice())
