@@ -32,7 +32,7 @@ class Asked:
     seed: int = 0
     """Draws targets, parameters and traffic."""
     runs_dir: Path = Path("runs")
-    """Where the four runs are kept."""
+    """Where the two runs are kept."""
     concurrency: Annotated[int, Parameter(alias="-n")] = 1
     """Apps on the cluster side by side."""
 

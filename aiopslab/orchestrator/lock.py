@@ -15,6 +15,7 @@ from aiopslab.models.lock import Lock
 from aiopslab.models.run import PlannedTrial, RunConfig
 from aiopslab.orchestrator import documents
 from aiopslab.orchestrator.lab import Lab
+from aiopslab.orchestrator.players import playing
 
 _NOT_CONTENT = ("__pycache__", ".pyc")
 
@@ -37,7 +38,7 @@ def take(lab: Lab, config: RunConfig, trials: Sequence[PlannedTrial]) -> Lock:
         suite=_digest_text(documents.encode([t.model_dump(mode="json") for t in trials])),
         incidents=incidents,
         apps=apps,
-        agent=_agent_digest(config.agent),
+        agent=_agent_digest(playing(config).agent),
         rules=_digest_files(_room("telemetry", "**/*.yaml")),
     )
 

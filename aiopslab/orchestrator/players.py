@@ -27,6 +27,9 @@ from aiopslab.models.truth import Truth
 from aiopslab.orchestrator.staging import Staged
 from aiopslab.orchestrator.trial import AgentSource
 
+AND_ORACLE = "(agreement)"
+"""Name under which a run asks the agent that its argument ``agent`` names; the oracle mitigates."""
+
 
 def agent_source(config: RunConfig) -> AgentSource:
     """Return what makes the agents of a run.
@@ -36,6 +39,9 @@ def agent_source(config: RunConfig) -> AgentSource:
     """
     if config.agent == ORACLE:
         return oracle
+    if config != (other := playing(config)):
+        others = agent_source(other)
+        return lambda staged, plan: (oracle if plan.task == "mitigation" else others)(staged, plan)
     loader = load(config.agent)
     model, surroundings = _model(config), _surroundings(config)
 
@@ -45,6 +51,13 @@ def agent_source(config: RunConfig) -> AgentSource:
     return build
 
 
+def playing(config: RunConfig) -> RunConfig:
+    """Return the run with the agent that is asked, where the oracle plays beside it."""
+    if config.agent != AND_ORACLE or "agent" not in config.agent_args:
+        return config
+    return config.model_copy(update={"agent": config.agent_args["agent"], "agent_args": {}})
+
+
 def preflight(config: RunConfig) -> None:
     """Refuse, before anything boots, an agent that is unknown or lacks something.
 
@@ -52,8 +65,9 @@ def preflight(config: RunConfig) -> None:
         UsageError: The agent or one of its arguments is unknown.
         PreflightError: A model, its key, a program or a container engine is missing.
     """
-    if config.agent != ORACLE:
-        load(config.agent).preflight(config.agent_args, _model(config), _surroundings(config))
+    mine = playing(config)
+    if mine.agent != ORACLE:
+        load(mine.agent).preflight(mine.agent_args, _model(mine), _surroundings(mine))
 
 
 def of_object(agent: object) -> AgentSource:

@@ -19,9 +19,10 @@ SAME = EnvironmentChoice(kind="aiopslab.orchestrator.sim_lab:SimLab")
 
 
 def test_a_world_agrees_with_itself_in_slis_alerts_fix_and_answer(tmp_path: Path) -> None:
-    question = Question(["database-rotated-secret"], SAME, runs_dir=str(tmp_path / "runs"))
+    targets = ["database-rotated-secret", "calm-partner-degraded"]
+    question = Question(targets, SAME, runs_dir=str(tmp_path / "runs"))
     journal = tmp_path / "rows.jsonl"
-    (row,) = asyncio.run(agree(question, out=journal))
+    row, calm = asyncio.run(agree(question, out=journal))
     assert row.simulated.broken
     assert row.simulated.alerts
     assert row.simulated.restored
@@ -29,4 +30,8 @@ def test_a_world_agrees_with_itself_in_slis_alerts_fix_and_answer(tmp_path: Path
     assert row.simulated == row.real
     assert differences([row]) == []
     assert all(line.endswith("1 of 1") for line in summary([row])[1:])
-    assert read_journal(journal, Agreement) == [row]
+    assert summary([row, calm])[3] == "the reference fix restores both: 1 of 1"
+    assert calm.simulated == calm.real
+    assert calm.staged
+    assert calm.restored is None
+    assert read_journal(journal, Agreement) == [calm, row]
