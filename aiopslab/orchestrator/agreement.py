@@ -54,16 +54,19 @@ async def agree(
         progress: Receives what happens.
 
     Returns:
-        One row for each incident that exists on a cluster.
+        One row for each incident that exists on a cluster. Of several the first is compared.
 
     Raises:
-        UsageError: A target or an option is unknown, or nothing can be played on a cluster.
+        UsageError: A target or an option is unknown, nothing can be played on a cluster, or it
+            must not be used.
+        PreflightError: There is nothing to find the cluster by.
     """
     targets = [t for t in asked(question.targets) if playable(t.spec, "kind")]
     names = [t.asked for t in targets] or list(question.targets)
-    find_lab(question.environment).expand(names, ["diagnosis"])
+    cluster = _one_cluster(question.environment)
+    _refuse(cluster, names)
     sides = []
-    for choice in (EnvironmentChoice(), question.environment):
+    for choice in (EnvironmentChoice(), cluster):
         fixed = await _play(question, names, choice, ORACLE, "mitigation", progress)
         told = await _play(question, names, choice, question.agent, "diagnosis", progress)
         sides.append((fixed, told))
@@ -80,6 +83,20 @@ async def agree(
         found.append(row)
     rows.tidy()
     return found
+
+
+def _refuse(cluster: EnvironmentChoice, names: Sequence[str]) -> None:
+    """Raise what running there would raise, before the simulated half takes its time."""
+    lab = find_lab(cluster)
+    lab.expand(names, ["diagnosis"])
+    lab.clusters()
+
+
+def _one_cluster(choice: EnvironmentChoice) -> EnvironmentChoice:
+    """Return a choice of several clusters as that of the first."""
+    named = ("name", "context")
+    options = {k: v.partition(",")[0] if k in named else v for k, v in choice.options.items()}
+    return choice.model_copy(update={"options": options})
 
 
 async def _play(

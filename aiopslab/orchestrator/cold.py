@@ -74,7 +74,7 @@ def _sittings(
 def _open(bench: Bench, plans: Sequence[PlannedTrial], say: Say) -> None:
     for plan in plans:
         bench.run.trial(plan).open()
-        say({"event": "trial_started", "trial": plan.directory})
+        say({"event": "trial_started", "trial": plan.directory, **bench.where})
 
 
 class _Seat:
@@ -140,9 +140,7 @@ class _Seat:
         if why:
             self._say({"event": DISCARDED, "trial": plan.directory, "reason": why[:ERROR]})
 
-    def _failed(
-        self, plans: Sequence[PlannedTrial], failure: InfraError, watch: Stopwatch
-    ) -> None:
+    def _failed(self, plans: Sequence[PlannedTrial], failure: InfraError, watch: Stopwatch) -> None:
         """Record that an incident could not be staged, for all who waited for it."""
         _open(self._bench, plans[1:], self._say)
         self._bench.fail(plans, failure, self._say, watch)
