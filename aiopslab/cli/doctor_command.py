@@ -20,8 +20,7 @@ def command(
     """Look whether everything needed is there.
 
     Args:
-        context: Look at this context's cluster too: its server, its version, your rights, the
-            images of its nodes. Several: A,B.
+        context: Look at this context's cluster too: server, version, rights, images. Several: A,B.
         kubeconfig: Path of the kubeconfig. Default: KUBECONFIG, then ~/.kube/config.
         allow_production: Look at a context all the same whose name looks like production.
         registry: What stands before the names of our images, as in -E registry=.
