@@ -7,7 +7,7 @@ from their records. Not here: what a trial is (``trial``), how many agree (``rep
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -63,10 +63,10 @@ async def agree(
     """
     targets = [t for t in asked(question.targets) if playable(t.spec, "kind")]
     names = [t.asked for t in targets] or list(question.targets)
-    cluster = _one_cluster(question.environment)
-    _refuse(cluster, names)
+    question = replace(question, environment=_one_cluster(question.environment))
+    _refuse(question.environment, names)
     sides = []
-    for choice in (EnvironmentChoice(), cluster):
+    for choice in (EnvironmentChoice(), question.environment):
         fixed = await _play(question, names, choice, ORACLE, "mitigation", progress)
         told = await _play(question, names, choice, question.agent, "diagnosis", progress)
         sides.append((fixed, told))
