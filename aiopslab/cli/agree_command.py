@@ -22,7 +22,7 @@ class Asked:
     """What is compared, and where."""
 
     env: Annotated[Literal["kind", "kubeconfig"], Parameter(alias="-e")] = "kind"
-    """The cluster: kind, or kubeconfig."""
+    """The cluster: kind, or kubeconfig; the first of several."""
     env_option: Annotated[list[str], Parameter(alias="-E", negative="")] = field(
         default_factory=list
     )

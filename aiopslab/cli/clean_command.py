@@ -1,4 +1,4 @@
-"""``aiopslab clean``: take what is ours off a cluster, by label, and nothing else."""
+"""``aiopslab clean``: take what is ours off clusters, by label, and nothing else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from aiopslab.cli import EXIT_INFRA, output
-from aiopslab.cli.on_cluster import Where, ask, row
+from aiopslab.cli.on_cluster import Where, ask, rows
 
 if TYPE_CHECKING:
     from aiopslab.environments.cluster.cleaning import Cleaned, Inventory
@@ -25,7 +25,7 @@ def command(
     """Remove everything of ours from a cluster; nothing without our labels is touched.
 
     Args:
-        where: Which cluster.
+        where: Which cluster. Default: those of the run, else kind's.
         run: Only what was made for this run, by its directory.
         dry_run: List it and stop.
         json: Print one JSON document.
@@ -33,20 +33,40 @@ def command(
     Returns:
         0; 4 if something is still there.
     """
+    where = where or (Where() if run is None else _of_run(run))
     prefix = "" if run is None else _prefix(run)
     if dry_run:
-        found = ask(where or Where(), lambda kube: _found(kube, prefix))
-        rows = [row(one) for one in found.objects]
-        return _tell({"would_remove": rows}, rows, as_json=json)
-    done = ask(where or Where(), lambda kube: _cleaned(kube, prefix))
-    left = [row(one) for one in done.left.objects]
+        found = ask(where, lambda kube: _found(kube, prefix))
+        listed = rows({context: one.objects for context, one in found.items()})
+        return _tell({"would_remove": listed}, listed, as_json=json)
+    done = ask(where, lambda kube: _cleaned(kube, prefix))
+    left = rows({context: one.left.objects for context, one in done.items()})
+    removed = rows({context: one.removed for context, one in done.items()})
     if json:
-        _tell({"removed": [row(one) for one in done.removed], "left": left}, left, as_json=True)
+        _tell({"removed": removed, "left": left}, left, as_json=True)
     else:
-        print(f"{len(done.removed)} objects removed, {len(left)} still there")
+        print(f"{len(removed)} objects removed, {len(left)} still there")
         for one in left:
-            output.note(f"{one['object']} {one['namespace']}: {one['state']}")
+            output.note(f"{one['context']} {one['object']} {one['namespace']}: {one['state']}")
     return EXIT_INFRA if left else 0
+
+
+def _of_run(path: Path) -> Where:
+    """Return the clusters that a run was on; raises as they do who look for them."""
+    from aiopslab.models.run import REAL
+    from aiopslab.orchestrator.lab import find_lab
+    from aiopslab.orchestrator.real_lab import read_options
+    from aiopslab.orchestrator.records import RunDirectory
+
+    choice = RunDirectory.find(path).record().config.environment
+    if choice.kind not in REAL:
+        return Where()
+    options = read_options(choice.kind, choice.options)
+    return Where(
+        context=",".join(find_lab(choice).clusters()),
+        kubeconfig=options.kubeconfig,
+        allow_production=options.allow_production,
+    )
 
 
 def _prefix(run: Path) -> str:

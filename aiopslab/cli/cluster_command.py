@@ -1,17 +1,19 @@
-"""``aiopslab cluster``: a kind cluster to run on, what is on a cluster, and taking it off again."""
+"""``aiopslab cluster``: kind clusters to run on, what is on a cluster, and taking it off again."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from aiopslab.cli import clean_command, output
-from aiopslab.cli.on_cluster import Where, ask, row
+from aiopslab.cli.on_cluster import Where, ask, rows
 
 if TYPE_CHECKING:
     from aiopslab.environments.cluster.images import Images
+    from aiopslab.environments.host_checks import Finding
 
 
 @Parameter(name="*")
@@ -43,7 +45,7 @@ def command(
     Args:
         action: up, status or down.
         apps: For up: the apps whose images are built and put there. Default: hotel and shop.
-        where: Which cluster; status and down of one that is not kind's concern what is ours on it.
+        where: Which clusters; status and down of one that is not kind's concern what is ours on it.
         made: How a kind cluster is made.
         json: Print one JSON document instead of a table.
 
@@ -66,33 +68,43 @@ def command(
 
 
 def _up(where: Where, apps: tuple[str, ...], made: Made) -> int:
-    from aiopslab.environments import host_checks, kind_cluster
-    from aiopslab.errors import PreflightError
+    from aiopslab.environments import host_checks
 
     lacking = [f for f in host_checks.checks() if not f.ok]
     for finding in lacking:
         output.note(f"missing: {finding.what}: {finding.detail}; {finding.fix}")
-    if where.name in kind_cluster.names():
-        output.note(f"kind cluster {where.name!r} is there")
-    else:
-        node = made.node_image or kind_cluster.NODE_IMAGE
-        output.note(f"making kind cluster {where.name!r} with {node}")
-        try:
-            kind_cluster.create(where.name, node, kubeconfig=where.kubeconfig)
-        except PreflightError as error:
-            why = "; ".join(f"{f.what}: {f.fix}" for f in lacking)
-            raise PreflightError(str(error), hint=why or error.hint) from error
-    _images(where, apps, made)
-    print(f"kind cluster {where.name!r} is up; next: aiopslab run lite -e kind{_option(where)}")
+    names = where.names()
+    for name in names:
+        _make(name, where, made, lacking)
+    _images(names, apps, made)
+    chosen = "" if names == Where().names() else f" -E name={','.join(names)}"
+    up = "is up" if len(names) == 1 else "are up"
+    print(f"{_called(names)} {up}; next: aiopslab run lite -e kind{chosen}")
     return 0
 
 
-def _option(where: Where) -> str:
-    return "" if where.name == "aiopslab" else f" -E name={where.name}"
+def _make(name: str, where: Where, made: Made, lacking: list[Finding]) -> None:
+    from aiopslab.environments import kind_cluster
+    from aiopslab.errors import PreflightError
+
+    if name in kind_cluster.names():
+        output.note(f"{_called([name])} is there")
+        return
+    node = made.node_image or kind_cluster.NODE_IMAGE
+    output.note(f"making {_called([name])} with {node}")
+    try:
+        kind_cluster.create(name, node, kubeconfig=where.kubeconfig)
+    except PreflightError as error:
+        why = "; ".join(f"{f.what}: {f.fix}" for f in lacking)
+        raise PreflightError(str(error), hint=why or error.hint) from error
 
 
-def _images(where: Where, apps: tuple[str, ...], made: Made) -> None:
-    """Build ours, pull the others, and put all onto the cluster."""
+def _called(names: Sequence[str]) -> str:
+    return f"kind cluster{'s' * (len(names) > 1)} {', '.join(map(repr, names))}"
+
+
+def _images(names: Sequence[str], apps: tuple[str, ...], made: Made) -> None:
+    """Build ours, pull the others, and put all onto the clusters."""
     from aiopslab.environments import image_builds, kind_cluster
     from aiopslab.services.catalogue import load_app
 
@@ -109,8 +121,9 @@ def _images(where: Where, apps: tuple[str, ...], made: Made) -> None:
     for ref in sorted(set(theirs) - image_builds.present(client, theirs)):
         output.note(f"pulling {ref}")
         image_builds.pull(client, ref)
-    output.note(f"loading {len(ours) + len(theirs)} images")
-    kind_cluster.load(where.name, [*ours, *theirs])
+    for name in names:
+        output.note(f"loading {len(ours) + len(theirs)} images onto {_called([name])}")
+        kind_cluster.load(name, [*ours, *theirs])
 
 
 def _references(made: Made) -> Images:
@@ -149,29 +162,30 @@ def _status(where: Where, *, as_json: bool) -> int:
     from aiopslab.environments.cluster.labels import ours
 
     found = ask(where, lambda kube: inventory(kube, ours()))
+    listed = rows({context: one.objects for context, one in found.items()})
+    unseen = {context: dict(one.unseen) for context, one in found.items()}
     if as_json:
-        data = {"objects": list(map(row, found.objects)), "unseen": dict(found.unseen)}
-        output.envelope("aiopslab/cluster-status@1", data)
+        output.envelope("aiopslab/cluster-status@1", {"objects": listed, "unseen": unseen})
         return 0
-    if not found.objects:
+    if not listed:
         print("nothing of ours is there")
     else:
-        rows = [list(row(one).values()) for one in found.objects]
-        output.table(["trial", "namespace", "object", "state"], rows)
-    for kind, why in sorted(found.unseen.items()):
-        output.note(f"{kind} could not be looked at: {why}")
+        output.table(list(listed[0]), [list(one.values()) for one in listed])
+    for context, kinds in unseen.items():
+        for kind, why in sorted(kinds.items()):
+            output.note(f"{kind} of {context} could not be looked at: {why}")
     return 0
 
 
 def _down(where: Where, *, as_json: bool) -> int:
     from aiopslab.environments import kind_cluster
 
-    cluster = not where.context
-    if cluster and where.name not in kind_cluster.names():
-        print(f"there is no kind cluster {where.name!r}")
-        return 0
-    if cluster:
-        kind_cluster.delete(where.name, kubeconfig=where.kubeconfig)
-        print(f"kind cluster {where.name!r} is gone, with everything on it")
-        return 0
-    return clean_command.command(where=where, json=as_json)
+    if where.context:
+        return clean_command.command(where=where, json=as_json)
+    for name in where.names():
+        if name not in kind_cluster.names():
+            print(f"there is no kind cluster {name!r}")
+            continue
+        kind_cluster.delete(name, kubeconfig=where.kubeconfig)
+        print(f"kind cluster {name!r} is gone, with everything on it")
+    return 0

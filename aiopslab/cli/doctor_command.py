@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from aiopslab.cli import output
+from aiopslab.cli.on_cluster import names
 from aiopslab.environments.host_checks import Finding
 
 
@@ -13,39 +14,41 @@ def command(
     context: str = "",
     kubeconfig: str = "",
     allow_production: bool = False,
+    registry: str = "",
     json: bool = False,
 ) -> int:
     """Look whether everything needed is there.
 
     Args:
-        context: Look at this context's cluster too: its server, its version, your rights there.
+        context: Look at this context's cluster too: server, version, rights, images. Several: A,B.
         kubeconfig: Path of the kubeconfig. Default: KUBECONFIG, then ~/.kube/config.
         allow_production: Look at a context all the same whose name looks like production.
+        registry: What stands before the names of our images, as in -E registry=.
         json: Print one JSON document instead of a table.
 
     Returns:
-        0 if everything is there that `run quickstart` needs, and the cluster that was named, else
-        3.
+        0 if everything is there that `run quickstart` needs, and what any run needs of the
+        clusters that were named, else 3. Which images are needed depends on the run.
     """
     from aiopslab.environments import host_checks
-    from aiopslab.environments.cluster import checks as cluster_checks
+    from aiopslab.environments.cluster.checks import KUBECONFIG, checks
 
     findings = [_python(), _fork(), _content(), *_packages(), _key(), _cores()]
-    findings += host_checks.checks()
-    needed = {"everything"}
-    if context or kubeconfig:
-        # A cluster is asked only by its owner's wish.
-        findings += cluster_checks.checks(kubeconfig, context, allow_production=allow_production)
-        needed.add(cluster_checks.KUBECONFIG)
+    findings += [*host_checks.checks(), *_images(registry)]
+    # A cluster is asked only by its owner's wish.
+    contexts = names(context, "--context") or (("",) if kubeconfig else ())
+    for name in contexts:
+        findings += checks(kubeconfig, name, allow_production=allow_production, registry=registry)
+    needed = {"everything", KUBECONFIG} if contexts else {"everything"}
     if json:
         output.envelope("aiopslab/doctor@1", [asdict(f) for f in findings])
     else:
-        rows = [
-            ["ok" if f.ok else "missing", f.what, f.detail, f.needed_for, "" if f.ok else f.fix]
-            for f in findings
-        ]
-        output.table(["", "what", "found", "needed for", "to type"], rows)
+        output.table(["", "what", "found", "needed for", "to type"], list(map(_row, findings)))
     return 0 if all(f.ok for f in findings if f.needed_for in needed) else 3
+
+
+def _row(f: Finding) -> list[str]:
+    return ["ok" if f.ok else "missing", f.what, f.detail, f.needed_for, "" if f.ok else f.fix]
 
 
 def _python() -> Finding:
@@ -92,6 +95,16 @@ def _package(name: str, needed_for: str, fix: str) -> Finding:
         return Finding(name, True, version(name), needed_for, fix)
     except PackageNotFoundError:
         return Finding(name, False, "not installed", needed_for, fix)
+
+
+def _images(registry: str) -> list[Finding]:
+    from aiopslab.environments import host_checks, image_checks
+    from aiopslab.errors import UsageError
+
+    try:
+        return image_checks.of_engine(image_checks.needed(registry))
+    except UsageError as error:
+        return [Finding("images", False, str(error), host_checks.KIND, error.hint)]
 
 
 def _key() -> Finding:

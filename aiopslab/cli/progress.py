@@ -120,4 +120,5 @@ def _served(event: Progress) -> str:
 
 def _verdict(event: Progress) -> str:
     mark = _MARKS.get(event.outcome, event.outcome)
-    return f"{mark:<11} {event.trial}" + (f": {event.error}" if event.error else "")
+    where = f" on {event.cluster}" if event.cluster else ""
+    return f"{mark:<11} {event.trial}{where}" + (f": {event.error}" if event.error else "")

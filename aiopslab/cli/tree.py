@@ -97,7 +97,7 @@ _EXAMPLES = {
     ],
     "clean": [
         ("aiopslab clean --context lab --dry-run", "what is there"),
-        ("aiopslab clean --run runs/NAME", "what one run left on the kind cluster"),
+        ("aiopslab clean --run runs/NAME", "what one run left on its clusters"),
     ],
     "doctor": [
         ("aiopslab doctor", "before the first run"),

@@ -1,8 +1,8 @@
 """What a host needs for a cluster of containers on it, and what to type where it has not.
 
 Only looks. Programs are asked for their version, the container engine for what it has, the kernel
-for its limits. Not here: what is needed for simulated runs (``cli.doctor_command``), clusters that
-exist already (``cluster.checks``).
+for its limits. Not here: what is needed for simulated runs (``cli.doctor_command``), images
+(``image_checks``), clusters that exist already (``cluster.checks``).
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from docker import DockerClient
 
 KIND = "-e kind"
 """Who misses what is looked for here, as it is typed."""
@@ -70,8 +73,8 @@ def checks(proc: Path = Path("/proc")) -> list[Finding]:
     return [*findings, _disk(root), _memory(engine, proc), _inotify(proc)]
 
 
-def _engine() -> Mapping[str, Any]:
-    """Ask the container engine what it has; ``error`` says why it does not answer."""
+def ask_engine(question: Callable[[DockerClient], Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Ask the container engine; ``error`` of the answer says why there is none."""
     try:
         import docker  # noqa: PLC0415 - an extra
         from docker.errors import DockerException  # noqa: PLC0415
@@ -85,12 +88,21 @@ def _engine() -> Mapping[str, Any]:
         client = docker.from_env(timeout=_ENGINE_S)
         try:
             client.ping()
-            info: dict[str, Any] = client.info()
-            return info
+            return question(client)
         finally:
             client.close()
     except (DockerException, RequestException) as error:
         return {"error": f"no engine answers: {error}"}
+
+
+def _engine() -> Mapping[str, Any]:
+    """Ask the container engine what it has."""
+
+    def info(client: DockerClient) -> Mapping[str, Any]:
+        told: dict[str, Any] = client.info()
+        return told
+
+    return ask_engine(info)
 
 
 def _answers(engine: Mapping[str, Any]) -> Finding:

@@ -7,13 +7,14 @@ how references are composed (``cluster.images``), getting them onto a cluster (`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiopslab import content
 from aiopslab.environments.cluster.images import Images
+from aiopslab.environments.image_names import lacking
 from aiopslab.errors import PreflightError
 from aiopslab.models.app import App
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 DOCKERFILE = "services/Dockerfile"
 _LAB = {"PART": "telemetry"}
 """Makes it the image of the observer and of the users."""
+_NAMED = ("RepoTags", "RepoDigests")
+"""Where an engine lists the names of an image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +53,11 @@ def pulled(app: App, images: Images) -> list[str]:
     return sorted({images.store(store) for store in app.stores.values()})
 
 
-def present(client: DockerClient, refs: Iterable[str]) -> set[str]:
-    """Return which of these images the container engine has."""
-    from docker.errors import ImageNotFound  # noqa: PLC0415 - an extra
-
-    found = set()
-    for ref in refs:
-        try:
-            client.images.get(ref)
-        except ImageNotFound:
-            continue
-        found.add(ref)
-    return found
+def present(client: DockerClient, refs: Sequence[str]) -> set[str]:
+    """Return which of these images the container engine has; it is asked once for all."""
+    listed = client.api.images()
+    names = [name for one in listed for key in _NAMED for name in one.get(key) or ()]
+    return set(refs) - set(lacking(refs, names))
 
 
 def build(client: DockerClient, one: Build, context: Path, arguments: Mapping[str, str]) -> None:

@@ -6,7 +6,9 @@ Not here: choosing the context (``environments.contexts``), what images stand fo
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, model_validator
 
 from aiopslab.models.base import Model, Seconds
 
@@ -14,17 +16,41 @@ CLUSTER = "aiopslab"
 """Name of the kind cluster that is made if none is named."""
 
 
-class RealOptions(Model):
-    """Which cluster, and what it runs."""
+def parse_names(text: Any) -> Any:
+    """Read names with commas between them; anything but text is returned as it is.
 
-    name: str = CLUSTER
-    """Of a kind cluster; its context is ``kind-<name>``."""
+    >>> parse_names("kind-a,kind-b")
+    ('kind-a', 'kind-b')
+
+    Raises:
+        ValueError: A name is missing, or there twice.
+    """
+    if not isinstance(text, str):
+        return text
+    names = tuple(name.strip() for name in text.split(",")) if text else ()
+    if not all(names):
+        raise ValueError("a name is missing before or after a comma")
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice!r} is there twice")
+    return names
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(parse_names)]
+
+
+class RealOptions(Model):
+    """Which clusters, and what they run. The processes of a run take turns at the clusters."""
+
+    names: Names = Field(default=(CLUSTER,), min_length=1, alias="name")
+    """Of kind clusters, with commas between them; their contexts are ``kind-<name>``."""
     kubeconfig: str = ""
     """Path; empty is ``$KUBECONFIG``, then ``~/.kube/config``."""
-    context: str = ""
-    """Of the kubeconfig; empty is the current one, for kind ``kind-<name>``."""
+    contexts: Names = Field(default=(), alias="context")
+    """Of the kubeconfig, with commas between them; none is the current one, for kind those of
+    ``name``."""
     allow_production: bool = Field(default=False, alias="allow-production")
-    """Whether a context is meant that looks like production."""
+    """Whether contexts are meant that look like production."""
     registry: str = ""
     """Put before the names of our images: ``registry.example/lab/``."""
     postgres: str = ""

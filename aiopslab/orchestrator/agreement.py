@@ -8,7 +8,7 @@ plays (``players``), how many agree (``report.fidelity``).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -57,14 +57,17 @@ async def agree(
         progress: Receives what happens.
 
     Returns:
-        One row for each incident that exists on a cluster.
+        One row for each incident that exists on a cluster. Of several the first is compared.
 
     Raises:
-        UsageError: A target or an option is unknown, or nothing can be played on a cluster.
+        UsageError: A target or an option is unknown, nothing can be played on a cluster, or it
+            must not be used.
+        PreflightError: There is nothing to find the cluster by.
     """
     targets = [t for t in asked(question.targets) if playable(t.spec, "kind")]
     names = [t.asked for t in targets] or list(question.targets)
-    find_lab(question.environment).expand(names, _TASKS)
+    question = replace(question, environment=_one_cluster(question.environment))
+    _refuse(question.environment, names)
     simulated = await _play(question, names, EnvironmentChoice(), progress)
     rows = Rows(out, Agreement, lambda row: (row.incident, row.seed))
     work = _Comparing(question, targets, RunDirectory(simulated.directory), rows)
@@ -114,6 +117,20 @@ class _Comparing:
             environment=question.environment.kind, agent=question.agent,
             simulated=_shown(incident, self._simulated), real=_shown(incident, real),
         )  # fmt: skip
+
+
+def _refuse(cluster: EnvironmentChoice, names: Sequence[str]) -> None:
+    """Raise what running there would raise, before the simulated half takes its time."""
+    lab = find_lab(cluster)
+    lab.expand(names, _TASKS)
+    lab.clusters()
+
+
+def _one_cluster(choice: EnvironmentChoice) -> EnvironmentChoice:
+    """Return a choice of several clusters as that of the first."""
+    named = ("name", "context")
+    options = {k: v.partition(",")[0] if k in named else v for k, v in choice.options.items()}
+    return choice.model_copy(update={"options": options})
 
 
 async def _play(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import Callable, Coroutine, Hashable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -38,6 +38,8 @@ T = TypeVar("T")
 Say = Callable[[dict[str, Any]], None]
 NAME, ERROR = 100, 1000
 """Characters of a tool's name and of an error in an event; agents choose both."""
+CLUSTER = "cluster"
+"""Key of the cluster that a trial's world is on, in its events and in its record."""
 MEASURED = "job_measured"
 """Event with what a job cost: ``incident``, ``attempt``, ``wall_s``, ``cpu_s``; the warm world,
 which jobs share, is nobody's cost."""
@@ -90,6 +92,11 @@ class Bench:
         self.source = source
         self.trace = trace
         self._warm: Warm | None = None
+
+    @property
+    def where(self) -> Mapping[str, str]:
+        """What records and events say of the place of this bench's worlds."""
+        return {CLUSTER: self.lab.cluster} if self.lab.cluster else {}
 
     # -- forked -----------------------------------------------------------------------------------
 
@@ -273,7 +280,7 @@ class Bench:
         return self._warm
 
     def _assignment(self, plan: PlannedTrial) -> Assignment:
-        return Assignment(plan, self.config, self.run.trial(plan))
+        return Assignment(plan, self.config, self.run.trial(plan), self.where)
 
     async def conduct(self, staged: staging.Staged, plan: PlannedTrial, say: Say) -> Trial:
         """Run one trial on a world at hand-over, tell of it, and record it."""
@@ -336,4 +343,5 @@ def _finished(plan: PlannedTrial, trial: Trial) -> dict[str, Any]:
         "trial": plan.directory,
         "outcome": trial.outcome,
         "error": None if trial.error is None else trial.error[:ERROR],
+        **{key: said for key, said in trial.wall.items() if key == CLUSTER},
     }

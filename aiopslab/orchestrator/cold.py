@@ -74,7 +74,7 @@ def _sittings(
 def _open(bench: Bench, plans: Sequence[PlannedTrial], say: Say) -> None:
     for plan in plans:
         bench.run.trial(plan).open()
-        say({"event": "trial_started", "trial": plan.directory})
+        say({"event": "trial_started", "trial": plan.directory, **bench.where})
 
 
 class _Seat:

@@ -31,6 +31,8 @@ class Opening(Model):
 
     config: RunConfig
     run: str
+    seat: int = 0
+    """Which of the run's hosts this is, or takes the place of."""
     fork: bool = True
     """False: from cold even where the platform forks."""
     trace: TraceContext | None = None
@@ -52,7 +54,7 @@ def main() -> int:
     config = opening.config
     run = RunDirectory(Path(opening.run))
     lab = find_lab(config.environment)
-    lab.run = run.token
+    lab.run, lab.seat = run.token, opening.seat
     bench = Bench(lab, config, run, _source(config), trace=opening.trace)
     for line in lines:
         job = Job.model_validate_json(line)

@@ -51,6 +51,22 @@ class Lab(Protocol):
     """
     run: str
     """Opaque name of the run that worlds are made for, the same in all its processes."""
+    seat: int
+    """Which of the processes that the run keeps at work this is, counted from 0."""
+
+    @property
+    def cluster(self) -> str:
+        """Name of the cluster that worlds are made on, by ``seat``; empty if it has none."""
+        ...
+
+    def clusters(self) -> Sequence[str]:
+        """Return the names of all clusters of the run; none where worlds are simulated.
+
+        Raises:
+            UsageError: One of them is unknown, or must not be used.
+            PreflightError: There is nothing to find them by.
+        """
+        ...
 
     def expand(self, targets: Sequence[str], tasks: Sequence[Task]) -> tuple[str, list[Problem]]:
         """Expand what the user typed to a label and problems.
@@ -105,7 +121,10 @@ class Lab(Protocol):
         ...
 
     async def sweep(self) -> None:
-        """Leave nothing behind of what any lab of the same run made, were it killed meanwhile."""
+        """Leave nothing behind of what any lab of the same run made, were it killed meanwhile.
+
+        On whichever cluster that was.
+        """
         ...
 
     def drive(self, env: Environment, work: Coroutine[Any, Any, T]) -> T:

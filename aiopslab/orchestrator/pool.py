@@ -59,15 +59,15 @@ class Pool:
             self._groups.setdefault(key, deque()).append(job)
             self._serving.setdefault(key, 0)
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(hosts, len(jobs))):
-                group.create_task(self._serve())
+            for seat in range(min(hosts, len(jobs))):
+                group.create_task(self._serve(seat))
 
-    async def _serve(self) -> None:
-        """One host after another, each for one world, until no job is left."""
+    async def _serve(self, seat: int) -> None:
+        """One host after another on a seat, each for one world, until no job is left."""
         while (key := self._next_world()) is not None:
             self._serving[key] += 1
             try:
-                await self._serve_world(self._groups[key])
+                await self._serve_world(self._groups[key], seat)
             finally:
                 self._serving[key] -= 1
 
@@ -79,12 +79,12 @@ class Pool:
         best = max(waiting, key=lambda pair: pair[0], default=(0.0, None))
         return best[1] if best[0] > 0 else None
 
-    async def _serve_world(self, jobs: deque[Job]) -> None:
+    async def _serve_world(self, jobs: deque[Job], seat: int) -> None:
         host: Host | None = None
         try:
             while jobs:
                 job = jobs.popleft()
-                host = host or await Host.start(self._run, self._config, fork=self._fork)
+                host = host or await Host.start(self._run, self._config, seat, fork=self._fork)
                 try:
                     await host.carry_out(job, self._on_event)
                 except InfraError as failure:
@@ -117,7 +117,7 @@ class Host:
         self._process = process
 
     @classmethod
-    async def start(cls, run: RunDirectory, config: RunConfig, *, fork: bool) -> Host:
+    async def start(cls, run: RunDirectory, config: RunConfig, seat: int, *, fork: bool) -> Host:
         """Start a host in a session of its own, so that Ctrl-C reaches only this process."""
         with (run.path / "hosts.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
@@ -135,7 +135,7 @@ class Host:
         opening = {"config": config.model_dump(mode="json", by_alias=True)}
         trace = None if (place := spans.present()) is None else place.model_dump()
         run_path = str(run.path.resolve())
-        await host._tell({**opening, "run": run_path, "fork": fork, "trace": trace})
+        await host._tell({**opening, "run": run_path, "seat": seat, "fork": fork, "trace": trace})
         return host
 
     async def carry_out(self, job: Job, on_event: OnEvent) -> None:

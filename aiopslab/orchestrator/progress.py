@@ -28,6 +28,8 @@ class Progress:
     """Number of the step."""
     tool: str = ""
     outcome: str = ""
+    cluster: str = ""
+    """Where a trial's world is; empty if that is on no cluster."""
     error: str | None = None
 
 

@@ -1,9 +1,10 @@
 """Apps on real clusters: the labs behind ``--env kind`` and ``--env kubeconfig``.
 
-One app at a time, in two namespaces of its own; several labs share a cluster side by side. After a
-trial the faults are undone, everything is put back as it was and looked at; the next trial of that
-app begins there. Whatever is not as before is taken down and deployed anew. Not here: how an app is
-deployed (``environments.cluster.environment``), making a cluster (``environments.kind_cluster``).
+One app at a time, in two namespaces of its own; several labs share a cluster side by side, and the
+labs of a run take turns at its clusters. After a trial the faults are undone, everything is put
+back as it was and looked at; the next trial of that app begins there. Whatever is not as before is
+taken down and deployed anew. Not here: how an app is deployed
+(``environments.cluster.environment``), making a cluster (``environments.kind_cluster``).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from aiopslab.content import near
-from aiopslab.environments.cluster.cleaning import clean, clean_trials
+from aiopslab.environments.cluster.cleaning import Found, clean, clean_trials
 from aiopslab.environments.cluster.connection import Connection, Reach
 from aiopslab.environments.cluster.environment import Cluster, Patience, Terms, outline
 from aiopslab.environments.cluster.images import Images
@@ -26,7 +27,7 @@ from aiopslab.environments.cluster.kube import ClusterKube
 from aiopslab.environments.cluster.manifests import Placement, placed
 from aiopslab.environments.contexts import Context, choose
 from aiopslab.environments.protocol import Environment
-from aiopslab.errors import InfraError, UsageError
+from aiopslab.errors import InfraError, PreflightError, UsageError
 from aiopslab.models.kube import KubeError
 from aiopslab.models.real import RealOptions
 from aiopslab.models.run import RunConfig
@@ -58,10 +59,11 @@ class _Held:
 
 
 class RealLab(Library):
-    """Apps on one real cluster."""
+    """Apps on one real cluster of those that the run has."""
 
     forkable = False
     run = ""
+    seat = 0
     kind: str
 
     def __init__(self, options: dict[str, str]) -> None:
@@ -74,6 +76,20 @@ class RealLab(Library):
     def patient(self) -> bool:
         """Whether reading tasks follow one another on one incident."""
         return self.options.warm
+
+    @property
+    def cluster(self) -> str:
+        names = contexts_of(self.kind, self.options)
+        return names[self.seat % len(names)]
+
+    def clusters(self) -> Sequence[str]:
+        """Return the names of all contexts.
+
+        Raises:
+            UsageError: One is unknown, or looks like production.
+            PreflightError: There is no kubeconfig.
+        """
+        return [self._context(name).name for name in contexts_of(self.kind, self.options)]
 
     # -- what there is to play ---------------------------------------------------------------------
 
@@ -99,14 +115,14 @@ class RealLab(Library):
         """Say what will be left out of the targets, and what will be created where.
 
         Raises:
-            UsageError: The context must not be used.
+            UsageError: A context must not be used.
         """
         _, problems = super().expand(config.targets, config.tasks)
         names = sorted({p.incident for p in problems})
         why = {name: reasons for name in names if (reasons := self._obstacles(name))}
         lines = [f"left out: {name}: {'; '.join(reasons)}" for name, reasons in why.items()]
-        chosen = self._context()
-        lines.append(f"context {chosen.name}, {chosen.server}")
+        contexts = map(self._context, contexts_of(self.kind, self.options))
+        lines += [f"context {chosen.name}, {chosen.server}" for chosen in contexts]
         drawn = {d.app.name: d for n in names if n not in why for d in [self.draw(n, config.seed)]}
         for app, incident in sorted(drawn.items()):
             for space, objects in self._outline(incident).items():
@@ -186,17 +202,38 @@ class RealLab(Library):
             await connection.aclose()
 
     async def sweep(self) -> None:
-        """Remove everything that was made for the run, and wait until it is gone.
+        """Remove everything that was made for the run on any cluster, and wait until it is gone.
 
         Raises:
-            InfraError: Something is still there; it says what, and what to type.
+            InfraError: Something is still there, or may be; it says what, and what to type.
         """
-        kube = ClusterKube(await self._connected(), now=wallclock.unix)
-        left = (await clean_trials(kube, self.run[:RUN_LENGTH])).left.objects
+        async with asyncio.TaskGroup() as group:
+            swept = [group.create_task(self._swept(name)) for name in self.clusters()]
         await self.aclose()
+        left = "; ".join(filter(None, (task.result() for task in swept)))
         if left:
+            raise InfraError("clean", left)
+
+    async def _swept(self, context: str) -> str:
+        """Remove what the run made on one cluster; returns what is left, and what to type."""
+        try:
+            left = await self._cleaned(context)
+        except (KubeError, InfraError, PreflightError) as error:
+            why = str(error)
+        else:
             names = ", ".join(map(str, left[:5]))
-            raise InfraError("clean", f"still there: {names}; aiopslab clean removes it")
+            why = f"still there: {names}" if left else ""
+        remedy = f"aiopslab clean --context {context} removes it"
+        return f"{context}: {why}; {remedy}" if why else ""
+
+    async def _cleaned(self, context: str) -> Sequence[Found]:
+        reach = Reach(self.options.kubeconfig, context)
+        connection = await asyncio.to_thread(Connection, reach)
+        try:
+            kube = ClusterKube(connection, now=wallclock.unix)
+            return (await clean_trials(kube, self.run[:RUN_LENGTH])).left.objects
+        finally:
+            await connection.aclose()
 
     # -- making ------------------------------------------------------------------------------------
 
@@ -217,15 +254,13 @@ class RealLab(Library):
 
     async def _connected(self) -> Connection:
         if self._connection is None:
-            reach = Reach(self.options.kubeconfig, self._context().name)
+            reach = Reach(self.options.kubeconfig, self._context(self.cluster).name)
             self._connection = await asyncio.to_thread(Connection, reach)
         return self._connection
 
-    def _context(self) -> Context:
+    def _context(self, name: str) -> Context:
         given = self.options
-        return choose(
-            given.kubeconfig, context_of(self.kind, given), allow_production=given.allow_production
-        )
+        return choose(given.kubeconfig, name, allow_production=given.allow_production)
 
     def _placement(self, trial: str) -> Placement:
         given = self.options
@@ -276,9 +311,11 @@ def read_options(kind: str, given: dict[str, str]) -> RealOptions:
         raise UsageError(f"-E {first['loc'][0]}={first['input']}: {said}") from error
 
 
-def context_of(kind: str, options: RealOptions) -> str:
-    """Return the context that is meant; empty is the kubeconfig's current one."""
-    return options.context or (f"kind-{options.name}" if kind == "kind" else "")
+def contexts_of(kind: str, options: RealOptions) -> tuple[str, ...]:
+    """Return the contexts that are meant; an empty name is the kubeconfig's current one."""
+    if options.contexts:
+        return options.contexts
+    return tuple(f"kind-{name}" for name in options.names) if kind == "kind" else ("",)
 
 
 async def _taken_down(cluster: Cluster) -> None:

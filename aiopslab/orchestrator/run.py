@@ -72,13 +72,15 @@ async def run(
         progress: Receives what happens.
 
     Raises:
-        UsageError: A target, agent or environment is unknown, or the directory exists.
-        PreflightError: The agent lacks something.
+        UsageError: A target, agent or environment is unknown, a cluster must not be used, or the
+            directory exists.
+        PreflightError: The agent lacks something, or the clusters do.
     """
     lab = find_lab(config.environment)
     if agent is None:
         preflight(config)
     label, trials = plan_trials(lab, config)
+    lab.clusters()  # one that must not be used is refused before anything is made
     directory = RunDirectory(Path(config.runs_dir) / (config.name or _name(config, label)))
     if (directory.path / "run.json").exists():
         hint = f"aiopslab resume {directory.path}"
@@ -114,11 +116,13 @@ async def resume(
         progress: As for ``run``.
 
     Raises:
-        UsageError: There is no such run, or the lock differs; the message lists how.
+        UsageError: There is no such run, a cluster of it must not be used, or the lock differs; the
+            message lists how.
     """
     directory = RunDirectory.find(path)
     record = directory.record()
     lab = find_lab(record.config.environment)
+    lab.clusters()
     now = lock.take(lab, record.config, record.trials)
     differences = directory.lock().differences(now)
     if differences and not force:
@@ -200,7 +204,7 @@ class _Course:
         config = self._record.config
         jobs = plan_jobs(self._lab, config, trials)
         if self._agent is None:
-            hosts = config.concurrency or (_cores() if self._lab.forkable else 1)
+            hosts = config.concurrency or _hosts(self._lab)
             pool = Pool(self._directory, config, self._heard)
             await pool.work(spread(jobs, hosts), hosts)
             return
@@ -258,6 +262,11 @@ def _name(config: RunConfig, label: str) -> str:
     parts = [label, agent, *([config.model.rpartition("/")[2]] if config.model else [])]
     safe = [re.sub(r"[^A-Za-z0-9.@-]+", "-", part).strip("-") for part in parts]
     return "_".join([wallclock.directory_stamp(), *safe])
+
+
+def _hosts(lab: Lab) -> int:
+    """Return how many processes a run has at work that names no number."""
+    return _cores() if lab.forkable else max(len(lab.clusters()), 1)
 
 
 def _cores() -> int:

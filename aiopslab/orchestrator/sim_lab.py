@@ -6,7 +6,7 @@ A thin binding: incidents come from ``problems``, the world from ``environments.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Hashable
+from collections.abc import Coroutine, Hashable, Sequence
 from typing import Any, TypeVar
 
 from aiopslab.environments.protocol import Environment
@@ -27,11 +27,16 @@ class SimLab(Library):
     forkable = True
     patient = False
     run = ""
+    seat = 0
+    cluster = ""
 
     def __init__(self, options: dict[str, str]) -> None:
         if options:
             raise UsageError(f"environment 'sim' has no option {min(options)!r}")
         super().__init__()
+
+    def clusters(self) -> Sequence[str]:
+        return ()
 
     def world(self, drawn: DrawnIncident) -> Hashable:
         return world_key(drawn.app, drawn.seed)

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiopslab.agents.protocol import Agent
 from aiopslab.environments.protocol import Environment
@@ -50,6 +50,8 @@ class Assignment:
     plan: PlannedTrial
     config: RunConfig
     directory: TrialDirectory
+    where: Mapping[str, str] = field(default_factory=dict)
+    """What the record says of the place of its world, beside what the wall clock said."""
 
     @property
     def seed(self) -> int:
@@ -128,12 +130,11 @@ async def _conduct(
     await _keep_telemetry(env, assignment)
     watch.lap("telemetry")
     phases = {"agent": used.virtual_s, "settle": round(env.now() - agent_end, 6)}
+    measured = {"phases": {**staged.phases, **phases}, "usage": used}
     outcome: Outcome = ending.outcome or ("passed" if passed else "failed")
     trial = _trial(
         assignment, outcome, ending.termination, twin=staged.twin, error=ending.error
-    ).model_copy(
-        update={"phases": {**staged.phases, **phases}, "usage": used, "wall": _wall(watch)}
-    )
+    ).model_copy(update={**measured, "wall": _wall(assignment, watch)})
     directory.finish(trial)
     return trial
 
@@ -271,7 +272,7 @@ def failed_trial(
     trial = _trial(
         assignment, "infra_error", f"error: {failure.stage}", twin=twin, error=str(failure)
     )
-    return trial.model_copy(update={"wall": _wall(watch)})
+    return trial.model_copy(update={"wall": _wall(assignment, watch)})
 
 
 def left_trial(staged: Staged, assignment: Assignment, ended: Ended, *, watch: Stopwatch) -> Trial:
@@ -287,7 +288,7 @@ def left_trial(staged: Staged, assignment: Assignment, ended: Ended, *, watch: S
     termination = "limit:wall_time" if ended.timed_out else "error: the process ended"
     trial = _trial(
         assignment, outcome, termination, twin=staged.twin, error=ended.reason
-    ).model_copy(update={"phases": staged.phases, "wall": _wall(watch)})
+    ).model_copy(update={"phases": staged.phases, "wall": _wall(assignment, watch)})
     directory.finish(trial)
     return trial
 
@@ -340,5 +341,5 @@ def _brief(staged: Staged, assignment: Assignment) -> Brief:
     )
 
 
-def _wall(watch: Stopwatch) -> dict[str, float | str]:
-    return {**watch.laps, "finished": timestamp()}
+def _wall(assignment: Assignment, watch: Stopwatch) -> dict[str, float | str]:
+    return {**watch.laps, "finished": timestamp(), **assignment.where}

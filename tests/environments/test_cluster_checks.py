@@ -1,4 +1,4 @@
-"""What the doctor finds of a cluster: its context, its server, our rights there."""
+"""What the doctor finds of a cluster: its context, its server, our rights, its images."""
 
 from __future__ import annotations
 
@@ -40,9 +40,15 @@ def look(lab: tuple[Cluster, Run]) -> Callable[..., dict[str, Finding]]:
 
 def test_a_cluster_of_ones_own_is_fit(look: Callable[..., dict[str, Finding]]) -> None:
     found = look()
-    assert list(found) == ["context", "Kubernetes", "rights"]
+    assert list(found) == ["context", "Kubernetes", "rights", "images"]
     assert all(finding.ok for finding in found.values())
     assert found["Kubernetes"].detail.startswith("v1.34.")
+
+
+def test_images_are_looked_for_on_the_nodes(look: Callable[..., dict[str, Finding]]) -> None:
+    found = look()["images"]
+    assert found.needed_for.startswith("-e kubeconfig, ")
+    assert "lists some of its images only" in found.detail
 
 
 def test_rights_that_are_missing_are_named(look: Callable[..., dict[str, Finding]]) -> None:

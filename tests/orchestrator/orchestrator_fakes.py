@@ -247,13 +247,26 @@ class FakeEnvironment:
 
 class FakeLab:
     """Options: ``cold`` (cannot fork); ``patient``; ``fail_once=FILE`` (boot fails until the file
-    exists); ``fail=boot`` (always); ``die=FILE`` (the host dies until the file exists)."""
+    exists); ``fail=boot`` (always); ``die=FILE`` (the host dies until the file exists);
+    ``clusters=A,B`` (taken in turns; ``prod`` is refused)."""
 
     def __init__(self, options: dict[str, str]) -> None:
         self.options = options
         self.forkable = "cold" not in options
         self.patient = "patient" in options
         self.run = ""
+        self.seat = 0
+
+    @property
+    def cluster(self) -> str:
+        names = self.clusters()
+        return names[self.seat % len(names)] if names else ""
+
+    def clusters(self) -> Sequence[str]:
+        names = [name for name in self.options.get("clusters", "").split(",") if name]
+        if "prod" in names:
+            raise UsageError("cluster 'prod' must not be used")
+        return names
 
     def expand(self, targets: Sequence[str], tasks: Sequence[Any]) -> tuple[str, list[Problem]]:
         names = [n for t in targets for n in (sorted(SPECS) if t == "all" else [t])]

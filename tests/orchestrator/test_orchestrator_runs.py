@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,42 @@ def test_a_host_that_dies_is_replaced(tmp_path: Path) -> None:
     found = outcomes(report)
     assert {v for k, v in found.items() if k.startswith("one")} == {"infra_error"}
     assert "infra_error" not in {v for k, v in found.items() if k.startswith("two")}
+
+
+def test_hosts_are_spread_over_the_clusters_of_a_run(tmp_path: Path) -> None:
+    options = {"cold": "1", "clusters": "a,b"}
+    report = run_sync(config(tmp_path, targets=["one"], options=options, concurrency=4))
+    run = RunDirectory(report.directory)
+    where = [str(run.trial(p).trial().wall["cluster"]) for p in report.record.trials]
+    assert Counter(where) == {"a": 2, "b": 2}
+    lines = (run.path / "events.jsonl").read_text("utf-8").splitlines()
+    started = [e for e in map(json.loads, lines) if e["event"] == "trial_started"]
+    assert Counter(e["cluster"] for e in started) == {"a": 2, "b": 2}
+
+
+def test_a_host_that_dies_is_replaced_on_its_cluster(tmp_path: Path) -> None:
+    options = {"cold": "1", "clusters": "a,b", "die": str(tmp_path / "marker")}
+    asked = config(tmp_path, targets=["one", "two"], options=options, concurrency=1)
+    report = run_sync(asked)
+    run = RunDirectory(report.directory)
+    trials = [run.trial(p).trial() for p in report.record.trials]
+    assert {t.wall.get("cluster") for t in trials if t.incident == "two"} == {"a"}
+
+
+def test_each_cluster_has_a_host_unless_the_run_says_otherwise(tmp_path: Path) -> None:
+    options = {"cold": "1", "clusters": "a,b,c"}
+    report = run_sync(config(tmp_path, targets=["one"], options=options, concurrency=None))
+    run = RunDirectory(report.directory)
+    where = {run.trial(p).trial().wall["cluster"] for p in report.record.trials}
+    assert where == {"a", "b", "c"}
+
+
+def test_a_cluster_that_must_not_be_used_is_refused_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(UsageError, match="'prod' must not be used"):
+        run_sync(config(tmp_path, options={"clusters": "a,prod"}))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_progress_counts_up_to_all_trials(tmp_path: Path) -> None:

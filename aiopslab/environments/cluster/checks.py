@@ -1,7 +1,8 @@
-"""Whether a cluster can be used: the context, the server, its version, our rights on it.
+"""Whether a cluster can be used: the context, the server, its version, our rights, its images.
 
 Rights are asked for one by one with ``SelfSubjectAccessReview``, before anything is created. Not
-here: what the host needs for a cluster of its own (``host_checks``).
+here: what the host needs for a cluster of its own (``host_checks``), what images there must be
+(``image_checks``).
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from aiopslab.environments import image_checks
 from aiopslab.environments.cluster.connection import Connection, Reach, Request
 from aiopslab.environments.contexts import choose
 from aiopslab.environments.host_checks import Finding
 from aiopslab.errors import InfraError, PreflightError, UsageError
-from aiopslab.models.kube import KubeError
+from aiopslab.models.kube import KubeError, Object
 
 KUBECONFIG = "-e kubeconfig"
 LEAST = (1, 30)
@@ -50,13 +52,16 @@ class Right:
         return f"{self.verb} {kind}{'/' + part if part else ''}"
 
 
+_LOOK = Right("list", "nodes")
+
+
 def wanted() -> list[Right]:
     """Return the rights that the lab needs on a cluster."""
     made = [("", "namespaces"), (_RBAC, "clusterroles"), (_RBAC, "clusterrolebindings")]
     made += [(group, plural) for group, plurals in _APP for plural in plurals]
     verbs = ("get", "list", "create", "patch", "delete")
     rights = [Right(verb, plural, group) for group, plural in made for verb in verbs]
-    rights += [Right("list", "nodes"), Right("get", "pods/log"), Right("create", "pods/exec")]
+    rights += [_LOOK, Right("get", "pods/log"), Right("create", "pods/exec")]
     rights += [Right("create", "serviceaccounts/token"), Right("create", "pods/portforward")]
     rights += [Right(verb, "services/proxy") for verb in ("get", "create", "update", "delete")]
     rights += [Right("get", "pods/proxy"), Right("delete", "replicasets", "apps")]
@@ -89,7 +94,11 @@ async def _allowed(connection: Connection, right: Right) -> bool:
 
 
 def checks(
-    kubeconfig: str = "", context: str = "", *, allow_production: bool = False
+    kubeconfig: str = "",
+    context: str = "",
+    *,
+    allow_production: bool = False,
+    registry: str = "",
 ) -> list[Finding]:
     """Look whether a context can be used; stops at the first thing that is in the way.
 
@@ -97,6 +106,7 @@ def checks(
         kubeconfig: Path; empty is ``$KUBECONFIG``, then ``~/.kube/config``.
         context: Its name; empty is the current one.
         allow_production: Whether one that looks like production is meant.
+        registry: Where the cluster pulls our images from.
     """
     try:
         chosen = choose(kubeconfig, context, allow_production=allow_production)
@@ -104,17 +114,21 @@ def checks(
         connection = Connection(Reach(kubeconfig, chosen.name, timeout_s=10.0))
     except (UsageError, PreflightError) as error:
         return [Finding("context", False, str(error), KUBECONFIG, error.hint)]
-    return [*found, *asyncio.run(_asked(connection, chosen.name))]
+    return [*found, *asyncio.run(_asked(connection, chosen.name, registry))]
 
 
-async def _asked(connection: Connection, context: str) -> list[Finding]:
+async def _asked(connection: Connection, context: str, registry: str) -> list[Finding]:
     """Ask the server; the connection is closed afterwards."""
     look = f"kubectl --context {context} get --raw /version"
     found: list[Finding] = []
     try:
         version = await connection.ask(Request("GET", "/version"))
         found.append(_version(str(version.get("gitVersion") or "")))
-        found.append(_rights(await missing(connection, wanted()), context))
+        lacking = await missing(connection, wanted())
+        found.append(_rights(lacking, context))
+        if _LOOK not in lacking:
+            nodes = (await connection.ask(Request("GET", "/api/v1/nodes")))["items"]
+            found += _images(nodes, context, registry)
     except* (KubeError, InfraError) as group:
         error = group.exceptions[0]
         found.append(Finding("API server", False, str(error), KUBECONFIG, look))
@@ -141,6 +155,13 @@ def _rights(lacking: list[Right], context: str) -> Finding:
         "--clusterrole=cluster-admin --user=USER"
     )
     return Finding("rights", False, f"may not {some}{more}", KUBECONFIG, fix)
+
+
+def _images(nodes: list[Object], context: str, registry: str) -> list[Finding]:
+    try:
+        return image_checks.of_nodes(nodes, image_checks.needed(registry), context, registry)
+    except UsageError as error:
+        return [Finding("images", False, str(error), KUBECONFIG, error.hint)]
 
 
 def _good(what: str, detail: str) -> Finding:

@@ -1,0 +1,40 @@
+"""Image references in the one form that can be compared.
+
+People write ``postgres:17.5``, a node lists ``docker.io/library/postgres:17.5``, and an engine
+either. Not here: which images an app needs (``image_builds``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+_HUB = "docker.io"
+_HUBS = frozenset({_HUB, "index.docker.io", "registry-1.docker.io"})
+
+
+def whole(ref: str) -> str:
+    """Return a reference with its registry, and its digest, or else its tag.
+
+    >>> whole("postgres:17.5")
+    'docker.io/library/postgres:17.5'
+    >>> whole("valkey/valkey")
+    'docker.io/valkey/valkey:latest'
+    >>> whole("localhost:5000/lab/nats:2@sha256:12ab")
+    'localhost:5000/lab/nats@sha256:12ab'
+    """
+    name, at, digest = ref.partition("@")
+    path, colon, tag = name.rpartition(":")
+    if not colon or "/" in tag:
+        path, tag = name, "latest"
+    registry, slash, rest = path.partition("/")
+    if not slash or not (set(".:") & set(registry) or registry == "localhost"):
+        registry, rest = _HUB, path
+    if registry in _HUBS:
+        registry, rest = _HUB, rest if "/" in rest else f"library/{rest}"
+    return f"{registry}/{rest}@{digest}" if at else f"{registry}/{rest}:{tag}"
+
+
+def lacking(refs: Iterable[str], names: Iterable[str]) -> list[str]:
+    """Return those references that none of the names stands for, in order."""
+    known = {whole(name) for name in names}
+    return [ref for ref in refs if whole(ref) not in known]
