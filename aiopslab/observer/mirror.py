@@ -108,7 +108,7 @@ class Mirror:
         try:
             done, _ = await asyncio.wait([ready], timeout=PATIENCE_S)
             if not done:
-                self._lacks.lack(what, "no answer yet")
+                self._lacks.lack(what, watch.trouble or "no answer yet")
                 await ready
         finally:
             ready.cancel()

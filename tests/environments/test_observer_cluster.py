@@ -248,17 +248,19 @@ def test_a_full_recording_refuses_and_counts(sim: Sim, tmp_path: Path) -> None:
     asyncio.run(scene())
 
 
-def test_a_kind_that_is_refused_is_lacking_until_it_is_not(
-    sim: Sim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("code", [403, 503])
+def test_a_kind_that_is_refused_or_not_answered_is_lacking_for_that_reason_until_it_is_not(
+    sim: Sim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     monkeypatch.setattr(mirror, "AGAIN_S", 0.05)
+    monkeypatch.setattr(mirror, "PATIENCE_S", 0.5)
     refused = True
 
     def around(api: Any, _tokens: Any) -> Any:
         async def app(scope: Any, receive: Any, send: Any) -> None:
             answer = api
             if refused and scope.get("path", "").endswith("/secrets"):
-                answer = JSONResponse({"kind": "Status", "code": 403, "message": "no"}, 403)
+                answer = JSONResponse({"kind": "Status", "code": code, "message": "no"}, code)
             await answer(scope, receive, send)
 
         return app

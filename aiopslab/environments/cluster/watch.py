@@ -55,6 +55,8 @@ class ClusterWatch:
     ) -> None:
         self._from_start = from_start
         self._patient = patient
+        self.trouble = ""
+        """Why the server could not be asked last; empty while all is well."""
         self._connection = connection
         self._find_path = path
         self._path = ""
@@ -126,6 +128,7 @@ class ClusterWatch:
             try:
                 if not revision:
                     revision = self._begin()
+                self.trouble = ""
                 for event, obj in self._stream(revision):
                     revision, failures = obj["metadata"]["resourceVersion"], 0
                     if event != "BOOKMARK":
@@ -134,16 +137,17 @@ class ClusterWatch:
                 if error.code == 410:
                     revision = ""
                 elif self._patient and error.code in _AWAY:
-                    failures = self._pause(failures)
+                    failures = self._pause(failures, error)
                 else:
                     raise
-            except InfraError:
+            except InfraError as error:
                 if failures >= _FAILURES and not self._patient:
                     raise
-                failures = self._pause(failures)
+                failures = self._pause(failures, error)
 
-    def _pause(self, failures: int) -> int:
+    def _pause(self, failures: int, error: Exception) -> int:
         """Wait after a failure, longer each time; returns how many there were."""
+        self.trouble = str(error)
         failures = min(failures + 1, _FAILURES + 1)
         self._closed.wait(0.2 * 2**failures)
         return failures
