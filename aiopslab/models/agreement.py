@@ -39,8 +39,6 @@ class Agreement(Model):
     """Of the incident's file when this was measured."""
     environment: str
     """``kind`` or ``kubeconfig``."""
-    server: str = ""
-    """Version of the cluster's API server."""
     agent: str
     """Whose answers are compared."""
     simulated: Showing

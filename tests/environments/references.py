@@ -70,7 +70,8 @@ def selectors(obj: Object) -> Iterator[Mapping[str, str]]:
         case "NetworkPolicy":
             yield spec["podSelector"]["matchLabels"]
             for rule in spec.get("ingress", []):
-                yield from (p["podSelector"]["matchLabels"] for p in rule.get("from", []))
+                peers = [p for p in rule.get("from", []) if "podSelector" in p]
+                yield from (p["podSelector"]["matchLabels"] for p in peers)
 
 
 def unmounted(objects: Iterable[Object]) -> list[str]:

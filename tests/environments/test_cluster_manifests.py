@@ -96,7 +96,7 @@ def test_what_services_are_told_to_do_is_the_same_as_in_the_simulated_world(name
         if obj["kind"] == "Namespace":
             continue
         assert found is not None, obj["metadata"]
-        if obj["kind"] in ("Service", "PodDisruptionBudget", "NetworkPolicy", "ResourceQuota"):
+        if obj["kind"] in ("Service", "PodDisruptionBudget", "ResourceQuota"):
             assert found["spec"] == obj["spec"]
         if obj["kind"] in ("Deployment", "StatefulSet"):
             ours, theirs = found["spec"]["template"], obj["spec"]["template"]
@@ -124,13 +124,30 @@ def test_only_the_apps_own_programs_are_confined_and_send_telemetry() -> None:
             assert pod_of(obj)["spec"]["securityContext"]["runAsNonRoot"] is True  # type: ignore[index]
 
 
-def test_callers_of_partners_find_them_by_host_name_and_trust_them() -> None:
+def test_callers_of_partners_find_all_of_them_by_host_name_and_trust_them() -> None:
     app = APPS["hotel"]
     _, objects = both(app, placement_of(app))
     pods = {o["metadata"]["name"]: pod_of(o)["spec"] for o in objects if o["kind"] == "Deployment"}  # type: ignore[index]
     aliases = pods["reservation"]["hostAliases"]
-    assert [a["hostnames"] for a in aliases] == [["api.cardbridge.example"]]
+    # It may be configured to call the other one.
+    hosts = {"api.cardbridge.example", "api.paylane.example"}
+    assert hosts < {host for alias in aliases for host in alias["hostnames"]}
+    assert len(aliases) == len(app.externals)
     assert "hostAliases" not in pods["geo"]
+
+
+@pytest.mark.parametrize("name", ["hotel", "shop"])
+def test_the_observer_is_let_in_where_an_ingress_policy_of_the_app_lets_somebody_in(
+    name: str,
+) -> None:
+    app, after = both(APPS[name], placement_of(APPS[name]))
+    theirs = [o for o in manifests(app, 7, 1e9) if o["kind"] == "NetworkPolicy"]
+    ours = [o for o in after if o["kind"] == "NetworkPolicy"]
+    assert theirs
+    space = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "lab-x7k2p"}}}
+    for was, now in zip(theirs, ours, strict=True):
+        for rule, changed in zip(was["spec"]["ingress"], now["spec"]["ingress"], strict=True):
+            assert changed == rule | {"from": [*rule["from"], space]}
 
 
 def test_images_are_those_that_are_named() -> None:

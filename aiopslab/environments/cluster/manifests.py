@@ -137,6 +137,8 @@ def _changed(app: App, obj: Object, placement: Placement) -> None:
             _queue_user(obj)
         case "StatefulSet":
             _volumes(obj, placement)
+        case "NetworkPolicy":
+            _observed(obj, placement)
     pod = pod_of(obj)
     if pod is None:
         return
@@ -165,6 +167,14 @@ def _container(
         container["image"] = placement.images.other(image)
 
 
+def _observed(obj: Object, placement: Placement) -> None:
+    """Let the observer in wherever an ingress policy lets somebody in, as any cluster's would."""
+    space = {"matchLabels": {"kubernetes.io/metadata.name": placement.lab}}
+    for rule in obj["spec"].get("ingress") or []:
+        if "from" in rule:
+            rule["from"].append({"namespaceSelector": space})
+
+
 # -- the app's programs ---------------------------------------------------------------------------
 
 
@@ -174,8 +184,9 @@ def _program(app: App, service: str, spec: Object, container: Object, placement:
     env: list[Object] = container.setdefault("env", [])
     env.append({"name": ENDPOINT, "value": endpoint})
     _confine(spec, container)
-    hosts = {app.externals[t].host for t in targets(app, service) if t in app.externals}
-    known = sorted(hosts & placement.partners.keys())
+    # Whoever calls one party may be configured to call another instead.
+    abroad = any(target in app.externals for target in targets(app, service))
+    known = sorted(placement.partners) if abroad else []
     if known:
         spec["hostAliases"] = [{"ip": placement.partners[h], "hostnames": [h]} for h in known]
     if known and placement.authority:
