@@ -245,6 +245,9 @@ class RealLab(Library):
         cluster = Cluster(app, placement, connection, made_of, terms, wallclock.unix)
         try:
             await cluster.deploy()
+            # Requests fail while everything starts. An app that does not get well shows it later,
+            # when its baseline is looked at.
+            await cluster.calm()
             await begin(cluster, self.options)
             await cluster.snapshot()
         except BaseException:

@@ -10,6 +10,7 @@ import pytest
 from cluster_users import offered
 from cluster_world import ROWS, TRIAL, Lab, laboratory
 
+from aiopslab.environments.cluster import warm
 from aiopslab.environments.cluster.cleaning import inventory
 from aiopslab.environments.cluster.environment import outline
 from aiopslab.environments.cluster.labels import has, ours
@@ -75,6 +76,13 @@ def test_what_a_fault_creates_carries_the_labels_of_everything_else(lab: Lab) ->
     made = lab.run(lab.env.kube.create(policy, actor="platform-bot"))
     assert has(made, ours(TRIAL))
     lab.run(lab.env.kube.delete("NetworkPolicy", "egress", SPACE, actor="platform-bot"))
+
+
+def test_an_app_is_calm_once_it_kept_its_promises_for_a_while(lab: Lab) -> None:
+    begun = lab.env.now()
+    checks = lab.run(lab.env.calm())
+    assert {c.id: c.met for c in checks} == {"slo:book": True, "slo:search": True}
+    assert lab.env.now() - begun >= warm._CALM_S
 
 
 def test_rows_are_counted_by_the_stores_themselves(lab: Lab) -> None:

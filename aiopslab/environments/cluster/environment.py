@@ -193,6 +193,10 @@ class Cluster:
         """Return the environment with the rights of a task's agent, and no others."""
         return await self._agents.view(self, task)
 
+    async def calm(self) -> list[CheckResult]:
+        """Wait until promises are kept, within patience; returns the last look at them."""
+        return await self._timed("calm", self._warm.calm())
+
     async def snapshot(self) -> None:
         """Remember everything as it is now, healthy, for ``restore``."""
         await self._warm.remember()

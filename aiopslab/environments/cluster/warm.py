@@ -80,6 +80,19 @@ class Warm:
         except (KubeError, InfraError) as error:
             return [CheckResult(id="restore", met=False, detail=str(error))]
 
+    async def calm(self) -> list[CheckResult]:
+        """Wait until promises are kept; returns the last look at them."""
+        cluster = self._cluster
+        begun, end = cluster.now(), cluster.now() + cluster.terms.patience.warm_s
+        while True:
+            now = cluster.now()
+            windows = await cluster.traffic.slis(max(begun, now - _CALM_S), now)
+            checks = slo_checks(windows)
+            calm = now - begun >= _CALM_S and all(check.met for check in checks)
+            if calm or now >= end:
+                return checks
+            await asyncio.sleep(_POLL_S)
+
     async def _restore(self, before: _Before) -> list[CheckResult]:
         cluster = self._cluster
         for uid, (kind, name) in (await self._of_cluster()).items():
@@ -95,7 +108,7 @@ class Warm:
         checks = [_check("objects", [*done.stuck, *await restorer.differences()])]
         checks.append(_check("stores", [f"{store} is set up otherwise" for store in setup]))
         checks.append(_check("rows", await self._fewer(before)))
-        checks += await self._calm()
+        checks += await self.calm()
         await restorer.tidy()
         return checks
 
@@ -121,19 +134,6 @@ class Warm:
         tables = {k: v for k, v in before.rows.items() if k.startswith("table:")}
         return [f"{k} has {now.get(k)} rows of {v}" for k, v in tables.items()
                 if now.get(k, 0) < v]  # fmt: skip
-
-    async def _calm(self) -> list[CheckResult]:
-        """Wait until promises are kept; returns the last look at them."""
-        cluster = self._cluster
-        begun, end = cluster.now(), cluster.now() + cluster.terms.patience.warm_s
-        while True:
-            now = cluster.now()
-            windows = await cluster.traffic.slis(max(begun, now - _CALM_S), now)
-            checks = slo_checks(windows)
-            calm = now - begun >= _CALM_S and all(check.met for check in checks)
-            if calm or now >= end:
-                return checks
-            await asyncio.sleep(_POLL_S)
 
     async def _of_cluster(self) -> dict[str, tuple[str, str]]:
         """Return the trial's objects without a namespace by uid; agents' rights are not among them.
