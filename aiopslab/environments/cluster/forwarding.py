@@ -11,6 +11,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from socket import SHUT_RDWR
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -105,10 +106,13 @@ class Forwarding:
             self.failure = self.failure or str(error)
         finally:
             ended.cancel()
-            # Wakes the thread out of its read.
-            with suppress(OSError, WebSocketException):
-                socket.shutdown()
-            await asyncio.shield(asyncio.to_thread(thread.join))
+            # Wakes the thread out of its read, which closing does not; and closed under a read, its
+            # descriptor could be that of another connection by then.
+            raw = socket.sock
+            if raw is not None:
+                with suppress(OSError):
+                    raw.shutdown(SHUT_RDWR)
+            await asyncio.shield(asyncio.to_thread(_finish, thread, socket))
 
     async def aclose(self) -> None:
         """End every connection."""
@@ -117,6 +121,11 @@ class Forwarding:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+
+def _finish(thread: threading.Thread, socket: WebSocket) -> None:
+    thread.join()
+    socket.shutdown()
 
 
 class _Arrivals:
