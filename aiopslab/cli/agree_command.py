@@ -35,6 +35,8 @@ class Asked:
     """Where the two runs are kept."""
     concurrency: Annotated[int, Parameter(alias="-n")] = 1
     """Apps on the cluster side by side."""
+    run: Path | None = None
+    """A run on a cluster that is compared, instead of playing there anew."""
 
 
 def command(
@@ -48,7 +50,8 @@ def command(
 
     Compared are the journeys that miss their promise at hand-over, the alerts that have fired by
     then, whether the reference fix restores both, and what an agent answers first. Of suites and
-    globs only incidents are played that exist on a cluster.
+    globs only incidents are played that exist on a cluster. What baselines -e kind has kept, with
+    the oracle among its agents, need not be played again: --run DIRECTORY.
 
     Args:
         targets: Incidents, suites, globs, or paths of incident files.
@@ -60,13 +63,17 @@ def command(
     import asyncio
 
     from aiopslab.errors import UsageError
-    from aiopslab.orchestrator.agreement import agree
+    from aiopslab.orchestrator.agreement import agree, agree_with
 
-    if not targets:
+    asked = asked or Asked()
+    if not targets and asked.run is None:
         raise UsageError("nothing to compare", hint="aiopslab agree lite -e kind")
+    question = _question(targets, asked)
     with display(display_) as show:
-        question = _question(targets, asked or Asked())
-        found = asyncio.run(agree(question, out=out, progress=show))
+        if asked.run is None:
+            found = asyncio.run(agree(question, out=out, progress=show))
+        else:
+            found = asyncio.run(agree_with(asked.run, question, out=out, progress=show))
     return _tell(found, as_json=json)
 
 

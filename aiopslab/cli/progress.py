@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aiopslab.orchestrator.progress import Progress
 
 Display = Literal["auto", "live", "plain", "json", "none"]
-_WORTH_A_LINE = ("run_started", "trial_served", "trial_finished")
+_WORTH_A_LINE = ("run_started", "stage", "trial_served", "trial_finished")
 _MARKS = {"passed": "pass", "failed": "fail"}
 
 
@@ -63,6 +63,8 @@ class _Plain(_Silent):
             return
         if event.kind == "run_started":
             text = f"{event.planned} trials, {event.done} done already, {event.directory}"
+        elif event.kind == "stage":
+            text = f"{event.stage:<11} {event.trial}{_where(event)}"
         elif event.kind == "trial_served":
             text = _served(event)
         else:
@@ -99,6 +101,8 @@ class _Live(_Silent):
                 self._steps[event.trial] = f"{event.trial} step {event.n} {event.tool}"
             case "trial_started":
                 self._steps[event.trial] = event.trial
+            case "stage":
+                self._steps[event.trial] = f"{event.trial} {event.stage}"
             case "trial_served":
                 self._bars.console.print(_served(event), highlight=False, markup=False)
             case "trial_finished":
@@ -120,5 +124,8 @@ def _served(event: Progress) -> str:
 
 def _verdict(event: Progress) -> str:
     mark = _MARKS.get(event.outcome, event.outcome)
-    where = f" on {event.cluster}" if event.cluster else ""
-    return f"{mark:<11} {event.trial}{where}" + (f": {event.error}" if event.error else "")
+    return f"{mark:<11} {event.trial}{_where(event)}" + (f": {event.error}" if event.error else "")
+
+
+def _where(event: Progress) -> str:
+    return f" on {event.cluster}" if event.cluster else ""

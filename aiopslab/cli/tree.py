@@ -19,7 +19,7 @@ _COMMANDS = {
     "up": "Keep an application or an incident running, with every API open.",
     "check": "Prove incidents sound: twin healthy, fault hurts, fix works, cheats fail.",
     "agree": "Compare the simulated world with a real cluster, incident by incident.",
-    "baselines": "Measure what trivial agents score on incidents.",
+    "baselines": "Measure what several agents score, each incident staged once for all.",
     "generate": "Write a held-out set of incidents, each proven sound.",
     "submit": "Submit the answer of a running trial, from a program outside.",
     "mcp": "Offer the tools of a running trial over MCP on standard input and output.",
@@ -72,11 +72,13 @@ _EXAMPLES = {
     "agree": [
         ("aiopslab agree lite -e kind", "what of lite exists on a cluster"),
         ("aiopslab agree resources-cpu-limit -e kubeconfig -E context=lab", "one, on yours"),
+        ("aiopslab agree --run runs/NAME", "with what baselines -e kind kept"),
     ],
     "baselines": [
         ("aiopslab baselines core", "seven trivial agents, noop and the oracle"),
         ("aiopslab baselines core -o rows.jsonl --seeds 0,1,2", "three draws, kept row by row"),
         ("aiopslab baselines my-incident.yaml -a restart-everything", "one agent, one incident"),
+        ("aiopslab baselines lite -e kind -a noop -a oracle", "on a cluster, staged once for both"),
     ],
     "generate": [
         ("aiopslab generate --suite core --seed 4711 --count 20 -o held-out", "twenty new ones"),

@@ -21,7 +21,7 @@ from aiopslab.seeds import derive
 MIN_COVERAGE = 0.95
 CONVENTION = (
     "share of trials passed, all tasks together; strict counts infra and unfinished trials as 0, "
-    "completed leaves them out; none below 95 % coverage"
+    "completed leaves them out; none below 95 % coverage, and none of several agents together"
 )
 _BOOTSTRAP_SEED = derive(0, "grading", "bootstrap")
 
@@ -56,10 +56,15 @@ def aggregate(trials: Sequence[Counted]) -> tuple[TaskResults, list[TaskResults]
     return _results("all", ordered), tasks
 
 
-def headline(overall: TaskResults) -> Headline:
-    """Return the two numbers to quote, or None for both below the required coverage."""
+def headline(overall: TaskResults, *, of_one: bool = True) -> Headline:
+    """Return the two numbers to quote, or None for both below the required coverage.
+
+    Args:
+        overall: All trials together.
+        of_one: Whether one agent played them; what several scored together is nobody's.
+    """
     share = overall.share
-    enough = share is not None and share >= MIN_COVERAGE
+    enough = of_one and share is not None and share >= MIN_COVERAGE
     return Headline(
         strict=overall.strict.value if enough else None,
         completed=overall.completed.value if enough else None,

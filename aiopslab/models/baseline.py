@@ -14,6 +14,8 @@ class Baseline(Model):
     incident: str
     agent: str
     seed: int
+    environment: str = "sim"
+    """``sim``, or what the cluster was called: ``kind``, ``kubeconfig``."""
     digest: str
     """Of the incident's file when this was measured."""
     scoring_version: str

@@ -31,6 +31,10 @@ def parse_clock(clock: str) -> float | None:
     return float(match["factor"]) if match["factor"] else None
 
 
+SIMULATED = "sim"
+"""The environment that is simulated."""
+SEVERAL = "(several)"
+"""Name of the agent of a run in which each trial says who plays it."""
 REAL = ("kind", "kubeconfig")
 """Environments whose time nobody can let pass."""
 _REAL_CLOCK = "wall:1"
@@ -54,7 +58,7 @@ class Limits(Model):
 class EnvironmentChoice(Model):
     """Which environment trials run on."""
 
-    kind: str = "sim"
+    kind: str = SIMULATED
     """``sim``, ``kind``, ``kubeconfig``, or ``module:Class`` of a user's lab
     (``orchestrator.lab.Lab``)."""
     options: dict[str, str] = Field(default_factory=dict)
@@ -137,6 +141,10 @@ class RunConfig(Model):
         """Return the seed of an attempt (from 1); shared by all problems of that attempt."""
         return self.seed + attempt - 1
 
+    def agent_of(self, plan: PlannedTrial) -> str:
+        """Return who plays a trial."""
+        return plan.agent or self.agent
+
     def clock_factor(self) -> float | None:
         """Return F of ``wall:F``; None under the stepped clock."""
         return parse_clock(self.clock)
@@ -149,13 +157,16 @@ class PlannedTrial(Model):
     incident: str
     task: Task
     attempt: int
+    agent: str | None = None
+    """Who plays it, where several agents share a run; None: the run's agent."""
     twin: bool | None = None
     """Whether the fault is left out; None lets the draw decide, as every agent's trial does."""
     alone: int | None = None
     """Of several faults only the n-th acts, counted from 1; None: all that the incident has."""
     verdict_only: bool = False
-    """Measure no more than the verdict needs, as most proofs do: a settle window that is lost ends
-    the settling, and no telemetry is kept."""
+    """Measure no more than the verdict needs: a settle window that is lost ends the settling."""
+    telemetry: bool = True
+    """Whether its telemetry is kept, if the run keeps any."""
 
     @property
     def directory(self) -> str:

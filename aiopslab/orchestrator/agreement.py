@@ -1,27 +1,29 @@
 """Run incidents in the simulated world and on a real cluster, and see whether both show the same.
 
 Ordinary trials, one run each: an agent diagnoses, the oracle mitigates. What is compared is read
-from their records, incident by incident as they end. Not here: what a trial is (``trial``), who
-plays (``players``), how many agree (``report.fidelity``).
+from their records, incident by incident as they end; where such trials were played on a cluster
+before, from theirs. Not here: what a trial is (``trial``), how many agree (``report.fidelity``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
 
+from aiopslab.agents.loading import ORACLE
+from aiopslab.errors import UsageError
 from aiopslab.models.agreement import Agreement, Showing
 from aiopslab.models.answer import Diagnosis
-from aiopslab.models.run import EnvironmentChoice, RunConfig
+from aiopslab.models.run import SEVERAL, SIMULATED, EnvironmentChoice, PlannedTrial, RunConfig
 from aiopslab.models.task import Task
 from aiopslab.orchestrator import lock
 from aiopslab.orchestrator.lab import find_lab
-from aiopslab.orchestrator.players import AND_ORACLE
+from aiopslab.orchestrator.plan import plan_trials
 from aiopslab.orchestrator.progress import OnProgress, Progress
-from aiopslab.orchestrator.records import RunDirectory
+from aiopslab.orchestrator.records import RunDirectory, TrialDirectory
 from aiopslab.orchestrator.rows import Rows
 from aiopslab.orchestrator.run import RunReport, run
 from aiopslab.orchestrator.soundness import Target, asked
@@ -69,7 +71,7 @@ async def agree(
     question = replace(question, environment=_one_cluster(question.environment))
     _refuse(question.environment, names)
     simulated = await _play(question, names, EnvironmentChoice(), progress)
-    rows = Rows(out, Agreement, lambda row: (row.incident, row.seed))
+    rows = _rows(out)
     work = _Comparing(question, targets, RunDirectory(simulated.directory), rows)
 
     def hear(event: Progress) -> None:
@@ -81,8 +83,63 @@ async def agree(
         await _play(question, names, question.environment, hear)
     finally:
         rows.tidy()
-    found = [rows.get(target.spec.name, question.seed) for target in targets]
-    return [row for row in found if row is not None]
+    return work.found()
+
+
+async def agree_with(
+    played: Path,
+    question: Question,
+    *,
+    out: Path | None = None,
+    progress: OnProgress | None = None,
+) -> list[Agreement]:
+    """Play incidents in the simulated world and compare with what a run on a cluster recorded.
+
+    Args:
+        played: The run's directory; of its trials those of the agent on diagnosis and of the oracle
+            on mitigation count.
+        question: Which incidents, none for all of that run, and whose answers; its environment is
+            that of the run.
+        out: As for ``agree``.
+        progress: As for ``agree``.
+
+    Returns:
+        One row for each incident whose trials are all there.
+
+    Raises:
+        UsageError: There is no such run, it was on no cluster, or has none of these trials.
+    """
+    real = RunDirectory.find(played)
+    config = real.record().config
+    if config.environment.kind == SIMULATED:
+        hint = "name a run on a cluster, as baselines -e kind keeps one"
+        raise UsageError(f"{str(played)!r} was played in the simulated world", hint=hint)
+    question = replace(question, environment=config.environment)
+    targets = _played(real, question)
+    names = [t.asked for t in targets]
+    simulated = await _play(question, names, EnvironmentChoice(), progress)
+    work = _Comparing(question, targets, RunDirectory(simulated.directory), _rows(out))
+    for name in names:
+        work.compare(name, real)
+    work.rows.tidy()
+    return work.found()
+
+
+def _played(real: RunDirectory, question: Question) -> list[Target]:
+    """Return the incidents that were asked for and whose trials a run has."""
+    wanted = asked(question.targets or sorted({p.incident for p in real.record().trials}))
+    targets = [t for t in wanted if _complete(_trials(t.asked, real, question))]
+    if not targets:
+        raise UsageError(
+            f"{str(real.path)!r} has no incident of which, with seed {question.seed}, both "
+            f"{question.agent} ended a diagnosis and the oracle a mitigation",
+            hint="aiopslab baselines ... -e kind -a oracle -a statistical",
+        )
+    return targets
+
+
+def _rows(out: Path | None) -> Rows[Agreement]:
+    return Rows(out, Agreement, lambda row: (row.incident, row.seed))
 
 
 class _Comparing:
@@ -98,7 +155,7 @@ class _Comparing:
         self._question = question
         self._specs = {target.asked: target.spec for target in targets}
         self._simulated = simulated
-        self._rows = rows
+        self.rows = rows
 
     def heard(self, event: Progress) -> None:
         """Hear what happens on the cluster."""
@@ -107,16 +164,25 @@ class _Comparing:
         real = RunDirectory(event.directory)
         plans = real.record().trials
         incident = next(p.incident for p in plans if p.directory == event.trial)
-        if all(real.trial(p).complete for p in plans if p.incident == incident):
-            self._rows.add(self._row(incident, real))
+        if _complete(_trials(incident, real, self._question)):
+            self.compare(incident, real)
 
-    def _row(self, incident: str, real: RunDirectory) -> Agreement:
+    def compare(self, incident: str, real: RunDirectory) -> None:
+        """Make the row of an incident whose trials have ended."""
         question, spec = self._question, self._specs[incident]
-        return Agreement(
+        row = Agreement(
             incident=spec.name, seed=question.seed, digest=lock.of_incident(spec),
             environment=question.environment.kind, agent=question.agent,
-            simulated=_shown(incident, self._simulated), real=_shown(incident, real),
+            simulated=_shown(_trials(incident, self._simulated, question)),
+            real=_shown(_trials(incident, real, question)),
         )  # fmt: skip
+        self.rows.add(row)
+
+    def found(self) -> list[Agreement]:
+        """Return the rows that were asked for."""
+        seed = self._question.seed
+        found = [self.rows.get(spec.name, seed) for spec in self._specs.values()]
+        return [row for row in found if row is not None]
 
 
 def _refuse(cluster: EnvironmentChoice, names: Sequence[str]) -> None:
@@ -141,16 +207,33 @@ async def _play(
 ) -> RunReport:
     config = RunConfig.model_validate({
         "targets": list(names), "tasks": _TASKS, "seed": question.seed,
-        "agent": AND_ORACLE, "agent_args": {"agent": question.agent},
+        "agent": SEVERAL,
         "environment": choice, "runs_dir": question.runs_dir,
-        "concurrency": question.concurrency if choice.kind != "sim" else None,
+        "concurrency": question.concurrency if choice.kind != SIMULATED else None,
     })  # fmt: skip
-    return await run(config, progress=progress)
+    _, plans = plan_trials(find_lab(choice), config)
+    agents = {"diagnosis": question.agent, "mitigation": ORACLE}
+    trials = [plan.model_copy(update={"agent": agents[plan.task]}) for plan in plans]
+    return await run(config, trials=trials, progress=progress)
 
 
-def _shown(incident: str, run: RunDirectory) -> Showing:
-    plans = [plan for plan in run.record().trials if plan.incident == incident]
-    trials = {plan.task: run.trial(plan) for plan in plans}
+def _trials(incident: str, run: RunDirectory, question: Question) -> dict[Task, TrialDirectory]:
+    """Find what is compared of an incident among the trials of a run."""
+    record = run.record()
+
+    def counts(plan: PlannedTrial) -> bool:
+        seed, player = record.config.trial_seed(plan.attempt), record.config.agent_of(plan)
+        wanted = ORACLE if plan.task == "mitigation" else question.agent
+        return (plan.incident, seed, player) == (incident, question.seed, wanted)
+
+    return {p.task: run.trial(p) for p in record.trials if p.task in _TASKS and counts(p)}
+
+
+def _complete(trials: Mapping[Task, TrialDirectory]) -> bool:
+    return "diagnosis" in trials and all(trial.complete for trial in trials.values())
+
+
+def _shown(trials: Mapping[Task, TrialDirectory]) -> Showing:
     outcomes = {task: directory.trial() for task, directory in trials.items()}
     failed = [
         trial.error or "the lab failed"

@@ -1,40 +1,40 @@
-"""Measure what trivial agents score: all of them from one staging of each incident.
+"""Measure what several agents score: all of them from one staging of each incident.
 
-The trials are ordinary ones, carried out by the same code as an agent's, except that several
-agents fork from the same hand-over and no telemetry is kept. Rows go to a journal as incidents end,
-and what is in it already is not measured again. Not here: what a score is
-(``grading.baselines``).
+The trials are those of an ordinary run in which each says who plays it. Rows go to a journal as
+incidents end, and what is in it already is not measured again. The run's own record is kept where
+it took long to make: on a cluster. Not here: what a score is (``grading.baselines``), on which
+world trials follow one another (``bench`` and ``cold``).
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from aiopslab.agents.loading import ORACLE, load
-from aiopslab.agents.protocol import Agent
+from aiopslab.agents.loading import ORACLE
 from aiopslab.agents.trivial import TRIVIAL
 from aiopslab.grading import SCORING_VERSION
 from aiopslab.grading.baselines import solved
 from aiopslab.models.baseline import Baseline
-from aiopslab.models.run import PlannedTrial, RunConfig
-from aiopslab.orchestrator import lock, players
+from aiopslab.models.run import SEVERAL, SIMULATED, EnvironmentChoice, PlannedTrial, RunConfig
+from aiopslab.models.task import all_tasks
+from aiopslab.orchestrator import lock
 from aiopslab.orchestrator.lab import find_lab
-from aiopslab.orchestrator.plan import plan_jobs, spread
-from aiopslab.orchestrator.pool import Pool
-from aiopslab.orchestrator.progress import OnProgress, Teller
+from aiopslab.orchestrator.progress import OnProgress, Progress
 from aiopslab.orchestrator.records import RunDirectory
 from aiopslab.orchestrator.rows import Rows
+from aiopslab.orchestrator.run import run
 from aiopslab.orchestrator.soundness import Target, asked
-from aiopslab.orchestrator.staging import Staged
 
-AGENT = "(baselines)"
-"""Name under which a run asks for these players instead of an agent."""
 AGENTS = (ORACLE, "noop", *TRIVIAL)
 """The oracle plays with the answer key: what can be reached, beside what understands nothing."""
 SEPARATOR = ":"
+EVERY = "*"
+"""Glob of all incidents."""
 
 
 async def measure(
@@ -42,37 +42,47 @@ async def measure(
     *,
     agents: Sequence[str] = AGENTS,
     seeds: Sequence[int],
+    environment: EnvironmentChoice | None = None,
     out: Path | None = None,
-    hosts: int,
+    runs_dir: str = "runs",
+    hosts: int | None,
     progress: OnProgress | None = None,
 ) -> list[Baseline]:
-    """Let agents play every task of incidents.
+    """Let agents play every task of incidents; return a row for each incident, agent and seed.
 
     Args:
-        targets: Incidents, suites, globs or paths; empty means every incident.
+        targets: Incidents, suites, globs or paths; empty means every incident that exists there.
         agents: Names; they get no arguments and no model.
         seeds: What each incident is drawn with.
+        environment: Where; None: the simulated world.
         out: A journal, JSON lines; made where there is none. Rows of the same file and scoring
             version in it are taken as they are; rows of others stay.
-        hosts: Processes at once.
+        runs_dir: Where the record of a run on a cluster is kept.
+        hosts: Processes at once; None: as many as a run has.
         progress: Receives what happens.
 
-    Returns:
-        One row an incident, agent and seed that were asked for, measured now or before.
-
     Raises:
-        UsageError: A target or an agent is unknown, or the journal is none.
+        UsageError: A target or an agent is unknown, the journal is none, or a cluster must not be
+            used.
+        PreflightError: There is nothing to find the cluster by.
     """
-    for name in agents:
-        if name != ORACLE:
-            load(name)
-    rows = Rows(out, Baseline, lambda row: (row.incident, row.agent, row.seed))
-    work = _Work(asked(targets), agents, seeds, rows)
+    where = environment or EnvironmentChoice()
+    rows = Rows(out, Baseline, lambda row: (row.environment, row.incident, row.agent, row.seed))
+    work = _Work(_there(targets, where), agents, seeds, where, rows)
     try:
-        await work.carry_out(hosts, progress)
+        with tempfile.TemporaryDirectory(prefix="aiopslab-baselines-") as scratch:
+            kept = runs_dir if _takes_long(where) else scratch
+            await work.carry_out(targets or [EVERY], kept, hosts, progress)
     finally:
         rows.tidy()
     return work.asked_for()
+
+
+def _there(targets: Sequence[str], where: EnvironmentChoice) -> list[Target]:
+    """Return the incidents that were asked for and exist there."""
+    _, problems = find_lab(where).expand(targets or [EVERY], all_tasks())
+    names = {problem.incident for problem in problems}
+    return [target for target in asked(targets) if target.asked in names]
 
 
 class _Work:
@@ -83,8 +93,10 @@ class _Work:
         targets: Sequence[Target],
         agents: Sequence[str],
         seeds: Sequence[int],
+        where: EnvironmentChoice,
         rows: Rows[Baseline],
     ) -> None:
+        self._where = where
         self._base = min(seeds)
         self._digests = {t.spec.name: lock.of_incident(t.spec) for t in targets}
         self._rows = rows
@@ -98,7 +110,7 @@ class _Work:
                         self._left[target.spec.name, agent, seed] = plans
 
     def _known(self, target: Target, agent: str, seed: int) -> bool:
-        row = self._rows.get(target.spec.name, agent, seed)
+        row = self._rows.get(self._where.kind, target.spec.name, agent, seed)
         now = (self._digests[target.spec.name], SCORING_VERSION)
         tasks = set(target.spec.tasks)
         return (
@@ -108,40 +120,44 @@ class _Work:
             and tasks == set(row.passed)
         )
 
-    async def carry_out(self, hosts: int, progress: OnProgress | None) -> None:
+    async def carry_out(
+        self,
+        targets: Sequence[str],
+        runs_dir: str,
+        hosts: int | None,
+        progress: OnProgress | None,
+    ) -> None:
         """Measure what is left; rows are kept as soon as their last trial has ended."""
-        trials = [plan for plans in self._left.values() for plan in plans]
-        config = RunConfig(targets=["baselines"], agent=AGENT, seed=self._base, concurrency=hosts)
-        with tempfile.TemporaryDirectory(prefix="aiopslab-baselines-") as scratch:
-            run = RunDirectory(Path(scratch) / "run")
-            run.open()
-            teller = Teller(run.path, progress)
-            teller.planned = len(trials)
+        if not self._left:
+            return
+        config = RunConfig(
+            targets=list(targets), agent=SEVERAL, seed=self._base, concurrency=hosts,
+            environment=self._where, telemetry=_takes_long(self._where), runs_dir=runs_dir,
+        )  # fmt: skip
+        rows = {plan.directory: key for key, plans in self._left.items() for plan in plans}
 
-            rows = {plan.directory: key for key, plans in self._left.items() for plan in plans}
+        def hear(event: Progress) -> None:
+            if event.kind == "trial_finished":
+                self._ended(RunDirectory(event.directory), rows[event.trial])
+            if progress is not None:
+                progress(_told(event))
 
-            def hear(message: dict[str, Any]) -> None:
-                if message.get("event") == "trial_finished":
-                    self._ended(run, rows[message["trial"]])
-                teller.hear(message)
+        await run(config, trials=list(chain(*self._left.values())), progress=hear)
 
-            jobs = spread(plan_jobs(find_lab(config.environment), config, trials), hosts)
-            await Pool(run, config, hear).work(jobs, hosts)
-
-    def _ended(self, run: RunDirectory, key: tuple[str, str, int]) -> None:
+    def _ended(self, made: RunDirectory, key: tuple[str, str, int]) -> None:
         """Keep a row if all its trials have ended."""
         plans = self._left[key]
-        if all(run.trial(plan).complete for plan in plans):
-            self._rows.add(self._row(run, key, plans))
+        if all(made.trial(plan).complete for plan in plans):
+            self._rows.add(self._row(made, key, plans))
 
     def _row(
-        self, run: RunDirectory, key: tuple[str, str, int], plans: Sequence[PlannedTrial]
+        self, made: RunDirectory, key: tuple[str, str, int], plans: Sequence[PlannedTrial]
     ) -> Baseline:
         name, agent, seed = key
         passed: dict[Any, bool | None] = {}
         quiet = []
         for plan in plans:
-            directory = run.trial(plan)
+            directory = made.trial(plan)
             trial = directory.trial()
             failed = trial.outcome == "infra_error"
             passed[plan.task] = None if failed else trial.outcome == "passed"
@@ -151,6 +167,7 @@ class _Work:
             incident=name,
             agent=agent,
             seed=seed,
+            environment=self._where.kind,
             digest=self._digests[name],
             scoring_version=SCORING_VERSION,
             passed=passed,
@@ -159,7 +176,18 @@ class _Work:
 
     def asked_for(self) -> list[Baseline]:
         """Return the rows that were asked for."""
-        return [row for key in self._keys if (row := self._rows.get(*key)) is not None]
+        found = (self._rows.get(self._where.kind, *key) for key in self._keys)
+        return [row for row in found if row is not None]
+
+
+def _takes_long(where: EnvironmentChoice) -> bool:
+    """Whether a record there is worth keeping: what was simulated can be had again in seconds."""
+    return where.kind != SIMULATED
+
+
+def _told(event: Progress) -> Progress:
+    """Tell passed and failed both as ``done``: trivial agents fail as often as not."""
+    return replace(event, outcome="done") if event.outcome in ("passed", "failed") else event
 
 
 def planned(target: Target, agent: str, attempt: int) -> list[PlannedTrial]:
@@ -170,16 +198,11 @@ def planned(target: Target, agent: str, attempt: int) -> list[PlannedTrial]:
             incident=target.asked,
             task=task,
             attempt=attempt,
+            agent=agent,
             verdict_only=True,
         )
         for task in target.spec.tasks
     ]
-
-
-def player(staged: Staged, plan: PlannedTrial) -> Agent:
-    """Make the agent that a trial is for."""
-    name = plan.problem.rsplit(SEPARATOR, 2)[1]
-    return players.oracle(staged, plan) if name == ORACLE else load(name).build()
 
 
 def undeclared(rows: Sequence[Baseline], targets: Sequence[str]) -> dict[str, list[str]]:

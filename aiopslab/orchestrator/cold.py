@@ -1,17 +1,18 @@
 """Carry out jobs where worlds are not copied: from cold.
 
 Every trial has a world of its own and gives the same result as in a copy. A patient lab, whose
-worlds take minutes to be brought to a hand-over, has one world for several tasks: those that only
-read follow one another on the same incident, the one that writes comes last. Each has a hand-over
-of its own, at which the incident must still be seen to hurt.
+worlds take minutes to be brought to a hand-over, has one world for several trials: they follow one
+another on the same incident until one of them has written to it. Each has a hand-over of its own,
+at which the incident must still be seen to hurt.
 Not here: copies (``bench``), what a trial is (``trial``).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from aiopslab.errors import InfraError
 from aiopslab.models.run import PlannedTrial
@@ -23,7 +24,7 @@ from aiopslab.orchestrator.lab_stages import await_stage
 from aiopslab.orchestrator.wallclock import Stopwatch
 from aiopslab.problems.draw import DrawnIncident
 
-_WRITING = "mitigation"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +56,14 @@ async def work(bench: Bench, job: Job, say: Say) -> None:
 def _sittings(
     drawn: DrawnIncident, trials: Sequence[PlannedTrial], *, together: bool
 ) -> list[_Sitting]:
-    """Say which trials follow one another: of one side, and at most the last of them writes."""
+    """Say which trials follow one another: those of one side, mitigation last."""
     if not together:
         return [_Sitting(side_of(drawn, plan), [plan]) for plan in trials]
-    found: list[_Sitting] = []
-    open_: dict[Side, _Sitting] = {}
+    found: dict[Side, _Sitting] = {}
     for plan in sorted(trials, key=lambda plan: TASKS.index(plan.task)):
         side = side_of(drawn, plan)
-        if side not in open_:
-            open_[side] = _Sitting(side, [])
-            found.append(open_[side])
-        open_[side].trials.append(plan)
-        if plan.task == _WRITING:
-            del open_[side]
-    return found
+        found.setdefault(side, _Sitting(side, [])).trials.append(plan)
+    return list(found.values())
 
 
 def _open(bench: Bench, plans: Sequence[PlannedTrial], say: Say) -> None:
@@ -91,12 +86,12 @@ class _Seat:
         watch, plans = Stopwatch(), sitting.trials
         _open(self._bench, plans[:1], self._say)
         try:
-            place = await await_stage("deploy", self._lab.place(self._drawn))
+            place = await self._stage("deploy", plans[0], self._lab.place(self._drawn))
         except InfraError as failure:
             self._failed(plans, failure, watch)
             return []
         try:
-            staged = await self._staged(place, sitting.side)
+            staged = await self._staged(place, sitting)
         except InfraError as failure:
             # Not so for who is called off: that host leaves, and its lab takes everything down.
             await self._released(place, None, plans[0])
@@ -112,10 +107,10 @@ class _Seat:
         while True:
             plan = left.popleft()
             trial = await self._bench.conduct(staged, plan, self._say)
-            if not left or trial.outcome == "infra_error":
+            if not left or trial.outcome == "infra_error" or self._wrote(plan):
                 break
             try:
-                later = await await_stage("symptom", staging.again(staged))
+                later = await self._stage("symptom", left[0], staging.again(staged))
             except InfraError:
                 # Nothing was asked of the next trial yet: it has a world of its own.
                 await self._released(place, None, plan)
@@ -127,15 +122,32 @@ class _Seat:
         await self._released(place, staged, plan)
         return list(left)
 
-    async def _staged(self, place: Place, side: Side) -> staging.Staged:
-        env = place.env
+    def _wrote(self, plan: PlannedTrial) -> bool:
+        """Whether a trial did, or tried, anything but to look."""
+        return any(step.effect == "write" for step in self._bench.run.trial(plan).steps())
+
+    async def _staged(self, place: Place, sitting: _Sitting) -> staging.Staged:
+        env, plan = place.env, sitting.trials[0]
         lead = staging.lead(env, place.drawn, passed_s=place.passed_s)
-        led = await await_stage("baseline", self._lab.accompany(env, lead))
-        return await await_stage("symptom", self._lab.accompany(env, side.strike(led)))
+        led = await self._stage("baseline", plan, self._lab.accompany(env, lead))
+        strike = self._lab.accompany(env, sitting.side.strike(led))
+        return await self._stage("symptom", plan, strike)
+
+    async def _stage(self, name: str, plan: PlannedTrial, work: Coroutine[Any, Any, T]) -> T:
+        """Do what comes before a hand-over, and tell where that takes minutes."""
+        if self._lab.patient:
+            self._tell(name, plan)
+        return await await_stage(name, work)
+
+    def _tell(self, stage: str, plan: PlannedTrial) -> None:
+        event = {"event": "stage", "trial": plan.directory, "stage": stage}
+        self._say({**event, **self._bench.where})
 
     async def _released(
         self, place: Place, staged: staging.Staged | None, plan: PlannedTrial
     ) -> None:
+        if self._lab.patient:
+            self._tell("restore", plan)
         why = await self._lab.release(place.env, staged)
         if why:
             self._say({"event": DISCARDED, "trial": plan.directory, "reason": why[:ERROR]})

@@ -16,7 +16,7 @@ from typing import Any
 
 from aiopslab.models.base import Model
 from aiopslab.models.run import RunConfig
-from aiopslab.orchestrator import baselines, cold, margins, proofs
+from aiopslab.orchestrator import cold, margins, proofs
 from aiopslab.orchestrator.bench import Bench, Job
 from aiopslab.orchestrator.fork import Channel, can_fork
 from aiopslab.orchestrator.lab import find_lab
@@ -79,8 +79,7 @@ async def _watched(work: Coroutine[Any, Any, None], lifeline: int) -> None:
 
 
 def _source(config: RunConfig) -> AgentSource:
-    ours = {proofs.AGENT: proofs.player, baselines.AGENT: baselines.player}
-    ours[margins.AGENT] = margins.nobody
+    ours = {proofs.AGENT: proofs.player, margins.AGENT: margins.nobody}
     return ours.get(config.agent) or agent_source(config)
 
 

@@ -38,7 +38,7 @@ def take(lab: Lab, config: RunConfig, trials: Sequence[PlannedTrial]) -> Lock:
         suite=_digest_text(documents.encode([t.model_dump(mode="json") for t in trials])),
         incidents=incidents,
         apps=apps,
-        agent=_agent_digest(playing(config).agent),
+        agent=_agents_digest(playing(config, trials)),
         rules=_digest_files(_room("telemetry", "**/*.yaml")),
     )
 
@@ -49,6 +49,11 @@ def of_incident(spec: IncidentSpec) -> str:
     Without ``solved_by``, which is what such a measurement finds out.
     """
     return _digest_text(documents.encode(spec.model_copy(update={"solved_by": {}})))[:12]
+
+
+def _agents_digest(agents: Sequence[str]) -> str:
+    digests = [_agent_digest(agent) for agent in agents]
+    return digests[0] if len(digests) == 1 else _digest_text(documents.encode(digests))
 
 
 def _agent_digest(agent: str) -> str:

@@ -6,6 +6,7 @@ a look at the trial. Not here: finding agents (``agents.loading``).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import assert_never
 
 from aiopslab.agents.builtins import Oracle
@@ -21,14 +22,11 @@ from aiopslab.models.answer import (
     Localization,
     Mitigation,
 )
-from aiopslab.models.run import PlannedTrial, RunConfig
+from aiopslab.models.run import SEVERAL, PlannedTrial, RunConfig
 from aiopslab.models.task import Task
 from aiopslab.models.truth import Truth
 from aiopslab.orchestrator.staging import Staged
 from aiopslab.orchestrator.trial import AgentSource
-
-AND_ORACLE = "(agreement)"
-"""Name under which a run asks the agent that its argument ``agent`` names; the oracle mitigates."""
 
 
 def agent_source(config: RunConfig) -> AgentSource:
@@ -37,11 +35,10 @@ def agent_source(config: RunConfig) -> AgentSource:
     Raises:
         UsageError: The agent is unknown; suggests near names.
     """
+    if config.agent == SEVERAL:
+        return _each_its_own(config)
     if config.agent == ORACLE:
         return oracle
-    if config != (other := playing(config)):
-        others = agent_source(other)
-        return lambda staged, plan: (oracle if plan.task == "mitigation" else others)(staged, plan)
     loader = load(config.agent)
     model, surroundings = _model(config), _surroundings(config)
 
@@ -51,23 +48,33 @@ def agent_source(config: RunConfig) -> AgentSource:
     return build
 
 
-def playing(config: RunConfig) -> RunConfig:
-    """Return the run with the agent that is asked, where the oracle plays beside it."""
-    if config.agent != AND_ORACLE or "agent" not in config.agent_args:
-        return config
-    return config.model_copy(update={"agent": config.agent_args["agent"], "agent_args": {}})
+def _each_its_own(config: RunConfig) -> AgentSource:
+    made: dict[str, AgentSource] = {}
+
+    def build(staged: Staged, plan: PlannedTrial) -> Agent:
+        name = config.agent_of(plan)
+        if name not in made:
+            made[name] = agent_source(config.model_copy(update={"agent": name}))
+        return made[name](staged, plan)
+
+    return build
 
 
-def preflight(config: RunConfig) -> None:
+def playing(config: RunConfig, trials: Iterable[PlannedTrial]) -> list[str]:
+    """Return who plays these trials, each once."""
+    return sorted({config.agent_of(plan) for plan in trials})
+
+
+def preflight(config: RunConfig, agents: Iterable[str]) -> None:
     """Refuse, before anything boots, an agent that is unknown or lacks something.
 
     Raises:
-        UsageError: The agent or one of its arguments is unknown.
+        UsageError: An agent or one of its arguments is unknown.
         PreflightError: A model, its key, a program or a container engine is missing.
     """
-    mine = playing(config)
-    if mine.agent != ORACLE:
-        load(mine.agent).preflight(mine.agent_args, _model(mine), _surroundings(mine))
+    for name in agents:
+        if name != ORACLE:
+            load(name).preflight(config.agent_args, _model(config), _surroundings(config))
 
 
 def of_object(agent: object) -> AgentSource:

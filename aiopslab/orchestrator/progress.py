@@ -17,7 +17,8 @@ class Progress:
     """Something happened in a run; what a live display is fed with."""
 
     kind: Literal[
-        "run_started", "trial_started", "trial_served", "step", "trial_finished", "run_finished"
+        "run_started", "trial_started", "stage", "trial_served", "step", "trial_finished",
+        "run_finished",
     ]  # fmt: skip
     directory: Path
     planned: int
@@ -27,6 +28,8 @@ class Progress:
     n: int = 0
     """Number of the step."""
     tool: str = ""
+    stage: str = ""
+    """What the lab does before it hands a trial over, and after; told where that takes minutes."""
     outcome: str = ""
     cluster: str = ""
     """Where a trial's world is; empty if that is on no cluster."""

@@ -89,6 +89,7 @@ def _trial(spec: IncidentSpec, proof: str, attempt: int) -> PlannedTrial:
         twin=proof == "twin" and bool(spec.faults),
         alone=int(proof.removeprefix(ALONE)) if proof.startswith(ALONE) else None,
         verdict_only=proof not in _RECORDED,
+        telemetry=proof in _RECORDED,
     )
 
 

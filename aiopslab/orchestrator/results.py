@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aiopslab.grading import SCORING_VERSION, Counted, aggregate, grade, headline
-from aiopslab.models.run import PlannedTrial, Results, RunRecord
+from aiopslab.models.run import SEVERAL, PlannedTrial, Results, RunRecord
 from aiopslab.models.trial import Outcome, Trial
 from aiopslab.orchestrator.records import RunDirectory
 
@@ -30,7 +30,7 @@ def summarise(run: RunDirectory, record: RunRecord) -> Results:
         environment=record.config.environment.kind,
         attempts=record.config.attempts,
         seed=record.config.seed,
-        headline=headline(overall),
+        headline=headline(overall, of_one=record.config.agent != SEVERAL),
         overall=overall,
         tasks=tasks,
         tokens_in=_total([u.tokens_in for u in used]),

@@ -23,7 +23,7 @@ from aiopslab.orchestrator import cold, lock, spans, tracing, wallclock
 from aiopslab.orchestrator.bench import DISCARDED, MEASURED, Bench
 from aiopslab.orchestrator.lab import Lab, find_lab
 from aiopslab.orchestrator.plan import plan_jobs, plan_trials, spread
-from aiopslab.orchestrator.players import of_object, preflight
+from aiopslab.orchestrator.players import of_object, playing, preflight
 from aiopslab.orchestrator.pool import Pool
 from aiopslab.orchestrator.progress import OnProgress, Progress
 from aiopslab.orchestrator.records import RunDirectory
@@ -61,25 +61,31 @@ class RunReport:
 
 
 async def run(
-    config: RunConfig, *, agent: Agent | None = None, progress: OnProgress | None = None
+    config: RunConfig,
+    *,
+    trials: Sequence[PlannedTrial] | None = None,
+    agent: Agent | None = None,
+    progress: OnProgress | None = None,
 ) -> RunReport:
     """Run everything that was asked and return the report.
 
     Args:
         config: What to run.
+        trials: The trials to make, by whoever each names; None: what follows from ``config``.
         agent: An agent object of this process in place of ``config.agent``, which then is only its
             name in the records. Its trials run one after another, each from cold.
         progress: Receives what happens.
 
     Raises:
-        UsageError: A target, agent or environment is unknown, a cluster must not be used, or the
-            directory exists.
+        UsageError: Something asked for is unknown, a cluster must not be used, or the directory
+            exists.
         PreflightError: The agent lacks something, or the clusters do.
     """
     lab = find_lab(config.environment)
+    label, asked = plan_trials(lab, config)
+    trials = asked if trials is None else list(trials)
     if agent is None:
-        preflight(config)
-    label, trials = plan_trials(lab, config)
+        preflight(config, playing(config, trials))
     lab.clusters()  # one that must not be used is refused before anything is made
     directory = RunDirectory(Path(config.runs_dir) / (config.name or _name(config, label)))
     if (directory.path / "run.json").exists():
@@ -87,7 +93,14 @@ async def run(
         raise UsageError(f"run {str(directory.path)!r} exists", hint=hint)
     pinned = lock.take(lab, config, trials)
     directory.open()
-    record = RunRecord(
+    record = _begun(label, config, trials)
+    directory.write(pinned)
+    directory.write(record)
+    return await _Course(directory, lab, record, agent, progress).follow(trials)
+
+
+def _begun(label: str, config: RunConfig, trials: list[PlannedTrial]) -> RunRecord:
+    return RunRecord(
         label=label,
         status="started",
         config=config,
@@ -95,9 +108,6 @@ async def run(
         versions={"aiopslab": __version__, "python": platform.python_version()},
         wall={"started": wallclock.timestamp(), "platform": platform.platform()},
     )
-    directory.write(pinned)
-    directory.write(record)
-    return await _Course(directory, lab, record, agent, progress).follow(trials)
 
 
 async def resume(

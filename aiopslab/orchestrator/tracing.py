@@ -69,7 +69,7 @@ def root(label: str, config: RunConfig, emit: Emit | None) -> Iterator[Span | No
     context = spans.TraceContext(trace_id=secrets.token_hex(16), span_id="")
     with (
         spans.under(context, emit),
-        spans.span("run", {"aiopslab.run.label": label, **_run(config)}) as begun,
+        spans.span("run", {"aiopslab.run.label": label, **_run(config, config.agent)}) as begun,
     ):
         yield begun
 
@@ -77,12 +77,12 @@ def root(label: str, config: RunConfig, emit: Emit | None) -> Iterator[Span | No
 @contextmanager
 def trial(plan: PlannedTrial, config: RunConfig) -> Iterator[Callable[[Trial], None]]:
     """Time a trial; yields what takes its record at the end, from which its phases follow."""
-    with spans.span("trial", {**_planned(plan), **_run(config)}) as begun:
+    with spans.span("trial", {**_planned(plan), **_run(config, config.agent_of(plan))}) as begun:
         place = spans.here()
         if begun is None or place is None:
             yield _nothing
             return
-        place.about = _agent(config)
+        place.about = _agent(config, config.agent_of(plan))
 
         def finished(record: Trial) -> None:
             _phases(place, begun, record)
@@ -93,7 +93,7 @@ def trial(plan: PlannedTrial, config: RunConfig) -> Iterator[Callable[[Trial], N
 
 def lost(plan: PlannedTrial, config: RunConfig, record: Trial) -> None:
     """Note a trial whose process is gone, or never was."""
-    with spans.span("trial", {**_planned(plan), **_run(config)}) as begun:
+    with spans.span("trial", {**_planned(plan), **_run(config, config.agent_of(plan))}) as begun:
         if begun is not None:
             _conclude(begun, record)
 
@@ -139,9 +139,9 @@ def _planned(plan: PlannedTrial) -> dict[str, Value | None]:
     }
 
 
-def _run(config: RunConfig) -> dict[str, Value | None]:
+def _run(config: RunConfig, agent: str) -> dict[str, Value | None]:
     return {
-        "gen_ai.agent.name": _agent_name(config.agent),
+        "gen_ai.agent.name": _agent_name(agent),
         "gen_ai.request.model": config.model,
         "aiopslab.environment": config.environment.kind,
     }
@@ -236,8 +236,8 @@ def _observed(begun: Span, id: str, *, ok: bool, text: str) -> None:
         begun.fail("tool_error", text)
 
 
-def _agent(config: RunConfig) -> dict[str, Value]:
-    found: dict[str, Value] = {"gen_ai.agent.name": _agent_name(config.agent)}
+def _agent(config: RunConfig, agent: str) -> dict[str, Value]:
+    found: dict[str, Value] = {"gen_ai.agent.name": _agent_name(agent)}
     if config.model is not None:
         provider, slash, _ = config.model.partition("/")
         found["gen_ai.request.model"] = config.model

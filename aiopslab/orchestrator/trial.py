@@ -140,7 +140,7 @@ async def _conduct(
 
 
 async def _keep_telemetry(env: Environment, assignment: Assignment) -> None:
-    if assignment.config.telemetry and not assignment.plan.verdict_only:
+    if assignment.config.telemetry and assignment.plan.telemetry:
         assignment.directory.telemetry.mkdir()
         await env.telemetry.write_parquet(assignment.directory.telemetry)
 
@@ -307,7 +307,7 @@ def _trial(
         problem=plan.problem,
         incident=plan.incident,
         task=plan.task,
-        agent=config.agent,
+        agent=config.agent_of(plan),
         model=config.model,
         attempt=plan.attempt,
         seed=assignment.seed,

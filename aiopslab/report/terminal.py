@@ -10,7 +10,14 @@ from pathlib import Path
 
 from aiopslab.models.baseline import Score
 from aiopslab.models.margin import MarginRow
-from aiopslab.models.run import Estimate, PlannedTrial, Results, RunRecord, TaskResults
+from aiopslab.models.run import (
+    SEVERAL,
+    Estimate,
+    PlannedTrial,
+    Results,
+    RunRecord,
+    TaskResults,
+)
 from aiopslab.models.task import TASKS, Task
 from aiopslab.models.trial import Trial
 
@@ -108,7 +115,9 @@ def footing(results: Results, record: RunRecord, directory: Path) -> list[str]:
         f"records {directory}",
     ]
     if results.headline.completed is None:
-        lines.append("no headline: less than 95 % of the planned trials were graded")
+        few = "less than 95 % of the planned trials were graded"
+        why = "several agents played" if results.agent == SEVERAL else few
+        lines.append(f"no headline: {why}")
     retry = f"aiopslab resume {directory}" if _unfinished(overall) else ""
     lines.append(f"next: {retry or f'aiopslab show {directory}'} · aiopslab regrade {directory}")
     return lines

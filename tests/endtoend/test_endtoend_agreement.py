@@ -1,15 +1,18 @@
-"""Two labs that are one and the same agree in everything, and what differs is found."""
+"""Two labs that are one and the same agree in everything, played now or before."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from aiopslab.errors import UsageError
 from aiopslab.models.agreement import Agreement
 from aiopslab.models.run import EnvironmentChoice
-from aiopslab.orchestrator.agreement import Question, agree
+from aiopslab.orchestrator.agreement import Question, agree, agree_with
+from aiopslab.orchestrator.baselines import measure
 from aiopslab.orchestrator.documents import read_journal
 from aiopslab.report.fidelity import differences, summary
 
@@ -35,3 +38,26 @@ def test_a_world_agrees_with_itself_in_slis_alerts_fix_and_answer(tmp_path: Path
     assert calm.staged
     assert calm.restored is None
     assert read_journal(journal, Agreement) == [calm, row]
+
+
+def test_a_run_of_several_agents_is_compared_without_being_played_again(tmp_path: Path) -> None:
+    targets, agents = (
+        ["database-rotated-secret", "calm-partner-degraded"],
+        ["statistical", "oracle"],
+    )
+    kept, simulated = str(tmp_path / "kept"), str(tmp_path / "simulated")
+    work = measure(targets, agents=agents, seeds=[0], environment=SAME, runs_dir=kept, hosts=None)
+    scored = asyncio.run(work)
+    assert {row.environment for row in scored} == {SAME.kind}
+    [played] = (tmp_path / "kept").iterdir()
+    question = Question([], SAME, runs_dir=simulated)
+    calm, row = asyncio.run(agree_with(played, question))
+    assert row.real == row.simulated
+    assert row.simulated.restored
+    assert calm.real == calm.simulated
+    assert calm.staged
+    with pytest.raises(UsageError, match="no incident of which, with seed 1"):
+        asyncio.run(agree_with(played, replace(question, seed=1)))
+    [other] = (tmp_path / "simulated").iterdir()
+    with pytest.raises(UsageError, match="simulated world"):
+        asyncio.run(agree_with(other, question))

@@ -13,7 +13,14 @@ from references import dangling, unmounted
 
 from aiopslab.environments.cluster.images import Images
 from aiopslab.environments.cluster.labels import has
-from aiopslab.environments.cluster.manifests import ENDPOINT, Placement, on_cluster, placed, pod_of
+from aiopslab.environments.cluster.manifests import (
+    ENDPOINT,
+    PROBE_S,
+    Placement,
+    on_cluster,
+    placed,
+    pod_of,
+)
 from aiopslab.faults.base import Site
 from aiopslab.models.app import App
 from aiopslab.models.kube import Object
@@ -108,8 +115,10 @@ def test_what_services_are_told_to_do_is_the_same_as_in_the_simulated_world(name
                 assert [e for e in mine.get("env", []) if e in its.get("env", [])] == its.get(
                     "env", []
                 )
-                same = ("name", "ports", "envFrom", "readinessProbe", "livenessProbe", "args")
+                same = ("name", "ports", "envFrom", "args")
                 assert [mine.get(k) for k in same] == [its.get(k) for k in same]
+                for probe in ("readinessProbe", "livenessProbe"):
+                    assert told(mine, probe) == told(its, probe)
 
 
 def test_only_the_apps_own_programs_are_confined_and_send_telemetry() -> None:
@@ -172,6 +181,31 @@ def test_a_fault_names_the_image_and_the_namespace_that_are_there() -> None:
     site = Site(app, "geo")
     assert site.namespace == "hotel-x7k2p"
     assert site.app.services["geo"].image.name == "localhost/lab/hotel-geo"
+
+
+def told(container: Object, probe: str) -> Object | None:
+    """Return a probe without how long it waits for an answer."""
+    if (found := container.get(probe)) is None:
+        return None
+    return {key: value for key, value in found.items() if key != "timeoutSeconds"}
+
+
+def test_probes_wait_as_long_as_the_app_says_and_never_less_than_a_busy_machine_needs() -> None:
+    app = APPS["hotel"]
+    geo = app.services["geo"]
+    assert geo.readiness is not None
+    assert geo.liveness is not None
+    slow = geo.model_copy(
+        update={
+            "readiness": geo.readiness.model_copy(update={"timeout_s": PROBE_S + 4}),
+            "liveness": geo.liveness.model_copy(update={"timeout_s": 1}),
+        }
+    )
+    app = app.model_copy(update={"services": {**app.services, "geo": slow}})
+    _, objects = both(app, placement_of(app))
+    [container] = [c for o, c in containers(objects) if o["metadata"]["name"] == "geo"]
+    assert container["readinessProbe"]["timeoutSeconds"] == PROBE_S + 4
+    assert container["livenessProbe"]["timeoutSeconds"] == PROBE_S
 
 
 def test_requests_of_cpu_shrink_and_autoscalers_act_at_the_same_load() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,11 +14,11 @@ from aiopslab.grading import SCORING_VERSION
 from aiopslab.grading.baselines import by_hops, scores, solved
 from aiopslab.models.baseline import Baseline
 from aiopslab.models.incident import IncidentSpec
-from aiopslab.models.run import PlannedTrial, RunConfig
+from aiopslab.models.run import EnvironmentChoice, PlannedTrial, RunConfig
 from aiopslab.models.task import TASKS, Task
 from aiopslab.models.trial import Outcome
 from aiopslab.models.truth import Truth
-from aiopslab.orchestrator import baselines, documents, lock
+from aiopslab.orchestrator import baselines, documents, lock, run
 from aiopslab.orchestrator.baselines import planned
 from aiopslab.orchestrator.bench import Job
 from aiopslab.orchestrator.pool import OnEvent
@@ -28,6 +28,7 @@ from aiopslab.orchestrator.trial import Assignment, failed_trial
 from aiopslab.orchestrator.wallclock import Stopwatch
 
 TARGETS = [Target(spec=SPECS[name], asked=name) for name in ("one", "calm")]
+MEMORY = EnvironmentChoice(kind="orchestrator_fakes:FakeLab")
 
 NOTHING_WRONG = Truth(
     incident="calm",
@@ -138,8 +139,10 @@ def measured(
         def __init__(self, run: RunDirectory, config: RunConfig, on_event: OnEvent) -> None:
             self.run, self.config, self.on_event = run, config, on_event
 
-        async def work(self, jobs: Sequence[Job], hosts: int) -> None:
-            for plan in (p for job in jobs for p in job.trials):
+        async def work(self, jobs: Sequence[tuple[Hashable, Job]], hosts: int) -> None:
+            for plan in (p for _, job in jobs for p in job.trials):
+                if plan.directory in played:
+                    continue  # one whose lab failed, tried again
                 played.append(plan.directory)
                 directory = self.run.trial(plan)
                 directory.open()
@@ -151,15 +154,12 @@ def measured(
                 self.on_event({"event": "trial_finished", "trial": plan.directory})
 
     monkeypatch.setattr(baselines, "asked", lambda _: TARGETS)
-    monkeypatch.setattr(baselines, "plan_jobs", lambda lab, config, trials: group(trials))
-    monkeypatch.setattr(baselines, "spread", lambda jobs, hosts: jobs)
-    monkeypatch.setattr(baselines, "Pool", Recording)
-    work = baselines.measure([], agents=["noop", "prior"], seeds=[0, 3], out=out, hosts=1)
+    monkeypatch.setattr(run, "Pool", Recording)
+    work = baselines.measure(
+        ["one", "calm"], agents=["noop", "prior"], seeds=[0, 3], environment=MEMORY, out=out,
+        hosts=1,
+    )  # fmt: skip
     return asyncio.run(work), played
-
-
-def group(trials: Sequence[PlannedTrial]) -> list[Job]:
-    return [Job(incident=p.incident, attempt=p.attempt, trials=[p]) for p in trials]
 
 
 def test_rows_that_are_known_are_not_measured_again(

@@ -1,7 +1,8 @@
-"""From cold: one world a trial, or one for the tasks of an incident where the lab is patient."""
+"""From cold: one world a trial, or one until somebody writes, where the lab is patient."""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ import orchestrator_fakes as fakes
 import pytest
 
 from aiopslab.errors import InfraError
-from aiopslab.models.run import RunConfig
+from aiopslab.models.run import PlannedTrial, RunConfig
 from aiopslab.models.trial import Trial
 from aiopslab.orchestrator.records import RunDirectory
-from aiopslab.orchestrator.run import run_sync
+from aiopslab.orchestrator.run import run, run_sync
 
 PATIENT = {"cold": "1", "patient": "1"}
 
@@ -37,6 +38,19 @@ class Healing(Reader):
         if trial.brief.task == "localization":
             env = self.worlds[-1]
             await env.kube.patch("Deployment", "web", {"spec": {"replicas": 2}})
+
+
+class Hesitant(Reader):
+    """Only looks the first time it is asked to repair something."""
+
+    looked = False
+
+    async def run(self, trial: Any) -> None:
+        if trial.brief.task == "mitigation" and not self.looked:
+            self.looked = True
+            await trial.call("submit", summary="nothing was done", confidence=0.5)
+            return
+        await super().run(trial)
 
 
 @pytest.fixture
@@ -77,6 +91,23 @@ def played(tmp_path: Path, agent: Any, *, twin: bool = False, **options: str) ->
     return {plan.task: run.trial(plan).trial() for plan in report.record.trials}
 
 
+def mitigated(tmp_path: Path, agent: Any, times: int) -> list[Trial]:
+    """Mitigate the shop's first incident several times in one run; return the trials."""
+    plans = [
+        PlannedTrial(problem=f"one:{n}", incident="one", task="mitigation", attempt=1)
+        for n in range(times)
+    ]
+    config = RunConfig.model_validate(
+        {
+            "targets": ["one"],
+            "environment": {"kind": "orchestrator_fakes:FakeLab", "options": PATIENT},
+            "runs_dir": str(tmp_path),
+        }
+    )
+    report = asyncio.run(run(config, trials=plans, agent=agent))
+    return [RunDirectory(report.directory).trial(plan).trial() for plan in plans]
+
+
 def handovers(tmp_path: Path) -> dict[str, float]:
     """Return when each task was handed over, of the only run there is."""
     [root] = [path for path in tmp_path.iterdir() if path.is_dir()]
@@ -108,6 +139,22 @@ def test_tasks_of_one_incident_follow_one_another_and_the_one_that_writes_is_las
     at = handovers(tmp_path)
     tasks = ["detection", "localization", "diagnosis", "mitigation"]
     assert all(at[b] - at[a] >= 60.0 for a, b in itertools.pairwise(tasks))
+
+
+def test_a_trial_that_only_looked_leaves_the_world_to_the_next(
+    tmp_path: Path, worlds: list[fakes.FakeEnvironment]
+) -> None:
+    trials = mitigated(tmp_path, Hesitant(), 2)
+    assert [t.outcome for t in trials] == ["failed", "passed"]
+    assert len(worlds) == 1
+
+
+def test_a_trial_that_wrote_leaves_no_world_to_the_next(
+    tmp_path: Path, worlds: list[fakes.FakeEnvironment]
+) -> None:
+    trials = mitigated(tmp_path, Hesitant(), 3)
+    assert [t.outcome for t in trials] == ["failed", "passed", "passed"]
+    assert len(worlds) == 2
 
 
 def test_how_long_an_incident_lasted_is_told_of_each_hand_over(

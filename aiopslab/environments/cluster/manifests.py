@@ -10,6 +10,7 @@ Objects in, objects out; nothing is asked of the cluster. The differences are th
 * stores: a superuser's password and a folder below the volume for PostgreSQL, the password for
   Valkey's own client, a user name beside the password for NATS;
 * rights of the programs that use the Kubernetes API (``cluster.rights``);
+* probes wait ``PROBE_S`` for an answer, where the app says less;
 * what asks for a node that the cluster does not have may run anywhere.
 
 Not here: applying them (``cluster``), the manifests themselves (``services.manifests``), the lab's
@@ -47,6 +48,9 @@ _POD_OF: dict[str, tuple[str, ...]] = {
     "Job": ("spec", "template"),
     "CronJob": ("spec", "jobTemplate", "spec", "template"),
 }
+PROBE_S = 5
+"""Seconds within which a starved process on a shared processor still answers a probe."""
+_PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 _CONFINED: Object = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -154,6 +158,7 @@ def _container(
     image = str(container["image"])
     name = name_of(obj)
     _requests(container, placement.cpu_share)
+    _patient_probes(container)
     service = app.jobs[name].service if name in app.jobs else name
     if image in {s.image.ref for s in app.services.values()} and service in app.services:
         _program(app, service, spec, container, placement)
@@ -165,6 +170,14 @@ def _container(
         _renewer(app, spec, container, placement)
     else:
         container["image"] = placement.images.other(image)
+
+
+def _patient_probes(container: Object) -> None:
+    """Let a probe wait for a processor that a laptop, unlike the simulated world, may not have."""
+    for name in _PROBES:
+        if name in container:
+            probe = container[name]
+            probe["timeoutSeconds"] = max(PROBE_S, probe.get("timeoutSeconds", 1))
 
 
 def _observed(obj: Object, placement: Placement) -> None:
