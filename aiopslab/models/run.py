@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from aiopslab.models.base import Bytes, Model, Seconds
+from aiopslab.models.calibration import Calibration
 from aiopslab.models.task import Task, all_tasks
 
 RunStatus = Literal["started", "success", "cancelled", "error"]
@@ -238,6 +239,8 @@ class TaskResults(Coverage):
     brier: Estimate = Field(default_factory=Estimate)
     overconfidence: float | None = None
     """Mean stated confidence minus share passed, over trials that stated one."""
+    calibration: Calibration | None = None
+    """Of all trials that stated a confidence; None where none did."""
     scores: dict[str, float | None] = Field(default_factory=dict)
     """Mean of every named score over the trials that have it."""
     outcomes: dict[str, int] = Field(default_factory=dict)

@@ -110,7 +110,7 @@ class _Seat:
             if not left or trial.outcome == "infra_error" or self._wrote(plan):
                 break
             try:
-                later = await self._stage("symptom", left[0], staging.again(staged))
+                later = await await_stage("symptom", staging.again(staged))
             except InfraError:
                 # Nothing was asked of the next trial yet: it has a world of its own.
                 await self._released(place, None, plan)
