@@ -30,6 +30,7 @@ from aiopslab.models.baseline import Baseline
 from aiopslab.models.incident import Difficulty, IncidentSpec, SliCondition
 from aiopslab.models.margin import Margin
 from aiopslab.models.observation import Brief, Budget, Observation
+from aiopslab.models.run import SIMULATED
 from aiopslab.models.task import TASKS
 from aiopslab.observer import kubelet
 from aiopslab.orchestrator.documents import read_journal
@@ -315,6 +316,33 @@ def fidelity() -> str:
     return "\n".join([*lines, f"\nChanged since they were compared: {_names(stale)}."])
 
 
+def both_scores() -> str:
+    """Return what agents scored on a cluster, and in the simulated world on the same draws."""
+    now = {name: of_incident(spec) for name, spec in catalogue.incidents().items()}
+    journal = read_journal(ROOT / "docs" / "cluster.jsonl", Baseline)
+    rows = [row for row in journal if now.get(row.incident) == row.digest]
+    real = [row for row in rows if row.environment != SIMULATED]
+    if not real:
+        return "Not measured yet.\n"
+    drawn = {(row.incident, row.agent, row.seed) for row in real}
+    same = [
+        row
+        for row in rows
+        if row.environment == SIMULATED and (row.incident, row.agent, row.seed) in drawn
+    ]
+    table: list[list[object]] = []
+    columns: list[str] = []
+    for where, found in (("cluster", real), ("simulated", same)):
+        columns, lines = baseline_rows(scores(found))
+        table += [[line[0], where, *line[1:]] for line in lines]
+    lost = sum(passed is None for row in real for passed in row.passed.values())
+    names = sorted({row.incident for row in real})
+    said = (
+        f"{len(names)} incidents: {_names(names)}. Trials that the lab lost on the cluster: {lost}."
+    )
+    return f"{said}\n\n{_table([columns[0], 'where', *columns[1:]], sorted(table, key=str))}"
+
+
 def _names(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names) or "none"
 
@@ -439,6 +467,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "faults": faults,
     "faults-on-clusters": faults_on_clusters,
     "fidelity": fidelity,
+    "both-scores": both_scores,
     "incident-keys": _fields(IncidentSpec),
     "margins": margins,
     "metrics-on-cluster": metrics_on_cluster,
