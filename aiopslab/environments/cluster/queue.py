@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Address = tuple[str, int]
 Body = Mapping[str, Any]
 _ANSWER_S = 10.0
+_SLOW = "Authentication Timeout"
+"""What a server says to a client that was too slow to log in."""
 _SUBJECTS = {
     "INFO": "INFO",
     "STREAM.INFO": "STREAM.INFO.{name}",
@@ -46,21 +48,12 @@ async def ask(address: Address, password: str, command: str) -> str:
         InfraError: The server cannot be reached, or refused it; its own words.
     """
     from nats import errors  # noqa: PLC0415 - an extra
-    from nats.aio.client import Client  # noqa: PLC0415
     from nats.js.errors import Error as StreamError  # noqa: PLC0415
 
     verb, _, text = command.partition(" ")
-    client, said = Client(), []
-
-    async def complain(error: Exception) -> None:
-        said.append(str(error))
-
+    said: list[str] = []
     try:
-        await client.connect(
-            f"nats://{address[0]}:{address[1]}", allow_reconnect=False,
-            connect_timeout=round(_ANSWER_S), error_cb=complain,
-            user="default" if password else None, password=password or None,
-        )  # fmt: skip
+        client = await _logged_in(address, password, said)
         try:
             return json.dumps(await _run(client, verb, json.loads(text or "{}")))
         finally:
@@ -68,6 +61,29 @@ async def ask(address: Address, password: str, command: str) -> str:
     except (errors.Error, StreamError, OSError, TimeoutError) as error:
         words = "; ".join([*said, str(error) or type(error).__name__])
         raise InfraError("store", f"{command!r}: {words}") from error
+
+
+async def _logged_in(address: Address, password: str, said: list[str], tries: int = 3) -> Client:
+    """Connect; a server gives two seconds to log in, which a busy machine does not always keep."""
+    from nats import errors  # noqa: PLC0415 - an extra
+    from nats.aio.client import Client  # noqa: PLC0415
+
+    async def complain(error: Exception) -> None:
+        said.append(str(error))
+
+    client = Client()
+    try:
+        await client.connect(
+            f"nats://{address[0]}:{address[1]}", allow_reconnect=False,
+            connect_timeout=round(_ANSWER_S), error_cb=complain,
+            user="default" if password else None, password=password or None,
+        )  # fmt: skip
+    except errors.Error as error:
+        await client.close()
+        if tries == 1 or _SLOW not in str(error):
+            raise
+        return await _logged_in(address, password, said, tries - 1)
+    return client
 
 
 async def _run(client: Client, verb: str, body: Body) -> dict[str, Any]:
