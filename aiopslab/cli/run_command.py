@@ -111,6 +111,8 @@ class How:
     """Exit 4 if more than this share of the trials failed on our side."""
     telemetry: bool = True
     """Keep each trial's telemetry as Parquet files."""
+    counterfactual: bool = False
+    """Let each mitigation's world go on without the agent too, for the score benefit; sim only."""
     runs_dir: Annotated[Path, Parameter(alias="-o")] = Path("runs")
     """Where runs are kept."""
     name: str | None = None
@@ -246,6 +248,7 @@ def _how(how: How) -> dict[str, Any]:
         "concurrency": how.concurrency or None,
         "retry_infra": how.retry_infra,
         "telemetry": how.telemetry,
+        "counterfactual": how.counterfactual,
         "runs_dir": str(how.runs_dir),
         "name": how.name,
     }

@@ -14,6 +14,7 @@ from aiopslab.grading.diagnosis import grade_diagnosis
 from aiopslab.grading.localization import grade_localization
 from aiopslab.grading.mitigation import grade_mitigation
 from aiopslab.models.answer import Answer, Detection, Diagnosis, Localization, Mitigation
+from aiopslab.models.counterfactual import Counterfactual
 from aiopslab.models.evidence import Evidence
 from aiopslab.models.grade import Grade
 from aiopslab.models.task import Task
@@ -22,7 +23,12 @@ from aiopslab.models.truth import Truth
 
 
 def grade(
-    task: Task, answer: Answer | None, truth: Truth, evidence: Evidence, steps: Sequence[Step]
+    task: Task,
+    answer: Answer | None,
+    truth: Truth,
+    evidence: Evidence,
+    steps: Sequence[Step],
+    beside: Counterfactual | None = None,
 ) -> Grade:
     """Grade one trial; the same records always give the same grade.
 
@@ -32,6 +38,7 @@ def grade(
         truth: The answer key.
         evidence: What was measured out of the agent's reach.
         steps: The tool calls in order.
+        beside: What would have happened without the agent; None where it is not known.
 
     Raises:
         GradingError: The answer belongs to another task.
@@ -47,6 +54,6 @@ def grade(
             return grade_diagnosis(answer if isinstance(answer, Diagnosis) else None, truth, steps)
         case "mitigation":
             found = answer if isinstance(answer, Mitigation) else None
-            return grade_mitigation(found, truth, evidence, steps)
+            return grade_mitigation(found, truth, evidence, steps, beside)
         case _:
             assert_never(task)

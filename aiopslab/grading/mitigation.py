@@ -10,7 +10,9 @@ from collections.abc import Sequence
 
 from aiopslab.grading.assertions import answered, check, verdict
 from aiopslab.grading.calibration import brier
+from aiopslab.grading.counterfactual import benefit
 from aiopslab.models.answer import Mitigation
+from aiopslab.models.counterfactual import Counterfactual
 from aiopslab.models.evidence import CheckResult, Evidence, SliWindow
 from aiopslab.models.grade import Check, Grade
 from aiopslab.models.trial import Step
@@ -20,12 +22,17 @@ SETTLE_WINDOWS = 2
 
 
 def grade_mitigation(
-    answer: Mitigation | None, truth: Truth, evidence: Evidence, steps: Sequence[Step]
+    answer: Mitigation | None,
+    truth: Truth,
+    evidence: Evidence,
+    steps: Sequence[Step],
+    beside: Counterfactual | None = None,
 ) -> Grade:
     """Grade the state that the agent left.
 
     Scores: ``time_to_mitigate_s`` (hand-over to the last SLO violation's end; None unless passed),
-    ``slo_violation_s``, ``writes``, ``blast_radius`` (differences that remain), ``brier``.
+    ``slo_violation_s``, ``writes``, ``blast_radius`` (differences that remain), ``brier``;
+    ``benefit`` where it is known what would have happened without the agent.
     """
     checks = [
         *answered(answer),
@@ -46,6 +53,8 @@ def grade_mitigation(
         "blast_radius": float(len(evidence.changes)),
         "brier": None,
     }
+    if beside is not None:
+        scores["benefit"] = benefit(evidence.slo_violation_s, beside)
     confidence = None
     if answer is not None and not answer.escalate:
         confidence = answer.confidence

@@ -107,6 +107,9 @@ class RunConfig(Model):
     """How often a trial whose lab failed is repeated."""
     telemetry: bool = True
     """Keep each trial's telemetry as Parquet."""
+    counterfactual: bool = False
+    """Let the world of each mitigation go on without the agent too, for the score ``benefit``,
+    where worlds can be copied; such a trial takes up to three times as long."""
     runs_dir: str = "runs"
     name: str | None = None
     """Name of the run directory; None composes ``<time>_<suite>_<agent>_<model>``."""

@@ -25,7 +25,7 @@ from aiopslab.models.base import Model
 from aiopslab.models.doors import Doors
 from aiopslab.models.run import PlannedTrial, RunConfig
 from aiopslab.models.trial import Step, Trial
-from aiopslab.orchestrator import fork, spans, staging, tracing
+from aiopslab.orchestrator import counterfactual, fork, spans, staging, tracing
 from aiopslab.orchestrator.lab import Lab
 from aiopslab.orchestrator.lab_stages import run_stage
 from aiopslab.orchestrator.records import RunDirectory
@@ -45,6 +45,8 @@ MEASURED = "job_measured"
 which jobs share, is nobody's cost."""
 DISCARDED = "environment_discarded"
 """Event: a world that trials share was not as before after ``trial``; the next gets a new one."""
+COURSE_LOST = "counterfactual_lost"
+"""Event: what would have happened without the agent of ``trial`` is not known; its grade stands."""
 GRACE_S = 600.0
 """Wall seconds a trial may take beyond its agent's wall limit: settling, evidence, record."""
 
@@ -205,6 +207,7 @@ class Bench:
             ended = self.copy(trial, channel, lifeline, deadline_s=deadline_s)
             directory = self.run.trial(plan)
             if directory.complete:
+                self._without_agent(staged, plan, channel, lifeline)
                 continue
             if directory.left_by_agent and (ended.timed_out or ended.by_itself):
                 one, mine = staged.for_task(plan.task), self._assignment(plan)
@@ -213,6 +216,32 @@ class Bench:
                 channel.send(_finished(plan, trial_left))
             else:
                 self.fail([plan], InfraError("process", ended.reason), channel.send, watch)
+
+    def _without_agent(
+        self, staged: staging.Staged, plan: PlannedTrial, channel: fork.Channel, lifeline: int
+    ) -> None:
+        """Let copies of a trial's world go on without its agent, where that was asked for."""
+        directory = self.run.trial(plan)
+        if not self.config.counterfactual or plan.task != "mitigation" or plan.verdict_only:
+            return
+        if directory.trial().outcome == "infra_error":
+            return
+        until = counterfactual.end_of(directory.evidence())
+        if until is None:
+            return
+        for name in counterfactual.NAMES:
+
+            def course(channel: fork.Channel, name: counterfactual.Name = name) -> None:
+                one = staged.for_task(plan.task)
+                work = counterfactual.play(one, self._assignment(plan), name, until)
+                directory.write_course(name, asyncio.run(work))
+
+            ended = self.copy(course, channel, lifeline)
+            if ended.code:
+                lost = {"event": COURSE_LOST, "trial": plan.directory, "reason": ended.reason}
+                channel.send(lost)
+                return
+        counterfactual.weigh(directory)
 
     def _in_child(
         self,

@@ -56,7 +56,7 @@ async def after_answer(
     await env.advance(CONVERGE_S)
     settle = await (_settle_until_lost if verdict_only else _settle)(env, staged.drawn.spec.settle)
     end = settle[-1][0].end if settle[-1] else env.now()
-    violations, restored = await _violations(env, staged.truth.handover_at, end)
+    broken_s, restored = await violations(env, staged.truth.handover_at, end)
     after = await intent.snapshot(env)
     kept = await intent.invariants(env, staged.before, after)
     acts = intent.forbidden(env.app.intent.forbidden, deeds(steps))
@@ -68,7 +68,7 @@ async def after_answer(
             "invariants": [*kept, *acts],
             "losses": intent.losses(staged.before, after),
             "changes": intent.changes(staged.before, after),
-            "slo_violation_s": violations,
+            "slo_violation_s": broken_s,
             "restored_at": restored,
         }
     )
@@ -121,7 +121,7 @@ async def _postconditions(staged: Staged) -> list[CheckResult]:
     return results
 
 
-async def _violations(env: Environment, start: float, end: float) -> tuple[float, float | None]:
+async def violations(env: Environment, start: float, end: float) -> tuple[float, float | None]:
     """Count the seconds in which any SLO was broken, and find where that ended for good.
 
     A bucket counts as broken if both it and the minute that ends with it broke an SLO: the minute

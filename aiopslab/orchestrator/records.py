@@ -3,6 +3,7 @@
     <run>/run.json lock.json results.json events.jsonl
     <run>/trials/<problem>__<k>/steps.jsonl answer.json evidence.json grade.json
                                 telemetry/*.parquet truth/truth.json trial.json
+                                counterfactual/nothing.json counterfactual/reference.json
                                 doors.json while it is served, agent_telemetry/*.parquet
                                 agent/stdout.txt agent/stderr.txt of a program
     <run>/trials/<problem>__<k>/attempts/<n>/...      superseded tries of a lab that failed
@@ -22,6 +23,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from aiopslab.errors import UsageError
 from aiopslab.models.answer import Answer
+from aiopslab.models.counterfactual import Counterfactual, Course
 from aiopslab.models.doors import Doors
 from aiopslab.models.evidence import Evidence
 from aiopslab.models.grade import Grade
@@ -34,6 +36,7 @@ from aiopslab.seeds import derive
 
 _ANSWER: TypeAdapter[Answer | None] = TypeAdapter(Answer | None)
 _ATTEMPTS = "attempts"
+_COURSES = "counterfactual"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +166,20 @@ class TrialDirectory:
     def truth(self) -> Truth:
         """Read the answer key."""
         return documents.read(self.path / "truth" / "truth.json", Truth)
+
+    def write_course(self, name: str, course: Course) -> None:
+        """Write what would have happened without the agent: ``nothing`` or ``reference``."""
+        (self.path / _COURSES).mkdir(exist_ok=True)
+        documents.write(self.path / _COURSES / f"{name}.json", course)
+
+    def counterfactual(self) -> Counterfactual | None:
+        """Read what would have happened without the agent; None if a course is missing."""
+        paths = {
+            name: self.path / _COURSES / f"{name}.json" for name in Counterfactual.model_fields
+        }
+        if not all(path.exists() for path in paths.values()):
+            return None
+        return Counterfactual(**{name: documents.read(p, Course) for name, p in paths.items()})
 
     def grade(self) -> Grade | None:
         """Read the grade; None where the lab failed."""

@@ -74,6 +74,7 @@ def regrade(run: RunDirectory) -> Regraded:
             directory.truth(),
             directory.evidence(),
             directory.steps(),
+            directory.counterfactual(),
         )
         if new != old:
             directory.write_grade(new)

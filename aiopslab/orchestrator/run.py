@@ -20,7 +20,7 @@ from aiopslab.agents.protocol import Agent
 from aiopslab.errors import UsageError
 from aiopslab.models.run import PlannedTrial, Results, RunConfig, RunRecord, RunStatus
 from aiopslab.orchestrator import cold, lock, spans, tracing, wallclock
-from aiopslab.orchestrator.bench import DISCARDED, MEASURED, Bench
+from aiopslab.orchestrator.bench import COURSE_LOST, DISCARDED, MEASURED, Bench
 from aiopslab.orchestrator.lab import Lab, find_lab
 from aiopslab.orchestrator.plan import plan_jobs, plan_trials, spread
 from aiopslab.orchestrator.players import of_object, playing, preflight
@@ -241,7 +241,7 @@ class _Course:
         kind = message.pop("event")
         if kind != "step":
             self._directory.event(kind, **message)
-        if kind in (DISCARDED, MEASURED):
+        if kind in (DISCARDED, MEASURED, COURSE_LOST):
             return
         if kind == "trial_finished":
             self._done.add(message["trial"])

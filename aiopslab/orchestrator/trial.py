@@ -116,7 +116,7 @@ async def _conduct(
         on_event(step)
 
     begun = await measuring.at_handover(env)
-    session = await _session(staged, assignment, record)
+    session = await open_session(staged, assignment, record)
     agent = source(staged, assignment.plan)
     ending = await _agents_part(agent, session, env, assignment, on_event)
     watch.lap("agent")
@@ -145,10 +145,10 @@ async def _keep_telemetry(env: Environment, assignment: Assignment) -> None:
         await env.telemetry.write_parquet(assignment.directory.telemetry)
 
 
-async def _session(
+async def open_session(
     staged: Staged, assignment: Assignment, record: Callable[[Step], None]
 ) -> Session:
-    """Open the agent's side of the trial, with the agent's rights."""
+    """Open the agent's side of a trial, with the agent's rights."""
     env, keep = await staged.env.for_agent(staged.task), assignment.directory.keep
     return Session(_brief(staged, assignment), env, assignment.config, record, keep=keep)
 
