@@ -25,6 +25,7 @@ from aiopslab.environments.cluster.environment import Cluster, Patience, Terms, 
 from aiopslab.environments.cluster.images import Images
 from aiopslab.environments.cluster.kube import ClusterKube
 from aiopslab.environments.cluster.manifests import Placement, placed
+from aiopslab.environments.cluster.readiness import unpulled
 from aiopslab.environments.contexts import Context, choose
 from aiopslab.environments.protocol import Environment
 from aiopslab.errors import InfraError, PreflightError, UsageError
@@ -168,7 +169,10 @@ class RealLab(Library):
         return asyncio.run(work)
 
     async def accompany(self, env: Environment, work: Coroutine[Any, Any, T]) -> T:
-        return await work
+        try:
+            return await work
+        except InfraError as failure:
+            raise await _with_images(env, failure) from failure
 
     async def release(self, env: Environment, staged: staging.Staged | None) -> str:
         if staged is None or not self.options.warm:
@@ -319,6 +323,17 @@ def contexts_of(kind: str, options: RealOptions) -> tuple[str, ...]:
     if options.contexts:
         return options.contexts
     return tuple(f"kind-{name}" for name in options.names) if kind == "kind" else ("",)
+
+
+async def _with_images(env: Environment, failure: InfraError) -> InfraError:
+    """Say of a failure which images the cluster could not pull: what they run never happened."""
+    try:
+        missing = await unpulled(env.kube, env.app.namespace)
+    except (InfraError, KubeError):
+        return failure
+    if not missing:
+        return failure
+    return InfraError(failure.stage, f"{failure.message}; not pulled: {', '.join(missing)}")
 
 
 async def _taken_down(cluster: Cluster) -> None:

@@ -186,3 +186,48 @@ def test_agreement_is_that_of_the_first_cluster() -> None:
     options = {"name": "a,b", "registry": "r/x,y/"}
     choice = EnvironmentChoice(kind="kind", options=options)
     assert _one_cluster(choice).options == {"name": "a", "registry": "r/x,y/"}
+
+
+# -- why an incident was not staged ----------------------------------------------------------------
+
+
+class _Pods:
+    """A namespace with one pod, whose container waits for a reason or runs."""
+
+    def __init__(self, reason: str) -> None:
+        state = {"waiting": {"reason": reason}} if reason else {"running": {}}
+        self._pod = {
+            "metadata": {"name": "job-1"},
+            "status": {"containerStatuses": [{"name": "c", "image": "tool:1", "state": state}]},
+        }
+
+    async def list(self, kind: str, namespace: str) -> list[Any]:
+        return [self._pod]
+
+
+class _Namespace:
+    class app:  # noqa: N801 - stands for the attribute
+        namespace = "hotel-x"
+
+    def __init__(self, reason: str) -> None:
+        self.kube = _Pods(reason)
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("ImagePullBackOff", "symptom: not seen; not pulled: tool:1"),
+        ("CrashLoopBackOff", "symptom: not seen"),
+        ("", "symptom: not seen"),
+    ],
+)
+def test_an_incident_that_does_not_begin_is_told_with_the_images_that_are_missing(
+    reason: str, said: str
+) -> None:
+    async def unseen() -> None:
+        raise InfraError("symptom", "not seen")
+
+    env: Any = _Namespace(reason)
+    with pytest.raises(InfraError) as failed:
+        asyncio.run(KindLab({}).accompany(env, unseen()))
+    assert str(failed.value) == said

@@ -21,6 +21,7 @@ _NAME = "app.kubernetes.io/name"
 _EVENTS, _LINES = 3, 5
 """How many events and log lines of a pod are quoted, the last ones."""
 _LONGEST = 300
+_UNPULLED = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName")
 _UNDER_WAY = ("", "ContainerCreating", "PodInitializing")
 """Why a container waits while nothing is wrong."""
 
@@ -164,6 +165,16 @@ def is_ready(pod: Object) -> bool:
     """Whether a pod gets requests."""
     conditions = dig(pod, "status", "conditions", default=[])
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+async def unpulled(kube: Kube, namespace: str) -> list[str]:
+    """Return the images that pods of a namespace wait for in vain, sorted."""
+    found = set()
+    for pod in await kube.list("Pod", namespace):
+        for status in dig(pod, "status", "containerStatuses", default=[]):
+            if dig(status, "state", "waiting", "reason", default="") in _UNPULLED:
+                found.add(str(status.get("image")))
+    return sorted(found)
 
 
 def has_ended(pod: Object) -> bool:
