@@ -206,7 +206,7 @@ class _Pods:
 
 
 class _Namespace:
-    class app:  # noqa: N801 - stands for the attribute
+    class app:
         namespace = "hotel-x"
 
     def __init__(self, reason: str) -> None:
