@@ -43,10 +43,7 @@ def calibration(answers: Sequence[Stated]) -> Calibration | None:
     if not answers:
         return None
     ordered = sorted(answers)
-    confidence = np.array([a.confidence for a in ordered])
-    if not np.all((confidence >= 0.0) & (confidence <= 1.0)):
-        raise ValueError(f"{confidence.min()!r} to {confidence.max()!r}: confidence is from 0 to 1")
-    right = np.array([a.right for a in ordered])
+    confidence, right = _columns(ordered)
     brier = reliability.brier_score(confidence, right)
     bins = reliability.bin_count(len(ordered))
     width = reliability.equal_width(confidence, bins)
@@ -75,6 +72,13 @@ def calibration(answers: Sequence[Stated]) -> Calibration | None:
         bins=_diagram(width, right),
         risk_coverage=discrimination.curve(risk, points=CURVE_POINTS),
     )
+
+
+def _columns(answers: Sequence[Stated]) -> tuple[Array, NDArray[np.bool_]]:
+    for a in answers:
+        if not 0.0 <= a.confidence <= 1.0:
+            raise ValueError(f"{a.confidence!r} ({a.incident}) is no confidence, from 0 to 1")
+    return np.array([a.confidence for a in answers]), np.array([a.right for a in answers])
 
 
 def _binned_error(bins: Bins, right: NDArray[np.bool_]) -> BinnedError:
