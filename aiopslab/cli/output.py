@@ -10,9 +10,12 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiopslab.errors import AIOpsLabError
+
+if TYPE_CHECKING:
+    from aiopslab.models.run import Results
 
 
 def envelope(schema: str, data: Any) -> None:
@@ -73,6 +76,20 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str =
     for row in cells:
         shown.add_row(*(Text(c) for c in row))
     Console().print(shown)
+
+
+def scores(results: Results) -> None:
+    """Print what was run, what it scored, and how far stated confidence can be trusted."""
+    from aiopslab.report import terminal
+
+    print(terminal.heading(results))
+    table(*terminal.score_rows(results))
+    columns, rows = terminal.calibration_rows(results)
+    if rows:
+        print()
+        table(columns, rows)
+    for line in terminal.calibration_notes(results):
+        print(line)
 
 
 def _numeric(cells: Sequence[Sequence[str]], i: int) -> bool:

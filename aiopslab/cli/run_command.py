@@ -182,8 +182,7 @@ def finish(report: RunReport, *, as_json: bool, fail_on_infra: float) -> int:
         data: dict[str, Any] = {"directory": str(report.directory)}
         output.envelope("aiopslab/results@1", data | results.model_dump(mode="json"))
     else:
-        print(terminal.heading(results))
-        output.table(*terminal.score_rows(results))
+        output.scores(results)
         for line in terminal.footing(results, report.record, report.directory):
             print(line)
     failed = overall.n_infra / overall.n_planned if overall.n_planned else 0.0

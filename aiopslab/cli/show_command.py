@@ -129,8 +129,7 @@ def _print_run(directory: Path) -> None:
     run = RunDirectory(directory)
     record = run.record()
     results = summarise(run, record)
-    print(terminal.heading(results))
-    output.table(*terminal.score_rows(results))
+    output.scores(results)
     print()
     trials = [(p, run.trial(p)) for p in record.trials]
     output.table(*terminal.trial_rows([(p, t.trial() if t.complete else None) for p, t in trials]))

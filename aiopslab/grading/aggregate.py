@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from aiopslab.grading.calibration import overconfidence
+from aiopslab.grading.calibration_figures import Stated, calibration
 from aiopslab.grading.statistics import cluster_bootstrap, mean, pass_hat_k, wilson
 from aiopslab.models.grade import Grade
 from aiopslab.models.run import Estimate, Headline, PlannedTrial, TaskResults
@@ -77,7 +78,7 @@ def _results(task: str, trials: Sequence[Counted]) -> TaskResults:
     done = [t for t in trials if t.completed]
     infra = sum(t.outcome == "infra_error" for t in trials)
     stated = [
-        (t.grade.confidence, t.grade.passed)
+        Stated(t.grade.confidence, t.grade.passed, t.plan.incident)
         for t in done
         if t.grade is not None and t.grade.confidence is not None
     ]
@@ -93,7 +94,8 @@ def _results(task: str, trials: Sequence[Counted]) -> TaskResults:
             "completed": _share(done, lambda t: t.passed),
             "pass_hat_k": _pass_hat(done),
             "brier": _mean_score(done, "brier"),
-            "overconfidence": overconfidence(stated),
+            "overconfidence": overconfidence([(a.confidence, a.right) for a in stated]),
+            "calibration": calibration(stated),
             "scores": {} if task == "all" else _scores(done),
             "outcomes": dict(sorted(Counter(t.outcome for t in trials if t.outcome).items())),
         }
@@ -131,17 +133,22 @@ def _bootstrapped(values: Sequence[tuple[str, float]]) -> Estimate:
 
 
 def _mean_score(done: Sequence[Counted], name: str) -> Estimate:
-    values = [
-        (t.plan.incident, score)
-        for t in done
-        if t.grade is not None and (score := t.grade.scores.get(name)) is not None
-    ]
+    values = _of_score(done, name)
     return _bootstrapped(values) if values else Estimate()
 
 
 def _scores(done: Sequence[Counted]) -> dict[str, float | None]:
     names = sorted({name for t in done if t.grade is not None for name in t.grade.scores})
-    return {name: _mean_score(done, name).value for name in names}
+    return {name: mean([score for _, score in _of_score(done, name)]) for name in names}
+
+
+def _of_score(done: Sequence[Counted], name: str) -> list[tuple[str, float]]:
+    """Return incident and value of each trial that has the score."""
+    return [
+        (t.plan.incident, score)
+        for t in done
+        if t.grade is not None and (score := t.grade.scores.get(name)) is not None
+    ]
 
 
 def _pass_hat(done: Sequence[Counted]) -> dict[str, float | None]:

@@ -1,7 +1,7 @@
-"""Proper scores of stated confidence.
+"""Proper scores of single answers with a stated confidence.
 
 Brier is the mean of ``(c - y)^2``: 0 is best, 0.25 is what "0.5, always" gets, 1 is certain and
-wrong. Not here: binned errors (ECE), which need some two hundred answers before they say anything.
+wrong. Not here: figures of a group of answers (``calibration_figures``), such as binned errors.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Intervals and reliability: Wilson, cluster bootstrap, pass^k.
+"""Intervals, power and reliability: Wilson, cluster bootstrap, detectable differences, pass^k.
 
 Numbers only: no records, no trials. The unit of resampling is the caller's; in a run it is the
 incident, because its four tasks and its repeats are not independent.
@@ -13,6 +13,8 @@ import numpy as np
 
 Z95 = 1.959963984540054
 """The 97.5 % quantile of the normal distribution."""
+Z80 = 0.8416212335729143
+"""The 80 % quantile of the normal distribution."""
 RESAMPLES = 10_000
 
 
@@ -21,13 +23,36 @@ def wilson(successes: int, n: int, z: float = Z95) -> tuple[float, float] | None
     if n == 0:
         return None
     p = successes / n
-    scale = 1.0 + z * z / n
-    centre = (p + z * z / (2 * n)) / scale
-    half = z * math.sqrt(p * (1.0 - p) / n + z * z / (4.0 * n * n)) / scale
+    centre = (p + z * z / (2 * n)) / (1.0 + z * z / n)
+    half = wilson_half_width(p, n, z)
     # At 0 and n successes the bound is the proportion itself; rounding must not cross it.
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == n else min(1.0, centre + half)
     return low, high
+
+
+def wilson_half_width(p: float, n: int, z: float = Z95) -> float:
+    """Return half the width of Wilson's interval: how exactly n trials tell a proportion near p.
+
+    ``z sqrt(p (1 - p) / n + z^2 / (4 n^2)) / (1 + z^2 / n)``, n > 0.
+    """
+    return z * math.sqrt(p * (1.0 - p) / n + z * z / (4.0 * n * n)) / (1.0 + z * z / n)
+
+
+def minimum_detectable_difference(
+    n: int, *, share: float = 0.4, discordant: float | None = None
+) -> float:
+    """Return the difference of two agents that n trials show with 80 % power at alpha .05.
+
+    Unpaired ``z sqrt(2 p (1 - p) / n)``, paired ``z sqrt(d / n)``, with z = 1.96 + 0.84.
+
+    Args:
+        n: Trials of each agent, n > 0.
+        share: p, about which share they pass; for trials that are not paired.
+        discordant: d, share of the pairs of which one alone passes; None: not paired.
+    """
+    variance = 2.0 * share * (1.0 - share) if discordant is None else discordant
+    return (Z95 + Z80) * math.sqrt(variance / n)
 
 
 def cluster_bootstrap(

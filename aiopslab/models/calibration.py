@@ -31,7 +31,8 @@ class Floor(Model):
     p95: float
     """95th percentile: a larger figure is hard to explain by chance."""
     p_value: float
-    """Share of such agents that show as much as was observed, or more."""
+    """Share of such agents that show as much as was observed, or more; the observed one counts
+    among them, so it is never 0."""
 
 
 class BinnedError(Model):
@@ -40,6 +41,11 @@ class BinnedError(Model):
     value: float
     bins: int
     floor: Floor
+
+    @property
+    def beyond_chance(self) -> bool:
+        """Whether it is larger than 95 % of perfectly calibrated agents would show."""
+        return self.value > self.floor.p95
 
 
 class Calibration(Model):
@@ -65,7 +71,7 @@ class Calibration(Model):
     """Mean confidence minus share right."""
     overconfidence_low: float | None = None
     overconfidence_high: float | None = None
-    """Its 95 % interval, resampled by incident."""
+    """Its 95 % interval, resampled by incident; None with a single one."""
     auroc: float | None = None
     """Chance that a right answer was stated with more confidence than a wrong one; None where there
     are no two to compare."""
@@ -75,8 +81,9 @@ class Calibration(Model):
     """``aurc`` minus that of the best order of the same answers."""
     utility: dict[str, float] = Field(default_factory=dict)
     """Cost of a wrong answer, where handing over costs 1, to the mean gain per answer of acting on
-    the stated confidence."""
+    the stated confidence, against handing everything over."""
     bins: list[Bin] = Field(default_factory=list)
     """Of equal width, empty ones left out."""
     risk_coverage: list[tuple[float, float]] = Field(default_factory=list)
-    """(coverage, share wrong), most confident answers first; at most a hundred points."""
+    """(coverage, share wrong), most confident answers first; at most a hundred points. Ties count
+    in proportion."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from aiopslab.models.baseline import Score
+from aiopslab.models.calibration import Calibration
 from aiopslab.models.margin import MarginRow
 from aiopslab.models.run import (
     SEVERAL,
@@ -46,6 +47,41 @@ def score_rows(results: Results) -> tuple[list[str], list[list[str]]]:
             row.append(number(task.pass_hat_k.get(k)))
         rows.append([*row, number(task.brier.value), f"{task.n_infra}/{task.n_planned}"])
     return columns, rows
+
+
+def calibration_rows(results: Results) -> tuple[list[str], list[list[str]]]:
+    """Return columns and rows of how far stated confidence can be trusted.
+
+    One row a task whose answers stated one, and one for all; no rows where none did. The ECE is of
+    bins of equal mass, its floor the mean and the 95th percentile of perfectly calibrated agents.
+    """
+    columns = ["confidence", "n", "Brier", "skill", "ECE", "floor (95%)", "AUROC", "AURC",
+               "overconfidence (95% CI)"]  # fmt: skip
+    rows = []
+    for task, found in _calibrated(results):
+        ece = found.ece_mass
+        over = Estimate(
+            value=found.overconfidence, low=found.overconfidence_low, high=found.overconfidence_high
+        )
+        figures = [found.brier, found.skill, ece.value]
+        floor = f"{number(ece.floor.mean)} ({number(ece.floor.p95)})"
+        order = [number(found.auroc), number(found.aurc)]
+        rows.append([task, str(found.n), *map(number, figures), floor, *order, interval(over)])
+    return columns, rows
+
+
+def calibration_notes(results: Results) -> list[str]:
+    """Return a line that names the ECEs which chance does not explain; none where it does."""
+    beyond = [task for task, found in _calibrated(results) if found.ece_mass.beyond_chance]
+    if not beyond:
+        return []
+    why = "larger than 95 % of perfectly calibrated agents would show"
+    return [f"ECE beyond chance: {', '.join(beyond)} ({why})"]
+
+
+def _calibrated(results: Results) -> list[tuple[str, Calibration]]:
+    tasks = [*results.tasks, results.overall]
+    return [(t.task, t.calibration) for t in tasks if t.calibration is not None]
 
 
 def baseline_rows(

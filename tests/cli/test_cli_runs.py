@@ -25,6 +25,18 @@ def test_a_run_prints_scores_to_stdout_and_progress_to_stderr(aiopslab):
     assert "\x1b" not in ended.out + ended.err
 
 
+def test_confidence_is_shown_where_some_was_stated_at_the_end_and_later(aiopslab):
+    ended = aiopslab(*RUN, "-a", "orchestrator_fakes:Repairer")
+    shown = aiopslab("show", "r")
+    for out in (ended.out, shown.out):
+        (title,) = [line for line in out.splitlines() if line.startswith("confidence ")]
+        assert title.split()[1:5] == ["n", "Brier", "skill", "ECE"]
+    overall = aiopslab(*RUN[:-1], "j", "-a", "orchestrator_fakes:Repairer", "--json").document
+    assert overall["data"]["overall"]["calibration"]["n"] == 4
+    broken = aiopslab(*RUN[:-1], "b", "-a", "noop", "-E", "fail=boot", "--retry-infra", "0")
+    assert "confidence " not in broken.out
+
+
 def test_bad_scores_are_no_failure_of_the_command(aiopslab):
     assert aiopslab(*RUN, "-a", "noop").code == 0
 

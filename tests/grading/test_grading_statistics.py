@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from aiopslab.grading import Counted, aggregate, headline
 from aiopslab.grading.calibration import brier, brier_of_distribution, overconfidence
 from aiopslab.grading.ranking import ac_at_k, avg_at_k, first_hits, reciprocal_rank
-from aiopslab.grading.statistics import cluster_bootstrap, mean, pass_at_k, pass_hat_k, wilson
+from aiopslab.grading.statistics import (
+    cluster_bootstrap,
+    mean,
+    minimum_detectable_difference,
+    pass_at_k,
+    pass_hat_k,
+    wilson,
+    wilson_half_width,
+)
 from aiopslab.models.grade import Grade
 from aiopslab.models.run import PlannedTrial
 from aiopslab.models.trial import Outcome
@@ -32,18 +40,49 @@ def test_pass_at_k_and_pass_hat_k_match_the_table(c: int) -> None:
         assert all_got == pytest.approx(all_want, abs=5e-4)
 
 
-@pytest.mark.parametrize(
-    ("n", "half", "fifth", "ninety"),
-    [(30, 0.168, 0.139, 0.111), (50, 0.134, 0.109, 0.085), (100, 0.096, 0.078, 0.060),
-     (200, 0.069, 0.055, 0.042)],
-)  # fmt: skip
-def test_wilson_half_widths_match_the_table(
-    n: int, half: float, fifth: float, ninety: float
-) -> None:
-    for share, want in ((0.5, half), (0.2, fifth), (0.9, ninety)):
-        bounds = wilson(round(share * n), n)
-        assert bounds is not None
-        assert (bounds[1] - bounds[0]) / 2 == pytest.approx(want, abs=6e-4)
+# n trials: half of Wilson's interval at a share of 0.5, 0.2, 0.9
+GOLDEN_WILSON = {
+    30: (0.168, 0.139, 0.111), 45: (0.140, 0.115, 0.090), 50: (0.134, 0.109, 0.085),
+    68: (0.116, 0.094, 0.073), 100: (0.096, 0.078, 0.060), 200: (0.069, 0.055, 0.042),
+    335: (0.053, 0.043, 0.032), 656: (0.038, 0.031, 0.023),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("n", sorted(GOLDEN_WILSON))
+def test_wilson_half_widths_match_the_table(n: int) -> None:
+    got = tuple(round(wilson_half_width(share, n), 3) for share in (0.5, 0.2, 0.9))
+    assert got == GOLDEN_WILSON[n]
+
+
+# n trials: unpaired at a share of 0.4; paired with 10, 20, 30 % discordant
+GOLDEN_DETECTABLE = {
+    45: (0.289, 0.132, 0.187, 0.229), 50: (0.274, 0.125, 0.177, 0.217),
+    68: (0.235, 0.107, 0.152, 0.186), 100: (0.194, 0.089, 0.125, 0.153),
+    200: (0.137, 0.063, 0.089, 0.109), 335: (0.106, 0.048, 0.068, 0.084),
+    656: (0.076, 0.035, 0.049, 0.060), 1000: (0.061, 0.028, 0.040, 0.049),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("n", sorted(GOLDEN_DETECTABLE))
+def test_detectable_differences_match_the_table(n: int) -> None:
+    unpaired = minimum_detectable_difference(n, share=0.4)
+    paired = [minimum_detectable_difference(n, discordant=d) for d in (0.1, 0.2, 0.3)]
+    assert tuple(round(v, 3) for v in (unpaired, *paired)) == GOLDEN_DETECTABLE[n]
+
+
+@given(st.integers(1, 10_000), st.floats(0.001, 0.999))
+def test_four_times_the_trials_halve_what_can_be_told(n: int, share: float) -> None:
+    for choice in ({"share": share}, {"discordant": share}):
+        few = minimum_detectable_difference(n, **choice)
+        assert minimum_detectable_difference(4 * n, **choice) == pytest.approx(few / 2)
+
+
+@given(st.integers(2, 500).flatmap(lambda n: st.tuples(st.integers(1, n - 1), st.just(n))))
+def test_wilsons_interval_is_two_half_widths_wide(pair: tuple[int, int]) -> None:
+    bounds = wilson(*pair)
+    assert bounds is not None
+    width = 2 * wilson_half_width(pair[0] / pair[1], pair[1])
+    assert bounds[1] - bounds[0] == pytest.approx(width)
 
 
 def test_wilson_of_38_in_335() -> None:
@@ -193,6 +232,24 @@ def test_unknown_confidence_is_none_and_never_zero() -> None:
     assert (task.brier.value, task.overconfidence) == (None, None)
     _, (task,) = aggregate([counted("a", "passed", confidence=1.0), counted("b", "failed")])
     assert (task.brier.value, task.overconfidence) == (0.0, 0.0)
+
+
+def test_calibration_is_of_graded_trials_that_state_a_confidence() -> None:
+    trials = [
+        counted("a", "passed", confidence=0.9),
+        counted("b", "failed", confidence=0.8),
+        counted("c", "failed"),
+        counted("d", "infra_error", confidence=0.7),
+        counted("e", None, confidence=0.7),
+    ]
+    overall, (task,) = aggregate(trials)
+    found = task.calibration
+    assert found is not None
+    assert found.n == 2
+    assert found.brier == pytest.approx(task.brier.value)
+    assert found.overconfidence == pytest.approx(task.overconfidence)
+    assert overall.calibration == found
+    assert aggregate([counted("a", "passed")])[0].calibration is None
 
 
 outcomes = st.sampled_from(["passed", "failed", "infra_error", "agent_error", "limit", None])
