@@ -107,11 +107,12 @@ def undecided(tasks: Sequence[TaskDifference], coverage: float) -> str:
     """
     n = [row.n for row in tasks]
     rows = [*n, sum(n)] if len(n) > 1 else n
+    said = []
     if min(holm([mcnemar(0, lost) for lost in rows])) > ALPHA:
-        return f"{_count(sum(n), 'pair')} cannot show it, even if B failed in all"
+        said.append(f"{_count(sum(n), 'pair')} cannot show it, even if B failed in all")
     if coverage < MIN_COVERAGE:
-        return f"only {coverage:.0%} of what both were asked could be paired"
-    return ""
+        said.append(f"only {coverage:.0%} of what both were asked could be paired")
+    return "; ".join(said)
 
 
 def score_differences(pairs: Sequence[Pair]) -> list[ScoreDifference]:

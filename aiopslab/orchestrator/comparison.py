@@ -82,7 +82,7 @@ def compare(
             "flips": flips(pairs),
             "unpaired": alone,
             "coverage": coverage,
-            "locks": left.lock().differences(right.lock()),
+            "locks": _lock_differences(left.lock(), right.lock()),
             "settings": _differing(left.settings(), right.settings()),
             "worse": significant(overall, tasks, worse=True),
             "better": significant(overall, tasks, worse=False),
@@ -253,6 +253,21 @@ def _why_not(draw: Draw, left: _Side, right: _Side) -> str | None:
 def _counted(alone: list[Unpaired]) -> str:
     reasons = [one.reason for one in alone]
     return ", ".join(f"{reasons.count(r)} {r}" for r in dict.fromkeys(reasons)) or "no trials"
+
+
+def _lock_differences(a: Lock, b: Lock) -> list[str]:
+    """List what differs; what only one has is no difference, its trials have no partner."""
+    incidents, apps = a.incidents.keys() & b.incidents.keys(), a.apps.keys() & b.apps.keys()
+    left, right = (
+        lock.model_copy(
+            update={
+                "incidents": {name: lock.incidents[name] for name in incidents},
+                "apps": {name: lock.apps[name] for name in apps},
+            }
+        )
+        for lock in (a, b)
+    )
+    return left.differences(right)
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, str]:
