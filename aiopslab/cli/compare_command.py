@@ -25,16 +25,15 @@ def command(
 ) -> int:
     """Compare two runs on the draws of problems that both completed; differences are B minus A.
 
-    Worse means: fewer pairs are gained than lost, in one task or in all together, with p at most
-    0.05 by the exact McNemar test (two-sided) after Holm's correction over these rows.
-
     Args:
         a: Directory of the run that is compared with.
         b: Directory of the run that is judged.
         agent_a: Whose trials of A, where several agents played.
         agent_b: Whose trials of B, likewise; A and B may then be the same run.
-        fail_if_worse: Exit 6 if B is worse, and if the pairs cannot show it: too few of them, or
-            less than 95 % of the draws that both planned.
+        fail_if_worse: Exit 6 if B is worse: in one task, or in all together, fewer pairs are gained
+            than lost, with p at most 0.05 by the exact McNemar test (two-sided) after Holm's
+            correction over these rows. Also if the pairs cannot show it: too few of them, or less
+            than 95 % of the draws that both planned.
         json: Print one JSON document.
     """
     from aiopslab.orchestrator.comparison import compare

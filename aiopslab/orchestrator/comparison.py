@@ -67,28 +67,7 @@ def compare(
             f"nothing to compare: {_counted(alone)}",
             hint="run the same problems with the same --seed",
         )
-    version = _scoring_version(left, right)
-    overall, tasks = differences(pairs)
-    both = len(left.draws.keys() & right.draws.keys())
-    coverage = len(pairs) / both
-    return Comparison.model_validate(
-        {
-            "a": left.described(),
-            "b": right.described(),
-            "scoring_version": version,
-            "overall": overall,
-            "tasks": tasks,
-            "scores": score_differences(pairs),
-            "flips": flips(pairs),
-            "unpaired": alone,
-            "coverage": coverage,
-            "locks": _lock_differences(left.lock(), right.lock()),
-            "settings": _differing(left.settings(), right.settings()),
-            "worse": significant(overall, tasks, worse=True),
-            "better": significant(overall, tasks, worse=False),
-            "undecided": undecided(tasks, coverage),
-        }
-    )
+    return _compared(left, right, pairs, alone)
 
 
 @dataclass(frozen=True)
@@ -167,6 +146,30 @@ class _Side:
         # Values of variables may be secrets.
         told["agent_env"] = sorted(entry.partition("=")[0] for entry in told["agent_env"])
         return _flat(told | {"agent": self.agent})
+
+
+def _compared(left: _Side, right: _Side, pairs: list[Pair], alone: list[Unpaired]) -> Comparison:
+    version = _scoring_version(left, right)
+    overall, tasks = differences(pairs)
+    coverage = len(pairs) / len(left.draws.keys() & right.draws.keys())
+    return Comparison.model_validate(
+        {
+            "a": left.described(),
+            "b": right.described(),
+            "scoring_version": version,
+            "overall": overall,
+            "tasks": tasks,
+            "scores": score_differences(pairs),
+            "flips": flips(pairs),
+            "unpaired": alone,
+            "coverage": coverage,
+            "locks": _lock_differences(left.lock(), right.lock()),
+            "settings": _differing(left.settings(), right.settings()),
+            "worse": significant(overall, tasks, worse=True),
+            "better": significant(overall, tasks, worse=False),
+            "undecided": undecided(tasks, coverage),
+        }
+    )
 
 
 def _side(letter: str, path: Path, agent: str | None) -> _Side:
