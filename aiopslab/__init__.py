@@ -23,8 +23,10 @@ if TYPE_CHECKING:
         PreflightError,
         UsageError,
     )
+    from aiopslab.models.comparison import Comparison
     from aiopslab.models.observation import Brief, Budget, Observation, ToolInfo
     from aiopslab.models.run import Limits, Results, RunConfig
+    from aiopslab.orchestrator.comparison import compare
     from aiopslab.orchestrator.progress import Progress
     from aiopslab.orchestrator.results import Regraded, regrade
     from aiopslab.orchestrator.run import RunReport, resume, run, run_sync
@@ -39,8 +41,10 @@ _HOMES = {
         "PreflightError",
         "UsageError",
     ),
+    "aiopslab.models.comparison": ("Comparison",),
     "aiopslab.models.observation": ("Brief", "Budget", "Observation", "ToolInfo"),
     "aiopslab.models.run": ("Limits", "Results", "RunConfig"),
+    "aiopslab.orchestrator.comparison": ("compare",),
     "aiopslab.orchestrator.results": ("Regraded", "regrade"),
     "aiopslab.orchestrator.progress": ("Progress",),
     "aiopslab.orchestrator.run": ("RunReport", "resume", "run", "run_sync"),
@@ -53,6 +57,7 @@ __all__ = [
     "AgentError",
     "Brief",
     "Budget",
+    "Comparison",
     "InfraError",
     "LimitExceeded",
     "Limits",
@@ -67,6 +72,7 @@ __all__ = [
     "TrialHandle",
     "UsageError",
     "__version__",
+    "compare",
     "regrade",
     "resume",
     "run",

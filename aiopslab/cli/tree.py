@@ -12,6 +12,7 @@ _COMMANDS = {
     "run": "Run an agent on problems and grade it.",
     "resume": "Continue a run that was cut off; finished trials stay.",
     "regrade": "Grade a run again from its records alone.",
+    "compare": "Compare two runs, or two agents of one, draw by draw; a gate against regressions.",
     "export": "Write the telemetry of a run or a trial as parquet, csv, otlp or openmetrics.",
     "list": "List problems, incidents, suites, agents, apps, causes or runs.",
     "show": "Show one incident, problem, suite, agent, app or run.",
@@ -41,6 +42,11 @@ _EXAMPLES = {
     ],
     "resume": [("aiopslab resume runs/NAME", "finish what is missing")],
     "regrade": [("aiopslab regrade runs/NAME", "after the scoring changed")],
+    "compare": [
+        ("aiopslab compare runs/OLD runs/NEW", "what got better, what got worse"),
+        ("aiopslab compare runs/OLD runs/NEW --fail-if-worse", "exit 6 in CI"),
+        ("aiopslab compare runs/R runs/R --agent-a noop --agent-b react", "two agents of one run"),
+    ],
     "export": [
         ("aiopslab export runs/NAME -f csv", "every trial, a directory each"),
         ("aiopslab export runs/NAME/trials/ID__1 -f otlp -s spans", "the traces of one trial"),

@@ -1,4 +1,4 @@
-"""Intervals, power and reliability: Wilson, cluster bootstrap, detectable differences, pass^k.
+"""Intervals, power and tests of pairs, reliability: Wilson, bootstrap, McNemar, Holm, pass^k.
 
 Numbers only: no records, no trials. The unit of resampling is the caller's; in a run it is the
 incident, because its four tasks and its repeats are not independent.
@@ -76,6 +76,36 @@ def cluster_bootstrap(
     means = sums[picks].sum(axis=1) / sizes[picks].sum(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """Return the two-sided p-value of the exact McNemar test.
+
+    Pairs of which both or none passed say nothing; each other one is gained or lost with chance
+    1/2 if there is no difference. So p is twice the binomial tail of the rarer side, at most 1.
+
+    Args:
+        gained: Pairs that the second alone passed.
+        lost: Pairs that the first alone passed.
+    """
+    n = gained + lost
+    tail = sum(math.comb(n, i) for i in range(min(gained, lost) + 1))
+    # Whole numbers to the end: 2^n is beyond a float from 1,024 discordant pairs on.
+    return min(2 * tail, 1 << n) / (1 << n)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return Holm's step-down adjusted p-values, in the order given.
+
+    The i-th smallest of m (from 0) is multiplied by m - i; none is below that of a smaller one, nor
+    above 1. Rejecting what is at most alpha keeps the chance of any false rejection at alpha,
+    however the tests depend on each other.
+    """
+    m, adjusted, highest = len(p_values), [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(sorted(range(m), key=lambda i: p_values[i])):
+        highest = max(highest, min(1.0, (m - rank) * p_values[i]))
+        adjusted[i] = highest
+    return adjusted
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aiopslab.grading import SCORING_VERSION, Counted, aggregate, grade, headline
+from aiopslab.grading.changes import changed_checks, changed_scores
+from aiopslab.models.grade import Grade
+from aiopslab.models.regrade import GradeChange
 from aiopslab.models.run import SEVERAL, PlannedTrial, Results, RunRecord
 from aiopslab.models.trial import Outcome, Trial
-from aiopslab.orchestrator.records import RunDirectory
+from aiopslab.orchestrator.records import RunDirectory, TrialDirectory
 
 
 def summarise(run: RunDirectory, record: RunRecord) -> Results:
@@ -43,13 +46,23 @@ def summarise(run: RunDirectory, record: RunRecord) -> Results:
 class Regraded:
     """What grading again changed."""
 
-    up: list[str]
-    """Trials that pass now."""
-    down: list[str]
-    """Trials that no longer pass."""
     n_graded: int
+    changes: list[GradeChange]
+    """Trials with another verdict, other checks or other scores, and those that had no grade."""
+    scoring_versions: list[str]
+    """Which versions had graded them before, sorted; now all are of this one."""
     before: Results
     after: Results
+
+    @property
+    def up(self) -> list[str]:
+        """Trials that pass now and did not."""
+        return [c.trial for c in self.changes if c.after == "passed" != c.before]
+
+    @property
+    def down(self) -> list[str]:
+        """Trials that passed and no longer do."""
+        return [c.trial for c in self.changes if c.before == "passed" != c.after]
 
 
 def regrade(run: RunDirectory) -> Regraded:
@@ -59,33 +72,47 @@ def regrade(run: RunDirectory) -> Regraded:
     """
     record = run.record()
     before = summarise(run, record)
-    up: list[str] = []
-    down: list[str] = []
-    n_graded = 0
+    n_graded, versions = 0, set()
+    changes = []
     for plan in _complete(run, record.trials):
         directory = run.trial(plan)
-        trial, old = directory.trial(), directory.grade()
-        if trial.outcome == "infra_error":
+        if directory.trial().outcome == "infra_error":
             continue
         n_graded += 1
-        new = grade(
-            trial.task,
-            directory.answer(),
-            directory.truth(),
-            directory.evidence(),
-            directory.steps(),
-            directory.counterfactual(),
-        )
-        if new != old:
-            directory.write_grade(new)
-        outcome = _outcome(trial, passed=new.passed)
-        if outcome != trial.outcome:
-            (up if outcome == "passed" else down).append(plan.directory)
-            directory.finish(trial.model_copy(update={"outcome": outcome}))
+        old = directory.grade()
+        if old is not None:
+            versions.add(old.scoring_version)
+        change = _again(plan.directory, directory, old)
+        if not change.had_grade or change.before != change.after or change.checks or change.scores:
+            changes.append(change)
     after = summarise(run, record)
     run.write(after)
-    run.event("regraded", scoring_version=SCORING_VERSION, up=len(up), down=len(down))
-    return Regraded(up, down, n_graded, before, after)
+    done = Regraded(n_graded, changes, sorted(versions), before, after)
+    run.event("regraded", scoring_version=SCORING_VERSION, up=len(done.up), down=len(done.down))
+    return done
+
+
+def _again(name: str, directory: TrialDirectory, old: Grade | None) -> GradeChange:
+    """Grade one trial again, write what is new of it, and say what that is."""
+    trial = directory.trial()
+    new = grade(
+        trial.task,
+        directory.answer(),
+        directory.truth(),
+        directory.evidence(),
+        directory.steps(),
+        directory.counterfactual(),
+    )
+    if new != old:
+        directory.write_grade(new)
+    outcome = _outcome(trial, passed=new.passed)
+    if outcome != trial.outcome:
+        directory.finish(trial.model_copy(update={"outcome": outcome}))
+    return GradeChange(
+        trial=name, before=trial.outcome, after=outcome, had_grade=old is not None,
+        checks=changed_checks(old, new) if old is not None else [],
+        scores=changed_scores(old, new) if old is not None else [],
+    )  # fmt: skip
 
 
 def _outcome(trial: Trial, *, passed: bool) -> Outcome:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from conftest import LAB
+
+from aiopslab.grading import SCORING_VERSION
 
 RUN = ("run", "one", *LAB, "-n", "1", "--name", "r")
 
@@ -136,6 +139,46 @@ def test_regrading_tells_which_trials_moved(aiopslab, finished):
     ended = aiopslab("regrade", finished)
     assert "1 changed (0 up, 1 down)" in ended.out
     assert "down  one-localization__1" in ended.out
+
+
+def test_regrading_explains_a_change_by_checks_scores_and_means(aiopslab, finished):
+    path = Path(finished, "trials/one-localization__1/answer.json")
+    path.write_text(path.read_text(encoding="utf-8").replace("web", "db"), encoding="utf-8")
+    shutil.copytree(finished, "runs/again")
+    ended = aiopslab("regrade", finished)
+    lines = ended.out.splitlines()
+    (check,) = [line.strip() for line in lines if "check " in line]
+    assert check.startswith("check component: passed -> failed: named ")
+    assert "        score ac_at_1: 1.00 -> 0.00" in lines
+    (mean,) = [line for line in lines if line.startswith("mean  ")]
+    assert mean.startswith("mean  localization: passed 1.00 -> 0.00, ")
+    assert "scoring version" not in ended.out
+    data = aiopslab("regrade", "runs/again", "--json").document["data"]
+    (change,) = data["changes"]
+    assert (change["trial"], change["before"], change["after"]) == (
+        "one-localization__1", "passed", "failed",
+    )  # fmt: skip
+    assert data["scoring_version"] == {"old": [SCORING_VERSION], "new": SCORING_VERSION}
+
+
+def test_regrading_names_the_scoring_version_that_graded_before(aiopslab, finished):
+    path = Path(finished, "trials/one-diagnosis__1/grade.json")
+    grade = json.loads(path.read_text(encoding="utf-8"))
+    grade["checks"].append({**grade["checks"][0], "id": "old_rule"})
+    path.write_text(json.dumps(grade | {"scoring_version": "0"}), encoding="utf-8")
+    ended = aiopslab("regrade", finished)
+    assert "4 graded, 0 changed (0 up, 0 down)" in ended.out
+    assert "1 with the same verdict and other checks or scores" in ended.out
+    assert f"scoring version 0, {SCORING_VERSION} -> {SCORING_VERSION}" in ended.out
+    assert "same  one-diagnosis__1" in ended.out
+    assert "check old_rule: passed -> absent" in ended.out
+
+
+def test_a_grade_that_was_not_there_is_no_change_of_a_score(aiopslab, finished):
+    Path(finished, "trials/one-diagnosis__1/grade.json").unlink()
+    ended = aiopslab("regrade", finished)
+    assert "same  one-diagnosis__1: had no grade" in ended.out
+    assert "other checks or scores" not in ended.out
 
 
 @pytest.mark.parametrize("sound", [True, False])

@@ -303,6 +303,11 @@ def test_regrading_reports_a_verdict_that_changes(tmp_path: Path) -> None:
     found = regrade(RunDirectory(report.directory))
     assert found.down == ["one-localization__1"]
     assert found.after.headline.strict == 0.0
+    (change,) = found.changes
+    assert (change.before, change.after) == ("passed", "failed")
+    assert [(c.before, c.after) for c in change.checks if c.gates] == [(True, False)]
+    assert {s.score for s in change.scores} >= {"ac_at_1", "brier", "mrr"}
+    assert regrade(RunDirectory(report.directory)).changes == []
 
 
 def test_an_existing_run_is_never_written_over(tmp_path: Path) -> None:
