@@ -100,3 +100,18 @@ def test_a_wrong_password_is_not_tried_again(server: Process) -> None:
     calls, text = asyncio.run(asked(server, 0, "wrong"))
     assert calls == 1
     assert "Authorization Violation" in text
+
+
+def test_a_list_is_done_one_after_another_on_one_connection(server: Process) -> None:
+    stream = {"name": "LISTED", "config": {"subjects": ["listed.>"], "max_bytes": 1_000_000}}
+    bodies = [{"subject": "listed.a", "data": {"n": str(n)}} for n in range(3)]
+
+    async def done() -> tuple[int, list[dict[str, object]]]:
+        async with door(server, 0) as (standing, address):
+            await queue.ask(address, PASSWORD, f"STREAM.CREATE {json.dumps(stream)}")
+            text = await queue.ask(address, PASSWORD, f"PUB {json.dumps(bodies)}")
+            return standing.calls, json.loads(text)
+
+    calls, answers = asyncio.run(done())
+    assert calls == 2
+    assert [one["seq"] for one in answers] == [1, 2, 3]

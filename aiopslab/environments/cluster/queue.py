@@ -42,7 +42,8 @@ async def ask(address: Address, password: str, command: str) -> str:
     Args:
         address: Where the server listens.
         password: Of the user ``default``; empty logs in as nobody.
-        command: ``VERB {json}``.
+        command: ``VERB {json}``; of a list of bodies each is run, one after another on one
+            connection, and the answers are a list.
 
     Raises:
         InfraError: The server cannot be reached, or refused it; its own words.
@@ -55,7 +56,10 @@ async def ask(address: Address, password: str, command: str) -> str:
     try:
         client = await _logged_in(address, password, said)
         try:
-            return json.dumps(await _run(client, verb, json.loads(text or "{}")))
+            body = json.loads(text or "{}")
+            if isinstance(body, list):
+                return json.dumps([await _run(client, verb, one) for one in body])
+            return json.dumps(await _run(client, verb, body))
         finally:
             await client.close()
     except (errors.Error, StreamError, OSError, TimeoutError) as error:

@@ -36,12 +36,17 @@ async def answer(server: NatsServer, message: NatsApi) -> NatsInfo | NatsErr:
 
 
 def admin(server: NatsServer, command: str) -> str:
-    """Run ``VERB {json}`` and return the JSON of the answer; raises ApiError."""
+    """Run ``VERB {json}`` and return the JSON of the answer; raises ApiError.
+
+    Of a list of bodies each is run, one after another, and the answers are a list.
+    """
     verb, _, text = command.partition(" ")
     try:
         body = json.loads(text or "{}")
     except ValueError:
         raise ApiError(*_BAD_REQUEST) from None
+    if isinstance(body, list):
+        return json.dumps([call(server, verb, one) for one in body])
     return json.dumps(call(server, verb, body))
 
 
