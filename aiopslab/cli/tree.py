@@ -12,6 +12,7 @@ _COMMANDS = {
     "run": "Run an agent on problems and grade it.",
     "resume": "Continue a run that was cut off; finished trials stay.",
     "regrade": "Grade a run again from its records alone.",
+    "report": "Report on a run as html, md, json, csv or junit.",
     "export": "Write the telemetry of a run or a trial as parquet, csv, otlp or openmetrics.",
     "list": "List problems, incidents, suites, agents, apps, causes or runs.",
     "show": "Show one incident, problem, suite, agent, app or run.",
@@ -41,6 +42,11 @@ _EXAMPLES = {
     ],
     "resume": [("aiopslab resume runs/NAME", "finish what is missing")],
     "regrade": [("aiopslab regrade runs/NAME", "after the scoring changed")],
+    "report": [
+        ("aiopslab report runs/NAME", "a page: runs/NAME/report.html"),
+        ("aiopslab report runs/NAME -f md", "for a pull request"),
+        ("aiopslab report runs/NAME -f junit -o junit.xml", "for continuous integration"),
+    ],
     "export": [
         ("aiopslab export runs/NAME -f csv", "every trial, a directory each"),
         ("aiopslab export runs/NAME/trials/ID__1 -f otlp -s spans", "the traces of one trial"),
