@@ -39,7 +39,8 @@ class Replay:
 def _read(path: Path) -> list[tuple[str, dict[str, Any], str]]:
     """Read (tool, arguments, thought) of every line."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Not splitlines: a text may hold U+2028 and the like, which end a line there but not here.
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except OSError as error:
         raise UsageError(
             f"{str(path)!r} cannot be read: {error.strerror}",

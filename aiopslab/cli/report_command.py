@@ -5,6 +5,7 @@ Not here: what the formats say (``aiopslab.report``).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ from cyclopts import Parameter
 from aiopslab.cli import output
 
 if TYPE_CHECKING:
+    from aiopslab.report.curves import Recordings
     from aiopslab.report.entries import Reading
 
 Format = Literal["html", "md", "json", "csv", "junit"]
@@ -41,12 +43,15 @@ def command(
         quiet: No progress.
     """
     from aiopslab.orchestrator.records import RunDirectory
+    from aiopslab.report.curves import Recordings
     from aiopslab.report.entries import read
 
     reading = read(RunDirectory.find(run))
     if format == "html":
         target = out or run / "report.html"
-        _write(target, _html(reading, target, curves=curves, quiet=quiet))
+        with contextlib.ExitStack() as stack:
+            recordings = stack.enter_context(Recordings()) if curves else None
+            _write(target, _html(reading, target, recordings, quiet=quiet))
         print(target)
     elif out is not None:
         _write(out, [_text(reading, format)])
@@ -69,7 +74,9 @@ def _text(reading: Reading, format: Format) -> str:
             return output.enveloped("aiopslab/report@1", tabular.as_document(reading)) + "\n"
 
 
-def _html(reading: Reading, target: Path, *, curves: bool, quiet: bool) -> Iterator[str]:
+def _html(
+    reading: Reading, target: Path, recordings: Recordings | None, *, quiet: bool
+) -> Iterator[str]:
     from aiopslab.report.html.page import document
 
     def progress(done: int, of: int) -> None:
@@ -79,7 +86,7 @@ def _html(reading: Reading, target: Path, *, curves: bool, quiet: bool) -> Itera
     here, there = target.resolve().parent, reading.run.path.resolve()
     between = Path(os.path.relpath(there, here)).as_posix()
     records = "" if between == "." else between
-    return document(reading, records=records, with_curves=curves, on_trial=progress)
+    return document(reading, records=records, recordings=recordings, on_trial=progress)
 
 
 def _write(target: Path, pieces: Iterable[str]) -> None:

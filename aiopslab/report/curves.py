@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -21,13 +22,19 @@ LEAD_S = 300.0
 """How much of the time before the incident is read."""
 MOST_ROUTES = 6
 
-_QUERY = """
+_UNREADABLE = (duckdb.IOException, duckdb.InvalidInputException, duckdb.BinderException)
+"""No Parquet file, a damaged one, or one without the columns that are asked for."""
+_CURVES = """
     SELECT name, CAST(floor((start - $origin) / $bucket) AS BIGINT) AS slot,
            count(*), count(*) FILTER (error <> ''),
            quantile_cont(duration_ms, 0.95) FILTER (error = '')
     FROM read_parquet($file)
     WHERE kind = 'server' AND coalesce(parent_id, '') = '' AND start >= $since
     GROUP BY name, slot ORDER BY name, slot
+"""
+_ALERTS = """
+    SELECT DISTINCT CAST(fired_at AS DOUBLE) AS fired, name FROM read_parquet($file)
+    WHERE fired_at >= $since ORDER BY fired, name
 """
 
 
@@ -57,33 +64,54 @@ class Curves:
     """(begin of the bucket, requests of all routes); buckets without any are there with 0."""
 
 
-def read(
-    telemetry: Path, handover_at: float, since: float, bucket_s: float = BUCKET_S
-) -> Curves | None:
-    """Read the curves of a trial; None where it kept no spans, or users sent nothing.
+class Recordings:
+    """Reads what trials recorded; one for all trials of a run, closed at the end of a ``with``."""
 
-    Args:
-        telemetry: The directory with the trial's Parquet files.
-        handover_at: Unix seconds of the world; buckets begin there and count both ways.
-        since: Unix seconds; what began earlier is left out.
-        bucket_s: Length of a bucket.
+    def __init__(self) -> None:
+        # One thread: sums of floats must not depend on how many cores there are.
+        self._connection = duckdb.connect(config={"threads": 1})
 
-    Raises:
-        UsageError: The file is no Parquet file of spans.
-    """
-    file = telemetry / "spans.parquet"
-    if not file.exists():
-        return None
-    asked = {"origin": handover_at, "bucket": bucket_s, "since": since, "file": str(file)}
-    try:
-        with duckdb.connect(config={"threads": 1}) as connection:
-            found = connection.execute(_QUERY, asked).fetchall()
-    except duckdb.Error as error:
-        raise UsageError(f"{str(file)!r} cannot be read: {error}") from error
-    routes: dict[str, list[Point]] = {}
-    for name, slot, n, failed, p95_ms in found:
-        routes.setdefault(name, []).append(Point(slot * bucket_s, n, failed, p95_ms))
-    return _curves(routes, bucket_s) if routes else None
+    def __enter__(self) -> Recordings:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def curves(
+        self, telemetry: Path, handover_at: float, since: float, bucket_s: float = BUCKET_S
+    ) -> Curves | None:
+        """Read the curves of a trial; None where it kept no spans, or users sent nothing.
+
+        Args:
+            telemetry: The directory with the trial's Parquet files.
+            handover_at: Unix seconds of the world; buckets begin there and count both ways.
+            since: Unix seconds; what began earlier is left out.
+            bucket_s: Length of a bucket.
+
+        Raises:
+            UsageError: The file is no Parquet file of spans.
+        """
+        asked = {"origin": handover_at, "bucket": bucket_s, "since": since}
+        routes: dict[str, list[Point]] = {}
+        for name, slot, n, failed, p95_ms in self._ask(_CURVES, telemetry / "spans.parquet", asked):
+            routes.setdefault(name, []).append(Point(slot * bucket_s, n, failed, p95_ms))
+        return _curves(routes, bucket_s) if routes else None
+
+    def alerts(self, telemetry: Path, since: float) -> list[tuple[float, str]]:
+        """Return when alerts began to fire (unix seconds), and their names; sorted.
+
+        Raises:
+            UsageError: The file is no Parquet file of alerts.
+        """
+        return self._ask(_ALERTS, telemetry / "alerts.parquet", {"since": since})
+
+    def _ask(self, query: str, file: Path, asked: dict[str, float]) -> list[Any]:
+        if not file.exists():
+            return []
+        try:
+            return self._connection.execute(query, {"file": str(file), **asked}).fetchall()
+        except _UNREADABLE as error:
+            raise UsageError(f"{str(file)!r} cannot be read: {error}") from error
 
 
 def _curves(routes: dict[str, list[Point]], bucket_s: float) -> Curves:

@@ -27,6 +27,7 @@ from aiopslab.report.text import amount
 _WIDTH, _HEIGHT = 420.0, 300.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 404.0, 16.0, 252.0
 _QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+_DOT = 10.0
 SERIES = 6
 """Colours of lines there are (classes ``s0`` to ``s5``)."""
 
@@ -131,11 +132,12 @@ def cost(groups: Sequence[Spent], unit: str) -> Element:
     x = Scale(0.0, most * 1.1 or 1.0, _LEFT, _RIGHT)
     y = _shares()
     parts: list[Node] = [*percent_axis(y, _LEFT, _RIGHT, _QUARTERS)]
+    taken: list[tuple[float, float]] = []
     for n, group in enumerate(groups):
         value, low, high = group.score.value, group.score.low, group.score.high
         if value is None:
             continue
-        at, style = x(group.cost), f"s{n % SERIES}"
+        at, style = _beside(x(group.cost), y(value), taken), f"s{n % SERIES}"
         if low is not None and high is not None:
             parts.append(line(at, y(low), at, y(high), f"stem {style}"))
         title = element("title", f"{group.name}: {value:.2f} at {amount(group.cost)} {unit}")
@@ -143,6 +145,14 @@ def cost(groups: Sequence[Spent], unit: str) -> Element:
     parts += value_axis(x, _BOTTOM + 18, steps(0.0, most * 1.1 or 1.0, 5))
     parts.append(_axis_name(f"{unit} a trial, mean"))
     return chart(_WIDTH, _HEIGHT, f"Share passed over {unit} a trial", parts)
+
+
+def _beside(x: float, y: float, taken: list[tuple[float, float]]) -> float:
+    """Return where a point is seen that would lie on another: moved aside by its width."""
+    while any(abs(x - a) < _DOT and abs(y - b) < _DOT for a, b in taken):
+        x += _DOT
+    taken.append((x, y))
+    return x
 
 
 def legend(names: Sequence[str]) -> Element:

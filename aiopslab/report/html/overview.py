@@ -43,7 +43,7 @@ def _summary(results: Results) -> Element:
             f"{overall.n_completed}/{overall.n_planned}",
             f"{overall.n_infra} lab failed",
         ),
-        ("Brier score", figure(overall.brier.value), "0 is best, 0.25 a coin"),
+        ("Brier score", figure(overall.brier.value), "0 is best; 0.5, always: 0.25"),
         ("cost", *_spent(results)),
     ]
     cards = (
@@ -60,7 +60,7 @@ def _summary(results: Results) -> Element:
         element("dl", *cards, class_="cards"),
         note,
         _scores(results),
-        element("p", f"Bars are 95 % intervals. {head.convention}.", class_="note"),
+        element("p", f"Bars are 95 % intervals. Scores: {head.convention}.", class_="note"),
     )
 
 

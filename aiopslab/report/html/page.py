@@ -31,9 +31,10 @@ LEAST = 8_000
 _COARSE = 3.0
 """How many times longer the buckets of curves are where there is little room."""
 _COLUMNS = (
-    "trial", "task", "outcome", "why", "confidence", "calls", "writes", "virtual s", "cost $",
+    "trial", "outcome", "task", "confidence", "calls", "writes", "virtual s", "cost $", "why",
 )  # fmt: skip
-_FIGURES = (4, 5, 6, 7, 8)
+_DECIMALS = {3: 2, 4: 0, 5: 0, 6: 0, 7: 4}
+"""Columns of figures (from 0) and their decimals."""
 _WHY = 120
 
 OnTrial = Callable[[int, int], None]
@@ -41,7 +42,11 @@ OnTrial = Callable[[int, int], None]
 
 
 def document(
-    reading: Reading, *, records: str, with_curves: bool = True, on_trial: OnTrial | None = None
+    reading: Reading,
+    *,
+    records: str,
+    recordings: curves.Recordings | None = None,
+    on_trial: OnTrial | None = None,
 ) -> Iterator[str]:
     """Yield the file in pieces; trials are read one after the other.
 
@@ -49,7 +54,7 @@ def document(
         reading: The run.
         records: Where the run's directory lies as seen from the file, as a relative path; links
             to the files of a record begin with it. Empty: in the same directory.
-        with_curves: Whether the trials' telemetry is read.
+        recordings: Reads the trials' telemetry; None: it is not read, and no curves are drawn.
         on_trial: For progress.
 
     Raises:
@@ -60,22 +65,22 @@ def document(
     # The data of the trials are part of the body, which ends after them.
     yield markup(_body(reading)).removesuffix("</body>") + "\n"
     yield _inert("trials-data", _rows(reading))
-    room = room_of(len(reading.entries), with_curves=with_curves)
+    room = room_of(len(reading.entries))
     base = f"{records}/trials" if records else "trials"
     for n, entry in enumerate(reading.entries):
         href = quote(f"{base}/{entry.name}")
-        made = page(entry, reading.run.trial(entry.plan), href, room)
+        made = page(entry, reading.run.trial(entry.plan), href, room, recordings)
         yield _inert(f"trial-data-{n}", made)
         if on_trial is not None:
             on_trial(n + 1, len(reading.entries))
     yield f"<script>{script}</script>\n</body>\n</html>\n"
 
 
-def room_of(trials: int, *, with_curves: bool) -> Room:
+def room_of(trials: int) -> Room:
     """Return how much each of so many trials may take."""
     characters = max(LEAST, BUDGET // max(1, trials))
     coarse = _COARSE if characters < LEAN else 1.0
-    return Room(characters, curves.BUCKET_S * coarse, with_curves)
+    return Room(characters, curves.BUCKET_S * coarse)
 
 
 def policy(style: str, script: str) -> str:
@@ -175,7 +180,7 @@ def _footer(reading: Reading) -> Element:
 def _rows(reading: Reading) -> dict[str, Any]:
     """Return the table of trials; its cells are text, numbers or None."""
     rows = [_row(entry) for entry in reading.entries]
-    return {"columns": list(_COLUMNS), "numeric": list(_FIGURES), "rows": rows}
+    return {"columns": list(_COLUMNS), "decimals": _DECIMALS, "rows": rows}
 
 
 def _row(entry: Entry) -> list[str | float | None]:
@@ -183,14 +188,14 @@ def _row(entry: Entry) -> list[str | float | None]:
     why = one_line(entry.why())
     return [
         entry.name if entry.plan.agent is None else f"{entry.name} ({entry.agent})",
-        entry.plan.task,
         entry.outcome,
-        why if len(why) <= _WHY else f"{why[:_WHY]}...",
+        entry.plan.task,
         entry.grade.confidence if entry.grade is not None else None,
         used.steps if used else None,
         used.writes if used else None,
         round(used.virtual_s) if used else None,
         used.cost_usd if used else None,
+        why if len(why) <= _WHY else f"{why[:_WHY]}...",
     ]
 
 

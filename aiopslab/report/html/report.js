@@ -33,7 +33,7 @@
   }
 
   // The table of trials: all rows as data, some of them as elements.
-  const { columns, numeric, rows } = read("trials-data");
+  const { columns, decimals, rows } = read("trials-data");
   const OUTCOME = columns.indexOf("outcome"), TASK = columns.indexOf("task");
   const PAGE = 100;
   let chosen = rows.map((_, n) => n), shown = PAGE, order = null, descending = false;
@@ -70,7 +70,7 @@
 
   function cell(n, column) {
     const value = rows[n][column];
-    const made = make(column ? "td" : "th", numeric.includes(column) ? "n" : "");
+    const made = make(column ? "td" : "th", column in decimals ? "n" : "");
     if (!column) {
       made.scope = "row";
       const link = make("a", "", value);
@@ -79,7 +79,7 @@
     } else if (column === OUTCOME) {
       made.append(make("span", "outcome " + value, value));
     } else {
-      made.textContent = value === null ? "–" : value;
+      made.textContent = value === null ? "–" : column in decimals ? value.toFixed(decimals[column]) : value;
     }
     return made;
   }
@@ -100,7 +100,7 @@
 
   function headings() {
     columns.forEach((name, column) => {
-      const made = make("th", numeric.includes(column) ? "n" : "");
+      const made = make("th", column in decimals ? "n" : "");
       made.scope = "col";
       const button = make("button", "", name);
       button.type = "button";
@@ -171,6 +171,12 @@
     byId("overview").hidden = true;
     byId("trial").hidden = false;
     scrollTo(0, 0);
+    // On a narrow screen the hand-over is what is looked for first.
+    const picture = page.querySelector(".timeline"), moment = page.querySelector("line.handover");
+    if (moment) {
+      const share = moment.x1.baseVal.value / moment.ownerSVGElement.viewBox.baseVal.width;
+      picture.scrollLeft = share * picture.scrollWidth - picture.clientWidth / 2;
+    }
     title.firstChild.focus({ preventScroll: true });
   }
 

@@ -27,9 +27,9 @@ from aiopslab.report.text import amount, clock
 _WIDTH = 1000.0
 _LEFT, _RIGHT = 64.0, 988.0
 _STAGES = (22.0, 38.0)
-_SHARE = (56.0, 156.0)
-_LATENCY = (180.0, 280.0)
-_VOLUME = (304.0, 344.0)
+_SHARE = (64.0, 164.0)
+_LATENCY = (194.0, 294.0)
+_VOLUME = (324.0, 364.0)
 _GAP = 3.0
 """Buckets without a request after which a line is broken."""
 
@@ -112,10 +112,10 @@ def _moments(x: Scale, marks: Marks, bottom: float) -> list[Node]:
     found: list[Node] = []
     taken = -1e9
     for name, at, style in sorted(moments, key=lambda m: m[1]):
-        words = 7.2 * len(name)
+        words = 6.8 * len(name)
         # Of two names that would overlap the later goes to the right of its line.
         left = x(at) - words / 2
-        start = max(left, taken + 6)
+        start = max(left, taken + 9)
         taken = start + words
         title = element("title", f"{name} at {clock(at)}")
         found.append(line(x(at), 18, x(at), bottom, f"moment {style}", title))
@@ -124,7 +124,7 @@ def _moments(x: Scale, marks: Marks, bottom: float) -> list[Node]:
 
 
 def _panel(title: str, top: float) -> Element:
-    return label(_LEFT, top - 5, title, class_="panel")
+    return label(_LEFT, top - 9, title, class_="panel")
 
 
 def _success(x: Scale, curves: Curves) -> list[Node]:

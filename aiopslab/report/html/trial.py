@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import duckdb
-
-from aiopslab.errors import UsageError
 from aiopslab.models.answer import Answer, Detection, Diagnosis, Localization, Mitigation
 from aiopslab.models.evidence import Evidence, SliWindow
 from aiopslab.models.grade import Check, Grade
@@ -38,8 +35,6 @@ class Room:
     """About how many, all in all."""
     bucket_s: float
     """Length of the buckets of curves."""
-    curves: bool = True
-    """Whether curves are drawn at all."""
 
     @property
     def lean(self) -> bool:
@@ -52,7 +47,13 @@ _FRAME = 9_000
 """Characters that a page takes besides its calls, about."""
 
 
-def page(entry: Entry, directory: TrialDirectory, href: str, room: Room) -> dict[str, Any]:
+def page(
+    entry: Entry,
+    directory: TrialDirectory,
+    href: str,
+    room: Room,
+    recordings: seen.Recordings | None,
+) -> dict[str, Any]:
     """Return what the page of a trial is made of: ``{"tree": ..., "steps": [...], ...}``.
 
     Args:
@@ -60,6 +61,7 @@ def page(entry: Entry, directory: TrialDirectory, href: str, room: Room) -> dict
         directory: Its record.
         href: Where the record lies, as seen from the report; for links.
         room: How much it may take.
+        recordings: Reads its telemetry; None: no curves and no alerts are drawn.
 
     Raises:
         UsageError: A file of the record is no record.
@@ -74,7 +76,9 @@ def page(entry: Entry, directory: TrialDirectory, href: str, room: Room) -> dict
     evidence = directory.evidence() if (directory.path / "evidence.json").is_file() else None
     parts: list[Node | None] = [_facts(entry, trial)]
     if truth is not None:
-        parts += _picture(trial, truth, evidence or Evidence(), directory, steps, room)
+        measured = evidence or Evidence()
+        found = _recorded(trial, truth, directory.telemetry, room, recordings)
+        parts.append(_picture(trial, truth, measured, steps, found))
     parts += [
         _answer(directory.answer()),
         _grade(entry.grade, href, lean=room.lean),
@@ -102,7 +106,7 @@ def _facts(entry: Entry, trial: Trial) -> Element:
         ("agent", trial.agent + (f", {trial.model}" if trial.model else "")),
         ("environment", f"{trial.environment}, clock {trial.clock}"),
         ("ended by", trial.termination),
-        ("calls", f"{used.reads} reads, {used.writes} writes, {used.tool_errors} refused"),
+        ("calls", f"reads {used.reads}, writes {used.writes}, refused {used.tool_errors}"),
         ("virtual time", clock(used.virtual_s).removeprefix("+")),
         ("tokens", f"{sum(tokens):,}" if tokens else MISSING),
         ("cost", MISSING if used.cost_usd is None else f"${used.cost_usd:,.4f}"),
@@ -112,51 +116,68 @@ def _facts(entry: Entry, trial: Trial) -> Element:
     return element("div", element("dl", *items, class_="facts"), error)
 
 
-def _picture(
-    trial: Trial,
-    truth: Truth,
-    evidence: Evidence,
-    directory: TrialDirectory,
-    steps: Sequence[Step],
-    room: Room,
-) -> list[Node | None]:
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """What of a trial's telemetry is drawn."""
+
+    begin: float
+    """Where the axis begins, seconds from hand-over."""
+    curves: seen.Curves | None
+    alerts: list[tuple[float, str]]
+    asked: bool
+    """Whether there was a wish to see any."""
+
+
+def _recorded(
+    trial: Trial, truth: Truth, telemetry: Path, room: Room, recordings: seen.Recordings | None
+) -> _Recorded:
     zero = truth.handover_at
-    incident = -trial.phases.get("incident", 0.0)
-    begin = min(incident, _from(zero, truth.injected_at) or 0.0) - seen.LEAD_S
-    since = zero + begin
-    found = seen.read(directory.telemetry, zero, since, room.bucket_s) if room.curves else None
-    if found is not None:
-        begin = max(begin, found.volume[0][0] if found.volume else begin)
+    first = min(0.0, -trial.phases.get("incident", 0.0), (truth.injected_at or zero) - zero)
+    begin = first - seen.LEAD_S
+    if recordings is None:
+        return _Recorded(first - 30.0, None, [], asked=False)
+    found = recordings.curves(telemetry, zero, zero + begin, room.bucket_s)
+    fired = recordings.alerts(telemetry, zero + begin)
+    if found is not None and found.volume:
+        # The record may begin later than that.
+        begin = max(begin, found.volume[0][0])
+    return _Recorded(begin, found, [(at - zero, name) for at, name in fired], asked=True)
+
+
+def _picture(
+    trial: Trial, truth: Truth, evidence: Evidence, steps: Sequence[Step], found: _Recorded
+) -> Element:
+    zero = truth.handover_at
     agent_end = trial.phases.get("agent", trial.usage.virtual_s)
-    windows = sorted({(w.start, w.end) for w in _windows(evidence)})
+    windows = sorted({(w.start - zero, w.end - zero) for w in _windows(evidence)})
     marks = Marks(
-        begin=begin,
-        incident=max(begin, incident),
+        begin=found.begin,
+        incident=max(found.begin, -trial.phases.get("incident", 0.0)),
         onset=_from(zero, truth.injected_at),
         symptom=_from(zero, truth.symptom_at),
         agent_end=agent_end,
         end=agent_end + trial.phases.get("settle", 0.0),
-        alerts=tuple((at - zero, n) for at, n in _alerts(directory.telemetry) if at >= since),
-        windows=tuple((a - zero, b - zero) for a, b in windows),
+        alerts=tuple((at, name) for at, name in found.alerts if at >= found.begin),
+        windows=tuple(windows),
     )
-    drawn = timeline(found, marks, zero, steps)
-    scroll = element(
-        "div", drawn, class_="wide timeline", tabindex=0, role="region", aria_label="Timeline"
-    )
-    return [_part("timeline", "Timeline", scroll, *_explained(found, room))]
+    drawn = timeline(found.curves, marks, zero, steps)
+    box = {"class_": "wide timeline", "role": "region", "aria_label": "Timeline"}
+    scroll = element("div", drawn, tabindex=0, **box)
+    return _part("timeline", "Timeline", scroll, *_explained(found))
 
 
-def _explained(found: seen.Curves | None, room: Room) -> list[Node]:
-    if found is None:
-        why = "kept no spans" if room.curves else "is drawn without curves (--no-curves)"
+def _explained(found: _Recorded) -> list[Node]:
+    curves = found.curves
+    if curves is None:
+        why = "kept no requests of users" if found.asked else "is drawn without its telemetry"
         return [element("p", f"The trial {why}. Minutes from hand-over.", class_="note")]
-    more = f" {found.further} routes with fewer requests are not drawn." if found.further else ""
+    more = f" {curves.further} routes with fewer requests are not drawn." if curves.further else ""
     said = (
-        f"What the app's entry saw, by route, in buckets of {found.bucket_s:g} s: requests that did"
-        " not reach it show as missing volume only. Shaded: windows in which the users' own SLIs "
-        f"were measured (below). Minutes from hand-over.{more}"
+        f"What the app's entry saw, by route, in buckets of {curves.bucket_s:g} s: requests that"
+        " did not reach it show as missing volume only. Shaded: windows in which the users' own"
+        f" SLIs were measured (below). Minutes from hand-over.{more}"
     )
-    return [charts.legend(list(found.routes)), element("p", said, class_="note")]
+    return [charts.legend(list(curves.routes)), element("p", said, class_="note")]
 
 
 def _from(zero: float, at: float | None) -> float | None:
@@ -165,19 +186,6 @@ def _from(zero: float, at: float | None) -> float | None:
 
 def _windows(evidence: Evidence) -> list[SliWindow]:
     return [w for group in (evidence.handover, *evidence.settle) for w in group]
-
-
-def _alerts(telemetry: Path) -> list[tuple[float, str]]:
-    """Return when alerts began to fire, and their names; none where no alerts were kept."""
-    file = telemetry / "alerts.parquet"
-    if not file.exists():
-        return []
-    asked = "SELECT DISTINCT fired_at, name FROM read_parquet(?) WHERE fired_at > 0 ORDER BY ALL"
-    try:
-        with duckdb.connect(config={"threads": 1}) as connection:
-            return connection.execute(asked, [str(file)]).fetchall()
-    except duckdb.Error as error:
-        raise UsageError(f"{str(file)!r} cannot be read: {error}") from error
 
 
 def _answer(answer: Answer | None) -> Element:
@@ -227,9 +235,9 @@ def _grade(grade: Grade | None, href: str, *, lean: bool) -> Element:
         parts.append(_checks("Checks that did not pass", failed, href))
     if passed and lean:
         names = ", ".join(c.id for c in passed)
-        parts.append(element("p", f"{len(passed)} checks passed: {names}", class_="note"))
+        parts.append(element("p", f"Checks that passed, {len(passed)}: {names}", class_="note"))
     elif passed:
-        summary = element("summary", f"{len(passed)} checks passed")
+        summary = element("summary", f"Checks that passed: {len(passed)}")
         opened = None if failed or len(passed) > 8 else ""
         shown = _checks("Checks that passed", passed, href)
         parts.append(element("details", summary, shown, open=opened))
