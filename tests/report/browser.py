@@ -31,11 +31,10 @@ class Page:
         self._n = 0
         self.messages: list[str] = []
         self.requests: list[str] = []
-        self._loaded = False
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
+        for domain in ("Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
@@ -63,15 +62,17 @@ class Page:
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         # A fragment alone would not load the file again.
         self.call("Page.navigate", url="about:blank")
+        self.settle()
         self.requests.clear()
-        self._loaded = False
         self.call("Page.navigate", url=path.resolve().as_uri() + fragment)
-        while not self._loaded or self.evaluate("location.href") == "about:blank":
-            self._loaded or self._receive()
+        loaded = "document.readyState === 'complete' ? done() : addEventListener('load', done)"
+        self.evaluate(f"new Promise(done => {loaded})")
+        self.settle()
 
     def evaluate(self, expression: str) -> Any:
         """Return the value of a JavaScript expression."""
-        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        how = {"returnByValue": True, "awaitPromise": True}
+        found = self.call("Runtime.evaluate", expression=expression, **how)
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
@@ -80,6 +81,11 @@ class Page:
         text = {"text": key} if len(key) == 1 else {}
         self.call("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until what was asked for is done and drawn."""
+        self.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done, 0)))")
 
     def picture(self, path: Path) -> None:
         """Write a PNG of the whole page."""
@@ -90,8 +96,6 @@ class Page:
         message: dict[str, Any] = json.loads(self._connection.recv(timeout=_PATIENCE_S))
         about = message.get("params", {})
         match message.get("method"):
-            case "Page.loadEventFired":
-                self._loaded = True
             case "Network.requestWillBeSent":
                 self.requests.append(about["request"]["url"])
             case "Runtime.exceptionThrown":
@@ -113,7 +117,7 @@ def browser(profile: Path) -> Iterator[Page]:
             assert process.stderr is not None
             marked = (line.partition("listening on ")[2] for line in process.stderr)
             address = next(filter(None, marked)).strip()
-            with connect(address, max_size=None) as connection:
+            with connect(address, max_size=None, ping_interval=None) as connection:
                 yield Page(connection)
                 connection.send(json.dumps({"id": 0, "method": "Browser.close"}))
         finally:

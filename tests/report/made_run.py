@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import duckdb
 
@@ -28,6 +30,11 @@ from aiopslab.models.truth import RootCause, Truth
 from aiopslab.orchestrator.lock import incident_digest
 from aiopslab.orchestrator.records import RunDirectory, TrialDirectory
 from aiopslab.problems import catalogue
+from aiopslab.report.curves import Recordings
+from aiopslab.report.entries import Entry, read
+from aiopslab.report.html.page import document
+from aiopslab.report.html.trial import Room
+from aiopslab.report.html.trial import page as trial_page
 from aiopslab.telemetry.store import Store
 
 ZERO = 1_770_000_000.0
@@ -220,6 +227,36 @@ def _telemetry(directory: Path) -> None:
     rows = f"VALUES ({ZERO - 5}, 'HighErrorRatio'), (NULL, 'Calm')"
     query = f"COPY (SELECT * FROM ({rows}) AS a(fired_at, name)) TO '{target}' (FORMAT parquet)"
     duckdb.sql(query)
+
+
+def large_report(path: Path, trials: int) -> Path:
+    """Write the report of a run whose trials are all one record, which is read only once."""
+    run = made_run(path / "run", attempts=1, calls=40, text="what tools say, at length; " * 15)
+    record = run.record()
+    source = record.trials[0]
+    plans = [source.model_copy(update={"attempt": k}) for k in range(1, trials + 1)]
+    for plan in plans[1:]:
+        target = run.trial(plan).path
+        if not target.exists():
+            target.symlink_to(run.trial(source).path.name)
+    run.write(record.model_copy(update={"trials": plans}))
+    made = path / "report.html"
+    first = read(run).entries[0]
+    made_pages: dict[Room, Any] = {}
+
+    def page(_: Entry, __: TrialDirectory, ___: str, room: Room, reader: Recordings) -> Any:
+        if room not in made_pages:
+            where = f"trials/{source.directory}"
+            made_pages[room] = trial_page(first, run.trial(source), where, room, reader)
+        return made_pages[room]
+
+    with (
+        mock.patch("aiopslab.report.html.page.page", page),
+        Recordings() as recordings,
+        made.open("w", encoding="utf-8") as file,
+    ):
+        file.writelines(document(read(run), records="run", recordings=recordings))
+    return made
 
 
 def data_of(html: str, id: str) -> object:

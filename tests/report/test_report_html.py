@@ -139,11 +139,11 @@ def test_a_trial_shows_answer_grade_users_and_the_key_only_in_a_closed_part(repo
 
 def test_each_call_is_a_mark_of_its_kind_on_the_time_axis(report: str) -> None:
     tree = trial(report, 0)["tree"]
-    marks = [n for t in tree for n in nodes(t) if n[0] == "g" and "data-step" in n[1]]
+    marks = [n for t in tree for n in nodes(t) if n[0] == "rect" and "data-step" in n[1]]
     assert [m[1]["data-step"] for m in marks] == ["obs-1", "obs-2", "obs-3", "obs-4"]
-    styles = [n[1]["class"] for m in marks for n in nodes(m) if n[0] == "rect"]
-    assert styles[::2] == ["call read", "call read refused", "call read", "call write"]
-    places = [float(n[1]["x"]) for m in marks for n in nodes(m) if n[1].get("class") == "touch"]
+    styles = [m[1]["class"] for m in marks]
+    assert styles == ["call read", "call read refused", "call read", "call write"]
+    places = [float(m[1]["x"]) for m in marks]
     assert places == sorted(places)
     words = "".join(map(texts, tree))
     for moment in ("fault at -0:50", "symptom at -0:20", "hand-over at +0:00", "answer at +2:00"):
@@ -237,6 +237,15 @@ def test_a_large_run_shortens_texts_and_says_by_how_much(run: RunDirectory) -> N
     assert all(left_out == 5000 - len(text) for text, left_out in kept)
     assert all(call[6] == "brief" for call in found)
     assert transcript(short, ZERO, 100_000)["steps"][0][8] == "x" * 5000
+
+
+def test_instead_of_shreds_of_everything_the_arguments_are_shown(run: RunDirectory) -> None:
+    steps_ = run.trial(run.record().trials[0]).steps()
+    for call, step in zip(transcript(steps_, ZERO, 0)["steps"], steps_, strict=True):
+        thought, given, observed = call[6:9]
+        assert (thought[0], observed[0]) == ("", "")
+        assert observed[1] == len(step.text)
+        assert given[0].startswith("{")
 
 
 def test_of_endless_calls_the_first_are_shown_and_the_others_counted(run: RunDirectory) -> None:

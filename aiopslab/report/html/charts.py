@@ -28,6 +28,8 @@ _WIDTH, _HEIGHT = 420.0, 300.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52.0, 404.0, 16.0, 252.0
 _QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _DOT = 10.0
+_MOST_DOTS = 20
+"""Points of a line beyond which it has no dots."""
 SERIES = 6
 """Colours of lines there are (classes ``s0`` to ``s5``)."""
 
@@ -108,7 +110,7 @@ def pass_hat(series: Mapping[str, Mapping[str, float | None]]) -> Element:
         style = f"s{n % SERIES}"
         points = [(x(k), y(v)) for k, v in known]
         parts.append(element("path", d=polyline(points), class_=f"line {style}"))
-        for (k, v), (cx, cy) in zip(known, points, strict=True):
+        for (k, v), (cx, cy) in zip(known, points, strict=True) if len(ks) <= _MOST_DOTS else ():
             title = element("title", f"pass^{k} {v:.2f}")
             parts.append(element("circle", title, cx=cx, cy=cy, r=3, class_=f"dot {style}"))
     parts += value_axis(x, _BOTTOM + 18, ks if len(ks) <= 10 else steps(ks[0], ks[-1], 6))

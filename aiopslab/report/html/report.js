@@ -121,12 +121,17 @@
 
   function text(into, tag, name, value, what) {
     const [said, left] = Array.isArray(value) ? value : [value, 0];
-    if (!said && !left) return;
+    if (!said) return left;
     if (what) into.append(make("p", "what", what));
     const made = make(tag, name, said);
     if (tag === "pre") made.tabIndex = 0;
     into.append(made);
-    if (left) into.append(make("p", "cut", left.toLocaleString("en") +
+    if (left) cut(into, left);
+    return 0;
+  }
+
+  function cut(into, left) {
+    into.append(make("p", "cut", left.toLocaleString("en") +
       " characters left out; the record has them (steps.jsonl)"));
   }
 
@@ -141,10 +146,9 @@
     if (!ok) head.append(make("span", "refused", "refused"));
     if (cited.has(id)) head.append(make("span", "cited", "cited as evidence"));
     made.append(head);
-    text(made, "p", "thought", thought);
-    text(made, "pre", "", given, "arguments");
-    text(made, "pre", "", observed, "observation");
-    text(made, "pre", "", changed, "changed");
+    const left = text(made, "p", "thought", thought) + text(made, "pre", "", given, "arguments") +
+      text(made, "pre", "", observed, "observation") + text(made, "pre", "", changed, "changed");
+    if (left) cut(made, left);
     return made;
   }
 

@@ -1,7 +1,8 @@
 """The calls of a trial as compact data, which a script of the page shows on demand.
 
 Texts of a trial share a room: short ones stay whole, long ones are cut at one common length, and
-what was left out is counted, so that a reader knows to open the record. Not here: how a call looks
+what was left out is counted, so that a reader knows to open the record. Where that would leave only
+shreds, the arguments are shown and nothing else. Not here: how a call looks
 (``report.js``).
 """
 
@@ -18,8 +19,10 @@ from aiopslab.world.kube.difference import SERVER_SET, difference
 MOST_STEPS = 500
 """Calls that are shown; of more, the first ones."""
 _MOST_LINES = 40
-_LEAST = 80
-"""No text is cut shorter than this, whatever the room."""
+_LEAST = 60
+"""Characters below which a cut text says nothing."""
+_FRAME = 85
+"""Characters of a call without its texts, about."""
 
 
 def transcript(steps: Sequence[Step], handover_at: float, room: int) -> dict[str, Any]:
@@ -27,14 +30,17 @@ def transcript(steps: Sequence[Step], handover_at: float, room: int) -> dict[str
 
     Args:
         steps: As recorded.
-        handover_at: Unix seconds; times are given from there. None is never passed: a trial whose
-            lab failed before the hand-over has no steps.
-        room: Characters that all texts together may take, about.
+        handover_at: Unix seconds; times are given from there.
+        room: Characters that the calls together may take, about.
     """
     shown = steps[:MOST_STEPS]
     texts = [_texts(step) for step in shown]
-    limit = max(_LEAST, common_limit([len(t) for four in texts for t in four], room))
-    calls = [_call(s, four, handover_at, limit) for s, four in zip(shown, texts, strict=True)]
+    left = max(0, room - _FRAME * len(shown))
+    lengths = [len(t) for four in texts for t in four]
+    limit = common_limit(lengths, left)
+    shreds = limit < _LEAST and max(lengths, default=0) > limit
+    limits = (0, _LEAST, 0, 0) if shreds else (limit,) * 4
+    calls = [_call(s, four, handover_at, limits) for s, four in zip(shown, texts, strict=True)]
     return {"steps": calls, "left_out": len(steps) - len(shown)}
 
 
@@ -54,7 +60,7 @@ def changed(step: Step) -> list[str]:
 
 
 def _call(
-    step: Step, texts: Sequence[str], handover_at: float, limit: int
+    step: Step, texts: Sequence[str], handover_at: float, limits: Sequence[int]
 ) -> list[str | int | list[str | int]]:
     """Return ``[id, tool, effect, ok, time, seconds, thought, arguments, observation, changes]``.
 
@@ -68,7 +74,7 @@ def _call(
         clock(step.start - handover_at),
         f"{step.end - step.start:.3g} s",
     ]
-    for text in texts:
+    for text, limit in zip(texts, limits, strict=True):
         kept, left_out = shortened(text, limit)
         fields.append([readable(kept), left_out] if left_out else readable(kept))
     return fields

@@ -21,7 +21,7 @@ from aiopslab.orchestrator.records import TrialDirectory
 from aiopslab.report import curves as seen
 from aiopslab.report.entries import Entry
 from aiopslab.report.html import charts
-from aiopslab.report.html.elements import Element, Node, data, element, table
+from aiopslab.report.html.elements import Element, Node, data, element, script_json, table
 from aiopslab.report.html.timeline import Marks, timeline
 from aiopslab.report.html.transcript import transcript
 from aiopslab.report.text import MISSING, amount, clock, figure
@@ -42,9 +42,8 @@ class Room:
         return self.characters < LEAN
 
 
+_GONE = "This trial was planned, but has no record: not run, or not finished."
 LEAN = 30_000
-_FRAME = 9_000
-"""Characters that a page takes besides its calls, about."""
 
 
 def page(
@@ -68,17 +67,14 @@ def page(
     """
     trial = entry.trial
     if trial is None:
-        gone = element("p", "This trial was planned, but has no record: not run, or not finished.")
-        return {"tree": [data(gone)], "steps": [], "left_out": 0}
+        return {"tree": [data(element("p", _GONE))], "steps": [], "left_out": 0}
     steps = directory.steps()
-    known = (directory.path / "truth" / "truth.json").is_file()
-    truth = directory.truth() if known else None
+    truth = directory.truth() if (directory.path / "truth" / "truth.json").is_file() else None
     evidence = directory.evidence() if (directory.path / "evidence.json").is_file() else None
     parts: list[Node | None] = [_facts(entry, trial)]
     if truth is not None:
-        measured = evidence or Evidence()
         found = _recorded(trial, truth, directory.telemetry, room, recordings)
-        parts.append(_picture(trial, truth, measured, steps, found))
+        parts.append(_picture(trial, truth, evidence or Evidence(), steps, found))
     parts += [
         _answer(directory.answer()),
         _grade(entry.grade, href, lean=room.lean),
@@ -86,10 +82,10 @@ def page(
         _key(truth),
         _files(directory.path, href),
     ]
-    left = max(0, room.characters - _FRAME - 80 * len(steps))
     zero = truth.handover_at if truth is not None else steps[0].start if steps else 0.0
     tree = [data(part) for part in parts if part is not None]
-    return {"tree": tree, **transcript(steps, zero, left)}
+    # What the page takes without its calls is known now, so they get exactly what is left.
+    return {"tree": tree, **transcript(steps, zero, room.characters - len(script_json(tree)))}
 
 
 def _part(id: str, title: str, *children: Node | None) -> Element:
@@ -126,6 +122,7 @@ class _Recorded:
     alerts: list[tuple[float, str]]
     asked: bool
     """Whether there was a wish to see any."""
+    lean: bool
 
 
 def _recorded(
@@ -135,13 +132,13 @@ def _recorded(
     first = min(0.0, -trial.phases.get("incident", 0.0), (truth.injected_at or zero) - zero)
     begin = first - seen.LEAD_S
     if recordings is None:
-        return _Recorded(first - 30.0, None, [], asked=False)
+        return _Recorded(first - 30.0, None, [], asked=False, lean=room.lean)
     found = recordings.curves(telemetry, zero, zero + begin, room.bucket_s)
     fired = recordings.alerts(telemetry, zero + begin)
     if found is not None and found.volume:
         # The record may begin later than that.
         begin = max(begin, found.volume[0][0])
-    return _Recorded(begin, found, [(at - zero, name) for at, name in fired], asked=True)
+    return _Recorded(begin, found, [(at - zero, name) for at, name in fired], True, room.lean)
 
 
 def _picture(
@@ -160,7 +157,7 @@ def _picture(
         alerts=tuple((at, name) for at, name in found.alerts if at >= found.begin),
         windows=tuple(windows),
     )
-    drawn = timeline(found.curves, marks, zero, steps)
+    drawn = timeline(found.curves, marks, zero, steps, lean=found.lean)
     box = {"class_": "wide timeline", "role": "region", "aria_label": "Timeline"}
     scroll = element("div", drawn, tabindex=0, **box)
     return _part("timeline", "Timeline", scroll, *_explained(found))
