@@ -39,13 +39,15 @@ class Replay:
 def _read(path: Path) -> list[tuple[str, dict[str, Any], str]]:
     """Read (tool, arguments, thought) of every line."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"{str(path)!r} cannot be read: {error.strerror}",
             hint="give -A steps=RUN/trials/TRIAL",
         ) from error
     calls = []
+    # Not splitlines: a text may hold U+2028 and the like, which end a line there but not here.
+    lines = text.removesuffix("\n").split("\n") if text else []
     for number, line in enumerate(lines, 1):
         try:
             step = json.loads(line)

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 def envelope(schema: str, data: Any) -> None:
     """Print a machine-readable result."""
-    print(json.dumps({"schema": schema, "data": data}, indent=2, sort_keys=True))
+    print(enveloped(schema, data))
+
+
+def enveloped(schema: str, data: Any) -> str:
+    """Return a machine-readable result as one JSON document."""
+    return json.dumps({"schema": schema, "data": data}, indent=2, sort_keys=True)
 
 
 def failure(error: AIOpsLabError, *, as_json: bool) -> None:

@@ -13,6 +13,7 @@ _COMMANDS = {
     "resume": "Continue a run that was cut off; finished trials stay.",
     "regrade": "Grade a run again from its records alone.",
     "compare": "Compare two runs, or two agents of one, draw by draw; a gate against regressions.",
+    "report": "Report on a run as html, md, json, csv or junit.",
     "export": "Write the telemetry of a run or a trial as parquet, csv, otlp or openmetrics.",
     "list": "List problems, incidents, suites, agents, apps, causes or runs.",
     "show": "Show one incident, problem, suite, agent, app or run.",
@@ -46,6 +47,10 @@ _EXAMPLES = {
         ("aiopslab compare runs/OLD runs/NEW", "what got better, what got worse"),
         ("aiopslab compare runs/OLD runs/NEW --fail-if-worse", "exit 6 in CI"),
         ("aiopslab compare runs/R runs/R --agent-a noop --agent-b react", "two agents of one run"),
+    "report": [
+        ("aiopslab report runs/NAME", "a page: runs/NAME/report.html"),
+        ("aiopslab report runs/NAME -f md", "for a pull request"),
+        ("aiopslab report runs/NAME -f junit -o junit.xml", "for continuous integration"),
     ],
     "export": [
         ("aiopslab export runs/NAME -f csv", "every trial, a directory each"),

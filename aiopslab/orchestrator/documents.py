@@ -96,7 +96,8 @@ def read_journal(path: Path, model: type[M]) -> list[M]:
 def _lines(path: Path, model: type[M]) -> Iterator[M]:
     text = path.read_text(encoding="utf-8")
     whole = text[: text.rfind("\n") + 1]
-    for number, line in enumerate(whole.splitlines(), start=1):
+    # Not splitlines: a text may hold U+2028 and the like, which end a line there but not here.
+    for number, line in enumerate(whole.split("\n")[:-1], start=1):
         try:
             yield model.model_validate_json(line)
         except ValidationError as error:

@@ -26,7 +26,7 @@ def take(lab: Lab, config: RunConfig, trials: Sequence[PlannedTrial]) -> Lock:
     apps: dict[str, str] = {}
     for name in sorted({t.incident for t in trials}):
         drawn = lab.draw(name, config.trial_seed(1))
-        incidents[name] = _digest_text(documents.encode(drawn.spec))
+        incidents[name] = incident_digest(drawn.spec)
         app = drawn.app.name
         if app not in apps:
             folder = _digest_files(_room("services", f"{app}/**/*"))
@@ -41,6 +41,11 @@ def take(lab: Lab, config: RunConfig, trials: Sequence[PlannedTrial]) -> Lock:
         agent=_agents_digest(playing(config, trials)),
         rules=_digest_files(_room("telemetry", "**/*.yaml")),
     )
+
+
+def incident_digest(spec: IncidentSpec) -> str:
+    """Digest an incident's file as a run's lock has it."""
+    return _digest_text(documents.encode(spec))
 
 
 def of_incident(spec: IncidentSpec) -> str:

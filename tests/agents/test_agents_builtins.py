@@ -59,15 +59,15 @@ def test_a_plan_that_the_tools_refuse_is_the_oracles_failure() -> None:
 
 def test_replay_issues_the_recorded_calls_again(tmp_path: Path) -> None:
     steps = [
-        {"tool": "alerts", "arguments": {}, "thought": "look"},
+        {"tool": "alerts", "arguments": {}, "thought": "look\u2028up"},
         {"tool": "submit", "arguments": {"anomaly": True, "confidence": 1}, "thought": ""},
     ]
-    text = "\n".join(json.dumps(s) for s in steps)
+    text = "\n".join(json.dumps(s, ensure_ascii=False) for s in steps)
     (tmp_path / "steps.jsonl").write_text(text, encoding="utf-8")
     trial = FakeTrial("detection")
     asyncio.run(Replay(str(tmp_path)).run(trial))
     assert trial.calls == [("alerts", {}), ("submit", {"anomaly": True, "confidence": 1})]
-    assert trial.notes == ["look"]
+    assert trial.notes == ["look\u2028up"]
 
 
 def test_a_record_that_cannot_be_read_is_named(tmp_path: Path) -> None:

@@ -74,6 +74,14 @@ def test_a_line_cut_off_by_a_crash_is_left_out(tmp_path: Path) -> None:
     assert directory.steps() == [STEP]
 
 
+def test_a_line_is_what_ends_with_a_line_feed_whatever_a_text_holds(tmp_path: Path) -> None:
+    directory = TrialDirectory(tmp_path)
+    odd = STEP.model_copy(update={"text": "\x0b\x0c\x1c\x85\u2028\u2029\r\n"})
+    directory.add_step(odd)
+    directory.add_step(STEP)
+    assert directory.steps() == [odd, STEP]
+
+
 def test_a_broken_line_in_the_middle_is_named(tmp_path: Path) -> None:
     (tmp_path / "steps.jsonl").write_text("{}\n", encoding="utf-8")
     with pytest.raises(UsageError, match=r"steps\.jsonl:1"):
