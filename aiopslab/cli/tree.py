@@ -47,6 +47,7 @@ _EXAMPLES = {
         ("aiopslab compare runs/OLD runs/NEW", "what got better, what got worse"),
         ("aiopslab compare runs/OLD runs/NEW --fail-if-worse", "exit 6 in CI"),
         ("aiopslab compare runs/R runs/R --agent-a noop --agent-b react", "two agents of one run"),
+    ],
     "report": [
         ("aiopslab report runs/NAME", "a page: runs/NAME/report.html"),
         ("aiopslab report runs/NAME -f md", "for a pull request"),
