@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from made_run import calibration, made_run
 
+from aiopslab.models.calibration import Calibration
 from aiopslab.orchestrator.records import RunDirectory
 from aiopslab.report import tabular
 from aiopslab.report.entries import Reading, read
@@ -125,11 +126,13 @@ def test_markdown_finds_nothing_to_act_on(text: str) -> None:
 
 
 def test_markdown_gives_the_calibration_error_beside_its_noise_floor(reading: Reading) -> None:
-    assert "Calibration error" not in as_markdown(reading)
-    told = reading.results.overall.model_copy(update={"calibration": calibration()})
-    results = reading.results.model_copy(update={"overall": told})
-    shown = as_markdown(Reading(reading.run, reading.record, results, reading.entries))
-    assert "0.120; a perfectly calibrated agent" in shown
+    def shown(figures: Calibration | None) -> str:
+        told = reading.results.overall.model_copy(update={"calibration": figures})
+        results = reading.results.model_copy(update={"overall": told})
+        return as_markdown(Reading(reading.run, reading.record, results, reading.entries))
+
+    assert "Calibration error" not in shown(None)
+    assert "0.120; a perfectly calibrated agent" in shown(calibration())
 
 
 def test_the_same_records_give_the_same_text(run: RunDirectory, reading: Reading) -> None:

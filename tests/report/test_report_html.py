@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from made_run import HOSTILE, ZERO, calibration, data_of, made_run
 
 from aiopslab.errors import UsageError
+from aiopslab.models.calibration import Calibration
 from aiopslab.orchestrator.records import RunDirectory
 from aiopslab.report.curves import Recordings
 from aiopslab.report.entries import Reading, read
@@ -38,13 +39,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 
 
 def html(run: RunDirectory, *, with_calibration: bool = False) -> str:
-    reading = calibrated(read(run)) if with_calibration else read(run)
+    reading = calibrated(read(run), calibration()) if with_calibration else read(run)
     with Recordings() as recordings:
         return "".join(page.document(reading, records="", recordings=recordings))
 
 
-def calibrated(reading: Reading) -> Reading:
-    overall = reading.results.overall.model_copy(update={"calibration": calibration()})
+def calibrated(reading: Reading, figures: Calibration | None) -> Reading:
+    overall = reading.results.overall.model_copy(update={"calibration": figures})
     return replace(reading, results=reading.results.model_copy(update={"overall": overall}))
 
 
@@ -187,11 +188,10 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         recordings.curves(tmp_path, ZERO, ZERO)
 
 
-def test_confidence_is_shown_where_there_are_figures_and_nowhere_else(
-    run: RunDirectory, report: str
-) -> None:
-    assert "Reliability" not in report
-    shown = "".join(markup(s) for s in sections(calibrated(read(run))))
+def test_confidence_is_shown_where_there_are_figures_and_nowhere_else(run: RunDirectory) -> None:
+    none = "".join(markup(s) for s in sections(calibrated(read(run), None)))
+    assert "Reliability" not in none
+    shown = "".join(markup(s) for s in sections(calibrated(read(run), calibration())))
     assert "Reliability: share right over stated confidence" in shown
     assert shown.count("confidence 0.85, right 0.67, 12 answers") == 1
     assert "by chance 0.060 on average, 0.110 at most (95 %); p = 0.020" in shown
