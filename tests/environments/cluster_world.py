@@ -139,9 +139,13 @@ def laboratory(home: Path, around: Callable[[Sim], Around] | None = None) -> Ite
         caches = [s for s, spec in self._app.stores.items() if spec.kind == "valkey"]
         return {store: await self._config(store) for store in caches}
 
+    async def logins(self: ClusterStores) -> dict[str, dict[str, str]]:
+        return {}
+
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(cluster, "seed", filled)
         patched.setattr(ClusterStores, "fingerprints", fingerprints)
+        patched.setattr(ClusterStores, "logins", logins)
         patched.setattr(cluster_warm, "_CALM_S", 1.0)
         patched.setattr(cluster_warm, "_POLL_S", 0.2)
         with standing(sim, home, both, factor=FACTOR) as (served, run):

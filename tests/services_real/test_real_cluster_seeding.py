@@ -18,6 +18,7 @@ from aiopslab.errors import InfraError
 from aiopslab.models.app import App
 from aiopslab.models.kube import ExecResult
 from aiopslab.services.catalogue import load_app
+from aiopslab.services.real.cells import literal
 from aiopslab.services.real.seeding import seed as seed_over_a_connection
 
 pytest.importorskip("kubernetes", reason="the official Python client is not installed")
@@ -164,6 +165,28 @@ def test_whatever_is_set_up_otherwise_shows(servers: tuple[Process, Process], sq
         )
         assert done.code == 0, done.stderr
         assert await stores.fingerprints() != before
+
+    run(scenario(), within_s=120.0)
+
+
+@pytest.mark.parametrize("word", ["other", password("reservation-postgres", "reservation")])
+def test_roles_log_in_again_as_before_though_the_same_password_is_salted_anew(
+    servers: tuple[Process, Process], word: str
+) -> None:
+    app = only("hotel", "reservation-postgres")
+    kube: Any = Containers(servers[0])
+    stores = ClusterStores(kube, app, password)
+    database = app.stores["reservation-postgres"].database
+
+    async def scenario() -> None:
+        await seed(kube, app, password)
+        before, logins = await stores.fingerprints(), await stores.logins()
+        sql = f"ALTER ROLE reservation PASSWORD {literal(word)}"
+        done = await kube.exec("", "", psql(database, "-c", sql))
+        assert done.code == 0, done.stderr
+        assert await stores.fingerprints() != before
+        await stores.put_back(logins)
+        assert await stores.fingerprints() == before
 
     run(scenario(), within_s=120.0)
 

@@ -27,6 +27,7 @@ from aiopslab.models.app import App
 from aiopslab.models.kube import KubeError, Object
 from aiopslab.models.queue import overlap
 from aiopslab.models.step import reach
+from aiopslab.services.real.cells import literal
 from aiopslab.services.real.table_sql import SUPERUSER, name
 
 _ASK_S = 60.0
@@ -55,6 +56,9 @@ _CATALOGUE = (
     " WHERE NOT tgisinternal ORDER BY 2, 3",
 )
 """What of a database is set up rather than stored."""
+_LOGINS = (
+    "SELECT rolname, rolpassword FROM pg_authid WHERE rolpassword IS NOT NULL ORDER BY rolname"
+)
 
 
 @dataclass(slots=True)
@@ -124,6 +128,35 @@ class ClusterStores:
 
     async def _catalogue(self, store: str) -> str:
         return await self._psql(store, _CATALOGUE)
+
+    async def logins(self) -> dict[str, dict[str, str]]:
+        """Return, by database and role, what the role's password is checked against.
+
+        A password that is set again, though the same, is salted anew: only this can be put back.
+
+        Raises:
+            InfraError: A database is away.
+        """
+        found = {}
+        for store, spec in sorted(self._app.stores.items()):
+            if spec.kind == "postgres":
+                rows = (await self._psql(store, [_LOGINS])).splitlines()
+                found[store] = dict(row.split("|", 1) for row in rows)
+        return found
+
+    async def put_back(self, logins: Mapping[str, Mapping[str, str]]) -> None:
+        """Let roles log in again as they did; those that are gone stay so.
+
+        Raises:
+            InfraError: A database is away.
+        """
+        now = await self.logins()
+        for store, before in logins.items():
+            wrong = [r for r in before if r in now[store] and now[store][r] != before[r]]
+            if wrong:
+                await self._psql(
+                    store, [f"ALTER ROLE {name(r)} PASSWORD {literal(before[r])}" for r in wrong]
+                )
 
     async def _psql(self, store: str, asked: tuple[str, ...] | list[str]) -> str:
         """Return what psql prints; statements that fail print nothing."""

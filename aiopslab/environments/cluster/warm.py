@@ -41,6 +41,7 @@ class _Before:
     """Uids of the trial's objects that have no namespace."""
     rows: Mapping[str, int]
     setup: Mapping[str, str]
+    logins: Mapping[str, Mapping[str, str]]
 
 
 class Warm:
@@ -68,6 +69,7 @@ class Warm:
             frozenset((await self._of_cluster()).keys()),
             await cluster.stores.digest(),
             await cluster.stores.fingerprints(),
+            await cluster.stores.logins(),
         )
 
     async def restore(self) -> list[CheckResult]:
@@ -104,6 +106,7 @@ class Warm:
         await cluster.traffic.start()
         patience = cluster.terms.patience.warm_s
         await until_ready(self._kube, cluster.namespace, patience)
+        await cluster.stores.put_back(before.logins)
         setup = await self._settled(before)
         checks = [_check("objects", [*done.stuck, *await restorer.differences()])]
         checks.append(_check("stores", [f"{store} is set up otherwise" for store in setup]))
