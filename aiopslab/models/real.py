@@ -71,8 +71,9 @@ class RealOptions(Model):
     """Factor on the users of an app: at 1 the hotel alone needs some four cores."""
     first_s: Seconds = Field(default=300.0, ge=0, alias="first")
     """Seconds of load before the first incident on an app that was deployed."""
-    again_s: Seconds = Field(default=60.0, ge=0, alias="again")
-    """Seconds of health between two incidents on an app that is put back."""
+    again_s: Seconds = Field(default=60.0, ge=45, alias="again")
+    """Seconds of health between two incidents on an app that is put back. With the seconds that
+    putting back has seen, they make the minute that is looked at before an incident."""
     warm: bool = True
     """Whether an app is put back between trials instead of being deployed anew."""
 

@@ -234,24 +234,20 @@ def _complete(trials: Mapping[Task, TrialDirectory]) -> bool:
 
 
 def _shown(trials: Mapping[Task, TrialDirectory]) -> Showing:
-    outcomes = {task: directory.trial() for task, directory in trials.items()}
-    failed = [
-        trial.error or "the lab failed"
-        for trial in outcomes.values()
-        if trial.outcome == "infra_error"
-    ]
-    if failed:
-        return Showing(error="; ".join(dict.fromkeys(failed)))
+    looked, mended = trials["diagnosis"].trial(), trials.get("mitigation")
+    if looked.outcome == "infra_error":
+        return Showing(error=looked.error or "the lab failed")
+    tried = None if mended is None else mended.trial().outcome
     looking = trials["diagnosis"]
     truth, evidence, answer = looking.truth(), looking.evidence(), looking.answer()
     with duckdb.connect() as connection:
         parquet = str(looking.telemetry / "alerts.parquet")
         alerts = connection.execute(_ALERTS, [parquet, truth.handover_at]).fetchall()
-    begun, mended = truth.injected_at, outcomes.get("mitigation")
+    begun = truth.injected_at
     return Showing(
         broken=sorted(w.journey for w in evidence.handover if w.offered and not w.met),
         alerts=[row[0] for row in alerts],
-        restored=None if mended is None else mended.outcome == "passed",
+        restored=None if tried in (None, "infra_error") else tried == "passed",
         answer=_first(answer) if isinstance(answer, Diagnosis) else None,
         opened_s=None if begun is None or truth.symptom_at is None else truth.symptom_at - begun,
     )

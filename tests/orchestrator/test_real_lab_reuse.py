@@ -43,7 +43,7 @@ class Lab(KindLab):
     """A lab whose clusters are fakes."""
 
     def __init__(self) -> None:
-        super().__init__({"first": "200s", "again": "30s"})
+        super().__init__({"first": "200s", "again": "45s"})
         self.log: list[str] = []
         self.wrong: list[CheckResult] = []
 
@@ -88,7 +88,7 @@ def test_the_first_trial_waits_for_the_whole_baseline_and_the_next_for_none_of_i
         assert await lab.release(first.env, STAGED) == ""
         second = await lab.place(drawn)
         assert second.env is first.env
-        assert second.env.now() == 1000.0 + 200.0 + 30.0
+        assert second.env.now() == 1000.0 + 200.0 + 45.0
         assert second.passed_s == stage.quiet_s(drawn) > 0
 
     asyncio.run(twice())
