@@ -29,6 +29,7 @@ from aiopslab.orchestrator import counterfactual, fork, spans, staging, tracing
 from aiopslab.orchestrator.lab import Lab
 from aiopslab.orchestrator.lab_stages import run_stage
 from aiopslab.orchestrator.records import RunDirectory
+from aiopslab.orchestrator.results import graded
 from aiopslab.orchestrator.trial import AgentSource, Assignment, conduct, failed_trial, left_trial
 from aiopslab.orchestrator.wallclock import Stopwatch, cpu_seconds
 from aiopslab.problems import stage
@@ -241,7 +242,7 @@ class Bench:
                 lost = {"event": COURSE_LOST, "trial": plan.directory, "reason": ended.reason}
                 channel.send(lost)
                 return
-        counterfactual.weigh(directory)
+        directory.write_grade(graded(directory))
 
     def _in_child(
         self,

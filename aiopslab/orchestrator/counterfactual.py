@@ -11,11 +11,9 @@ from typing import Literal
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.errors import InfraError
-from aiopslab.grading import grade
 from aiopslab.models.counterfactual import Course, CoursePoint
 from aiopslab.models.evidence import Evidence
 from aiopslab.orchestrator import evidence as measuring
-from aiopslab.orchestrator.records import TrialDirectory
 from aiopslab.orchestrator.staging import Staged
 from aiopslab.orchestrator.trial import Assignment, open_session
 
@@ -72,17 +70,3 @@ async def _points(env: Environment, start: float, end: float) -> list[CoursePoin
             found.append(point)
         at = upto
     return found
-
-
-def weigh(directory: TrialDirectory) -> None:
-    """Grade a trial again, now that its courses are known."""
-    trial = directory.trial()
-    result = grade(
-        trial.task,
-        directory.answer(),
-        directory.truth(),
-        directory.evidence(),
-        directory.steps(),
-        directory.counterfactual(),
-    )
-    directory.write_grade(result)

@@ -94,15 +94,7 @@ def regrade(run: RunDirectory) -> Regraded:
 
 def _again(name: str, directory: TrialDirectory, old: Grade | None) -> GradeChange:
     """Grade one trial again, write what is new of it, and say what that is."""
-    trial = directory.trial()
-    new = grade(
-        trial.task,
-        directory.answer(),
-        directory.truth(),
-        directory.evidence(),
-        directory.steps(),
-        directory.counterfactual(),
-    )
+    trial, new = directory.trial(), graded(directory)
     if new != old:
         directory.write_grade(new)
     outcome = _outcome(trial, passed=new.passed)
@@ -113,6 +105,18 @@ def _again(name: str, directory: TrialDirectory, old: Grade | None) -> GradeChan
         checks=changed_checks(old, new) if old is not None else [],
         scores=changed_scores(old, new) if old is not None else [],
     )  # fmt: skip
+
+
+def graded(directory: TrialDirectory) -> Grade:
+    """Grade a trial from its records alone."""
+    return grade(
+        directory.trial().task,
+        directory.answer(),
+        directory.truth(),
+        directory.evidence(),
+        directory.steps(),
+        directory.counterfactual(),
+    )
 
 
 def _outcome(trial: Trial, *, passed: bool) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
@@ -157,7 +158,7 @@ def measured(
     monkeypatch.setattr(run, "Pool", Recording)
     work = baselines.measure(
         ["one", "calm"], agents=["noop", "prior"], seeds=[0, 3], environment=MEMORY, out=out,
-        hosts=1,
+        runs_dir=tempfile.mkdtemp(dir=out.parent), hosts=1,
     )  # fmt: skip
     return asyncio.run(work), played
 
