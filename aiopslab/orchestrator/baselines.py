@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from aiopslab.models.run import SEVERAL, SIMULATED, EnvironmentChoice, PlannedTr
 from aiopslab.models.task import all_tasks
 from aiopslab.orchestrator import lock
 from aiopslab.orchestrator.lab import find_lab
-from aiopslab.orchestrator.progress import OnProgress, Progress
+from aiopslab.orchestrator.progress import OnProgress, Progress, without_verdict
 from aiopslab.orchestrator.records import RunDirectory
 from aiopslab.orchestrator.rows import Rows
 from aiopslab.orchestrator.run import run
@@ -140,7 +139,7 @@ class _Work:
             if event.kind == "trial_finished":
                 self._ended(RunDirectory(event.directory), rows[event.trial])
             if progress is not None:
-                progress(_told(event))
+                progress(without_verdict(event))
 
         await run(config, trials=list(chain(*self._left.values())), progress=hear)
 
@@ -183,11 +182,6 @@ class _Work:
 def _takes_long(where: EnvironmentChoice) -> bool:
     """Whether a record there is worth keeping: what was simulated can be had again in seconds."""
     return where.kind != SIMULATED
-
-
-def _told(event: Progress) -> Progress:
-    """Tell passed and failed both as ``done``: trivial agents fail as often as not."""
-    return replace(event, outcome="done") if event.outcome in ("passed", "failed") else event
 
 
 def planned(target: Target, agent: str, attempt: int) -> list[PlannedTrial]:

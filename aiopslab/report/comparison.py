@@ -6,8 +6,7 @@ Pure text from ``Comparison``. Not here: how figures come about (``grading.compa
 from __future__ import annotations
 
 from aiopslab.models.comparison import NOT_PLANNED, Compared, Comparison, Flip, TaskDifference
-from aiopslab.models.run import Estimate
-from aiopslab.report.terminal import number
+from aiopslab.report.terminal import interval, number
 
 _LEVEL = "after Holm's correction at 0.05"
 
@@ -28,7 +27,14 @@ def score_rows(found: Comparison) -> tuple[list[str], list[list[str]]]:
     """Return columns and rows of the continuous scores; in each, lower is better."""
     columns = ["score", "task", "pairs", "A", "B", "B - A (95% CI)"]
     rows = [
-        [s.score, s.task, str(s.n), number(s.mean_a), number(s.mean_b), _signed(s.difference)]
+        [
+            s.score,
+            s.task,
+            str(s.n),
+            number(s.mean_a),
+            number(s.mean_b),
+            interval(s.difference, signed=True),
+        ]
         for s in found.scores
     ]
     return columns, rows
@@ -79,7 +85,7 @@ def _side(letter: str, side: Compared) -> str:
 def _row(task: TaskDifference) -> list[str]:
     return [
         task.task, str(task.n), number(task.share_a), number(task.share_b),
-        _signed(task.difference), str(task.gained), str(task.lost), f"{task.p:.2g}",
+        interval(task.difference, signed=True), str(task.gained), str(task.lost), f"{task.p:.2g}",
         f"{task.p_holm:.2g}", number(task.detectable),
     ]  # fmt: skip
 
@@ -87,11 +93,3 @@ def _row(task: TaskDifference) -> list[str]:
 def _flip(flip: Flip) -> str:
     word = "gained" if flip.gained else "lost  "
     return f"{word}  {flip.problem}  seed {flip.seed}  {flip.a} -> {flip.b}"
-
-
-def _signed(estimate: Estimate) -> str:
-    if estimate.value is None:
-        return "-"
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:+.2f}"
-    return f"{estimate.value:+.2f} [{estimate.low:+.2f}, {estimate.high:+.2f}]"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from aiopslab.models.run import Results
 from aiopslab.report.entries import Entry, Reading
-from aiopslab.report.terminal import heading, interval, number, score_rows
+from aiopslab.report.terminal import heading, interval, no_headline, number, score_rows
 from aiopslab.report.text import one_line
 
 MOST = 50
@@ -38,7 +38,7 @@ def escape(text: str) -> str:
 def _headline(results: Results) -> str:
     head = results.headline
     if head.completed is None:
-        return "No headline: less than 95 % of the planned trials were graded, or several agents."
+        return f"{no_headline(results).capitalize()}."
     passed = interval(results.overall.completed)
     return f"**{passed}** of completed trials passed; {number(head.strict)} of all planned."
 

@@ -151,21 +151,27 @@ def footing(results: Results, record: RunRecord, directory: Path) -> list[str]:
         f"records {directory}",
     ]
     if results.headline.completed is None:
-        few = "less than 95 % of the planned trials were graded"
-        why = "several agents played" if results.agent == SEVERAL else few
-        lines.append(f"no headline: {why}")
+        lines.append(no_headline(results))
     retry = f"aiopslab resume {directory}" if _unfinished(overall) else ""
     lines.append(f"next: {retry or f'aiopslab show {directory}'} · aiopslab regrade {directory}")
     return lines
 
 
-def interval(estimate: Estimate) -> str:
-    """Return ``0.83 [0.71, 0.92]``, or ``-`` where nothing is known."""
+def no_headline(results: Results) -> str:
+    """Say why a run has none."""
+    few = "less than 95 % of the planned trials were graded"
+    why = "several agents played" if results.agent == SEVERAL else few
+    return f"no headline: {why}"
+
+
+def interval(estimate: Estimate, *, signed: bool = False) -> str:
+    """Return ``0.83 [0.71, 0.92]``, or ``-`` where nothing is known; signed of a difference."""
     if estimate.value is None:
         return "-"
+    form = "+.2f" if signed else ".2f"
     if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.2f}"
-    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+        return f"{estimate.value:{form}}"
+    return f"{estimate.value:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]"
 
 
 def number(value: float | None) -> str:

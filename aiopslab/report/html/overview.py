@@ -15,7 +15,7 @@ from aiopslab.report.entries import Entry, Reading
 from aiopslab.report.html import charts
 from aiopslab.report.html.drawing import interval_bar
 from aiopslab.report.html.elements import Element, Node, element, table
-from aiopslab.report.terminal import interval
+from aiopslab.report.terminal import interval, no_headline
 from aiopslab.report.text import MISSING, amount, figure
 
 _UNKNOWN = "not known here"
@@ -50,10 +50,8 @@ def _summary(results: Results) -> Element:
         element("div", element("dt", name), element("dd", value, element("small", note)))
         for name, value, note in figures
     )
-    no_headline = (
-        "No headline: several agents played, or less than 95 % of the planned trials were graded."
-    )
-    note = element("p", no_headline, class_="note") if head.completed is None else None
+    why = f"{no_headline(results).capitalize()}."
+    note = element("p", why, class_="note") if head.completed is None else None
     return section(
         "summary",
         "Summary",
