@@ -1,6 +1,7 @@
 """The agent protocol, loading of agents, and the built-in ones."""
 
 from aiopslab.agents.builtins import Noop, Oracle
+from aiopslab.agents.delegating import DelegatingTrial
 from aiopslab.agents.loading import AgentLoader, as_agent, known, load
 from aiopslab.agents.protocol import ActionAgent, Agent, TrialHandle
 from aiopslab.agents.spec import AgentSpec, ArgSpec, ModelSettings
@@ -12,6 +13,7 @@ __all__ = [
     "AgentLoader",
     "AgentSpec",
     "ArgSpec",
+    "DelegatingTrial",
     "ModelSettings",
     "Noop",
     "Oracle",

@@ -72,8 +72,6 @@ class AgentLoader:
     factory: Callable[[], Callable[..., Any]]
     line: CommandLine | None = None
     """The command line where the agent is a program; ``factory`` is not asked then."""
-    rehearsed: bool = False
-    """Whether making one without running it is cheap and tells what is missing."""
 
     def preflight(
         self,
@@ -89,8 +87,8 @@ class AgentLoader:
         """
         keywords = self.spec.arguments(arguments)
         self._fits(model, surroundings)
-        if self.rehearsed:
-            self.factory()(**keywords)
+        if self.spec.rehearsed:
+            self.factory()(**keywords, **self._model(model))
         if self.line is not None:
             preflight(self.line, surroundings)
         elif self.spec.needs_model and model is not None:
@@ -118,9 +116,11 @@ class AgentLoader:
         self._fits(model, surroundings)
         if self.line is not None:
             return CommandAgent(self.line, values=keywords, surroundings=surroundings, model=model)
-        if self.spec.needs_model:
-            keywords["model"] = model
-        return as_agent(self.factory()(**keywords))
+        return as_agent(self.factory()(**keywords, **self._model(model)))
+
+    def _model(self, model: ModelSettings | None) -> dict[str, ModelSettings | None]:
+        """Return the keyword of an agent that takes a model."""
+        return {"model": model} if self.spec.needs_model or self.spec.takes_model else {}
 
     def _fits(self, model: ModelSettings | None, surroundings: Surroundings) -> None:
         """Check that what was given is what the agent takes."""
@@ -228,8 +228,10 @@ def _from_command(reference: str) -> AgentLoader:
 def _from_webhook(reference: str) -> AgentLoader:
     """Make an agent of the URL of somebody's assistant."""
     url = webhook.checked(reference.removeprefix(webhook.PREFIX))
-    spec = AgentSpec(name=reference, summary="An assistant at a URL.", args=webhook.ARGUMENTS)
-    return AgentLoader(spec, None, lambda: partial(webhook.Webhook, url), rehearsed=True)
+    spec = AgentSpec(
+        name=reference, summary="An assistant at a URL.", args=webhook.ARGUMENTS, rehearsed=True
+    )
+    return AgentLoader(spec, None, lambda: partial(webhook.Webhook, url))
 
 
 def _from_reference(reference: str) -> AgentLoader:

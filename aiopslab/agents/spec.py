@@ -26,7 +26,9 @@ RESERVED = (
 class ArgSpec(Model):
     """An argument of an agent, given as ``-A name=value``."""
 
-    type: Literal["string", "integer", "number", "boolean"] = "string"
+    type: Literal["string", "integer", "number", "boolean", "agent", "file"] = "string"
+    """``agent`` names another agent and ``file`` a file, empty for none: a run's lock then pins
+    what is there."""
     default: str | int | float | bool | None = None
     """None: the argument must be given."""
     help: str = ""
@@ -43,6 +45,10 @@ class AgentSpec(Model):
     """``file.py:Class`` in the folder, or ``cmd:`` and a command line."""
     needs_model: bool = False
     """True: the class takes ``model=ModelSettings(...)``."""
+    takes_model: bool = False
+    """True: the class takes ``model=``, None where the run names none."""
+    rehearsed: bool = False
+    """True: making one is cheap and tells what is missing; it is done before anything boots."""
     args: dict[str, ArgSpec] = Field(default_factory=dict)
 
     def arguments(self, given: dict[str, str]) -> dict[str, Any]:
@@ -141,7 +147,7 @@ def _convert(agent: str, name: str, text: str, wanted: str) -> Any:
     kinds: dict[str, tuple[type, ...]] = {
         "integer": (int,), "number": (int, float), "boolean": (bool,), "string": (str,),
     }  # fmt: skip
-    if wanted == "string":
+    if wanted in ("string", "agent", "file"):
         return text
     value = yaml.safe_load(text)
     is_bool = isinstance(value, bool)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from aiopslab import content
 from aiopslab._version import __version__
+from aiopslab.agents.spec import AgentSpec, ArgSpec
 from aiopslab.grading import SCORING_VERSION
 from aiopslab.models.incident import IncidentSpec
 from aiopslab.models.lock import Lock
@@ -38,7 +39,7 @@ def take(lab: Lab, config: RunConfig, trials: Sequence[PlannedTrial]) -> Lock:
         suite=_digest_text(documents.encode([t.model_dump(mode="json") for t in trials])),
         incidents=incidents,
         apps=apps,
-        agent=_agents_digest(playing(config, trials)),
+        agent=_agents_digest(playing(config, trials), config.agent_args),
         rules=_digest_files(_room("telemetry", "**/*.yaml")),
     )
 
@@ -56,9 +57,37 @@ def of_incident(spec: IncidentSpec) -> str:
     return _digest_text(documents.encode(spec.model_copy(update={"solved_by": {}})))[:12]
 
 
-def _agents_digest(agents: Sequence[str]) -> str:
-    digests = [_agent_digest(agent) for agent in agents]
+def _agents_digest(agents: Sequence[str], arguments: Mapping[str, str]) -> str:
+    digests = [_digest_with_arguments(agent, arguments) for agent in agents]
     return digests[0] if len(digests) == 1 else _digest_text(documents.encode(digests))
+
+
+def _digest_with_arguments(agent: str, arguments: Mapping[str, str]) -> str:
+    """Digest an agent with the agents and files that its arguments name."""
+    own = _agent_digest(agent)
+    named = {
+        name: _named_digest(arg.type, str(arguments.get(name, arg.default)))
+        for name, arg in _arguments(agent).items()
+        if arg.type in ("agent", "file")
+    }
+    return _digest_text(documents.encode([own, named])) if named else own
+
+
+def _arguments(agent: str) -> dict[str, ArgSpec]:
+    """Return what an agent's folder says of its arguments; nothing where it has no folder."""
+    if (Path(agent) / "agent.yaml").is_file():
+        return content.load_model(Path(agent) / "agent.yaml", AgentSpec).args
+    for path in content.files("agents", "*/agent.yaml"):
+        if path.parent.name == agent:
+            return content.load_model(path, AgentSpec).args
+    return {}
+
+
+def _named_digest(kind: str, value: str) -> list[str]:
+    """Digest what an argument names. What it is called counts too: built-ins have no files."""
+    if kind == "agent":
+        return [value, _agent_digest(value)]
+    return ["", _digest_files([("", Path(value))]) if value else ""]
 
 
 def _agent_digest(agent: str) -> str:

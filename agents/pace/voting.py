@@ -1,0 +1,146 @@
+"""The model judge: votes of a language model, in two phases, after PACE-LM (arXiv 2309.05833).
+
+COE: is the material sufficient to judge the cause? The claim is not shown. RCE: how likely is the
+claim, given one of those analyses? Each vote is a call of its own at temperature 1, so votes are
+independent. The original's prompts are not public: ours are the files ``prompts/``, version
+``pace/v1``, and every call is kept with the trial. Not here: any OpenAI-compatible endpoint's quirks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aiopslab.agents import ModelSettings
+from aiopslab.errors import PreflightError
+from aiopslab.models.observation import Observation
+from aiopslab.models.past_incident import PastIncident
+
+from .judge import Case, Judgement
+
+if TYPE_CHECKING:
+    import openai
+
+VERSION = "pace/v1"
+TEMPERATURE = 1.0
+_PROMPTS = Path(__file__).parent / "prompts"
+_EVIDENCE = 24_000
+"""Characters of observations in a prompt, the newest ones kept."""
+_OBSERVATION = 1_200
+_SUFFICIENT = re.compile(r"SUFFICIENT:\s*\**(yes|no)\b", re.IGNORECASE)
+_RATING = re.compile(r"RATING:\s*\**(\d{1,3})\b", re.IGNORECASE)
+
+
+class ModelJudge:
+    """Asks the run's model.
+
+    Args:
+        model: The model and its endpoint.
+        votes: How often each phase is asked, at least 1.
+        timeout_s: Seconds to wait for one reply.
+
+    Raises:
+        PreflightError: The key is missing.
+    """
+
+    def __init__(self, model: ModelSettings, votes: int, timeout_s: float = 120.0) -> None:
+        self._settings = model
+        self._key = model.key()
+        self._votes = votes
+        self._timeout_s = timeout_s
+
+    async def judge(self, case: Case) -> Judgement:
+        """Collect the votes.
+
+        Raises:
+            PreflightError: The endpoint does not answer as it should.
+        """
+        import openai
+
+        found = Judgement(coe=None, rce=None)
+        told = {
+            "case": case.brief.text(),
+            "references": _references(case.references),
+            "evidence": _evidence(case.seen),
+        }
+        async with openai.AsyncOpenAI(
+            base_url=self._settings.base_url, api_key=self._key, timeout=self._timeout_s
+        ) as client:
+            analyses = [
+                await self._ask(client, found, "evaluate", told) for _ in range(self._votes)
+            ]
+            claim = case.claim.text()
+            ratings = [
+                await self._ask(client, found, "rate", {**told, "analysis": text, "claim": claim})
+                for text in analyses
+            ]
+        for text in analyses:
+            if said := _last(_SUFFICIENT, text):
+                found.coe_votes.append(said.lower() == "yes")
+        for text in ratings:
+            if said := _last(_RATING, text):
+                found.rce_votes.append(min(100, int(said)) / 100.0)
+        found.invalid_votes = 2 * self._votes - len(found.coe_votes) - len(found.rce_votes)
+        found.coe, found.rce = _mean(found.coe_votes), _mean(found.rce_votes)
+        return found
+
+    async def _ask(
+        self, client: openai.AsyncOpenAI, found: Judgement, prompt: str, told: dict[str, str]
+    ) -> str:
+        """Send one prompt; book and keep it."""
+        import openai
+
+        text = (_PROMPTS / f"{prompt}.md").read_text(encoding="utf-8").format(**told)
+        try:
+            reply = await client.chat.completions.create(
+                model=self._settings.name,
+                messages=[{"role": "user", "content": text}],
+                temperature=TEMPERATURE,
+            )
+        except openai.OpenAIError as error:
+            where = self._settings.base_url or "the default endpoint"
+            raise PreflightError(
+                f"model {self._settings.model!r} at {where} does not answer: {error}",
+                hint="check --model, --base-url and OPENAI_API_KEY",
+            ) from error
+        said = (reply.choices[0].message.content or "") if reply.choices else ""
+        found.judge_calls += 1
+        if reply.usage is not None:
+            found.judge_tokens_in += reply.usage.prompt_tokens
+            found.judge_tokens_out += reply.usage.completion_tokens
+        found.transcript.append({"prompt": prompt, "text": text, "reply": said})
+        return said
+
+
+def _last(pattern: re.Pattern[str], text: str) -> str:
+    """Return the last vote in a reply, since a prompt may be quoted before it; empty for none."""
+    return next(reversed(pattern.findall(text)), "")
+
+
+def _mean(votes: Sequence[float]) -> float | None:
+    return sum(votes) / len(votes) if votes else None
+
+
+def _references(records: Sequence[PastIncident]) -> str:
+    return "\n\n".join(
+        f"{r.id} ({r.date}): {r.title}\n{r.summary}\nCause: {r.component}: {r.cause}. {r.resolution}"
+        for r in records
+    ) or "(none)"
+
+
+def _evidence(seen: Sequence[Observation]) -> str:
+    """Return the observations, each shortened, as many of the newest as fit."""
+    parts: list[str] = []
+    left = _EVIDENCE
+    for one in reversed(seen):
+        arguments = ", ".join(f"{k}={v!r}" for k, v in one.arguments.items())
+        text = one.text if len(one.text) <= _OBSERVATION else f"{one.text[:_OBSERVATION]} ..."
+        part = f"[{one.id}] {one.tool}({arguments})\n{text}"
+        left -= len(part)
+        if left < 0:
+            parts.append("(older observations left out)")
+            break
+        parts.append(part)
+    return "\n\n".join(reversed(parts)) or "(nothing was looked at)"
