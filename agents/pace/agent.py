@@ -26,7 +26,7 @@ from aiopslab.models.observation import Observation
 
 from .answers import claim, fixed, read, stated, with_confidence
 from .judge import Case, Judge, Judgement
-from .retrieval import Forgetful, Memory, query, references
+from .retrieval import Memory, query, references
 from .sampling import Sample, Seen, modal, play
 from .scripted import ScriptedJudge
 from .voting import VERSION, ModelJudge
@@ -259,9 +259,7 @@ def _mapping(path: str) -> tuple[ConfidenceMapping | None, str]:
 
 
 def _content_memory() -> Memory:
-    """Return the past incidents of the content; none where this version has no memory."""
-    if importlib.util.find_spec("aiopslab.tools.memory") is None:
-        return Forgetful()
+    """Return the past incidents of the content."""
     from aiopslab.tools.memory import IncidentMemory
 
     return IncidentMemory.load()

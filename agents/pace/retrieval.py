@@ -43,15 +43,6 @@ class Memory(Protocol):
         ...
 
 
-class Forgetful:
-    """A memory of nothing."""
-
-    records: Sequence[PastIncident] = ()
-
-    def search(self, query: str, *, app: str | None = None, limit: int = 5) -> Sequence[Match]:
-        return ()
-
-
 def references(memory: Memory, brief: Brief, seen: Sequence[Observation]) -> list[PastIncident]:
     """Return at most five write-ups, of this app where the memory knows it."""
     told = {brief.namespace.casefold(), brief.app.casefold()}

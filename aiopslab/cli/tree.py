@@ -13,6 +13,7 @@ _COMMANDS = {
     "resume": "Continue a run that was cut off; finished trials stay.",
     "regrade": "Grade a run again from its records alone.",
     "compare": "Compare two runs, or two agents of one, draw by draw; a gate against regressions.",
+    "calibrate": "Fit a mapping from elicited evidence to confidence on runs, or show one.",
     "report": "Report on a run as html, md, json, csv or junit.",
     "export": "Write the telemetry of a run or a trial as parquet, csv, otlp or openmetrics.",
     "list": "List problems, incidents, suites, agents, apps, causes or runs.",
@@ -47,6 +48,12 @@ _EXAMPLES = {
         ("aiopslab compare runs/OLD runs/NEW", "what got better, what got worse"),
         ("aiopslab compare runs/OLD runs/NEW --fail-if-worse", "exit 6 in CI"),
         ("aiopslab compare runs/R runs/R --agent-a noop --agent-b react", "two agents of one run"),
+    ],
+    "calibrate": [
+        ("aiopslab calibrate fit runs/NAME -o mapping.json", "on every incident of a run"),
+        ("aiopslab calibrate fit runs/NAME -o m.json --split 1/2", "on half, tested on the rest"),
+        ("aiopslab calibrate show mapping.json", "the map and what it was fitted on"),
+        ("aiopslab calibrate show mapping.json runs/OTHER", "its test on another run"),
     ],
     "report": [
         ("aiopslab report runs/NAME", "a page: runs/NAME/report.html"),

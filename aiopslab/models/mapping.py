@@ -57,6 +57,9 @@ class Grid(Model):
             raise ValueError("a grid has bounds for each axis and a row for each bin")
         if any(len(row) != columns for row in self.cells):
             raise ValueError(f"a row of this grid has {columns} cells")
+        lines = [*self.edges, *self.cells, *zip(*self.cells, strict=True)]
+        if any(list(line) != sorted(line) for line in lines):
+            raise ValueError("bounds and cells of a grid never fall")
         return self
 
     def confidence(self, seen: Mapping[Feature, float]) -> float:
@@ -94,6 +97,14 @@ class Isotonic(Model):
     """Scores, ascending."""
     values: list[Probability]
     """Confidence at each knot, never falling."""
+
+    @model_validator(mode="after")
+    def _rises(self) -> Isotonic:
+        if len(self.knots) != len(self.values):
+            raise ValueError("a line has a value at each knot")
+        if self.knots != sorted(set(self.knots)) or self.values != sorted(self.values):
+            raise ValueError("knots rise, and their values never fall")
+        return self
 
     def confidence(self, seen: Mapping[Feature, float]) -> float:
         """Return the value on the line."""

@@ -86,7 +86,7 @@ class _Side:
         config = self.record.config
         for plan in self.record.trials:
             if config.agent_of(plan) == self.agent:
-                key = (f"{_incident(plan)}-{plan.task}", config.trial_seed(plan.attempt))
+                key = (f"{incident_name(plan)}-{plan.task}", config.trial_seed(plan.attempt))
                 found.setdefault(key, []).append(plan)
         return found
 
@@ -136,7 +136,7 @@ class _Side:
         Grades carry the version that made them; the lock that of the day of the run.
         """
         lock = self.run.lock()
-        names = {plan.incident: _incident(plan) for plan in self.record.trials}
+        names = {plan.incident: incident_name(plan) for plan in self.record.trials}
         named = {names[key]: digest for key, digest in lock.incidents.items() if key in names}
         return lock.model_copy(update={"incidents": named, "scoring_version": ""})
 
@@ -189,7 +189,7 @@ def _side(letter: str, path: Path, agent: str | None) -> _Side:
     return _Side(letter, run, record, agent or playing[0])
 
 
-def _incident(plan: PlannedTrial) -> str:
+def incident_name(plan: PlannedTrial) -> str:
     """Return the name of a trial's incident, also where that was given by its path.
 
     Where several agents share a run, a problem is called ``incident:agent:task``.
@@ -238,7 +238,7 @@ def _pair(left: _Side, right: _Side) -> tuple[list[Pair], list[Unpaired]]:
             continue
         plan = left.draws[draw][0]
         played = left.played(draw), right.played(draw)
-        pairs.append(Pair(problem, _incident(plan), plan.task, seed, *played))
+        pairs.append(Pair(problem, incident_name(plan), plan.task, seed, *played))
     return pairs, alone
 
 
