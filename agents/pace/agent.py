@@ -98,9 +98,7 @@ class Pace:
             answers.append(handle.answer)
         found = modal(answers)
         if found is not None:
-            await self._submit(
-                trial, found[0], {"agreement": found[1], "samples": len(answers)}
-            )
+            await self._submit(trial, found[0], {"agreement": found[1], "samples": len(answers)})
 
     async def answered(
         self, trial: TrialHandle, seen: list[Observation], arguments: dict[str, Any]

@@ -156,9 +156,7 @@ def _look_at_series(found: Evidence, one: Observation, names: set[str]) -> None:
 
 def _shift(points: Any) -> float:
     """Return how far the last points of a series are from its first half, as a robust z-score."""
-    values = [
-        float(v) for _, v in points or [] if isinstance(v, int | float) and math.isfinite(v)
-    ]
+    values = [float(v) for _, v in points or [] if isinstance(v, int | float) and math.isfinite(v)]
     if len(values) < 8:
         return 0.0
     first, last = values[: min(10, len(values) // 2)], values[-4:]

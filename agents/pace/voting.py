@@ -124,10 +124,13 @@ def _mean(votes: Sequence[float]) -> float | None:
 
 
 def _references(records: Sequence[PastIncident]) -> str:
-    return "\n\n".join(
-        f"{r.id} ({r.date}): {r.title}\n{r.summary}\nCause: {r.component}: {r.cause}. {r.resolution}"
-        for r in records
-    ) or "(none)"
+    return (
+        "\n\n".join(
+            f"{r.id} ({r.date}): {r.title}\n{r.summary}\nCause: {r.component}: {r.cause}. {r.resolution}"
+            for r in records
+        )
+        or "(none)"
+    )
 
 
 def _evidence(seen: Sequence[Observation]) -> str:

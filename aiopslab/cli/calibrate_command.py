@@ -19,7 +19,7 @@ def command(
     action: Literal["fit", "show"],
     *paths: Path,
     out: Annotated[Path | None, Parameter(alias="-o")] = None,
-    task: Annotated[list[Task] | None, Parameter(negative="")] = None,
+    task: Annotated[list[Task] | None, Parameter(alias="-t", negative="")] = None,
     split: str | None = None,
     folds: int = 5,
     seed: int = 0,

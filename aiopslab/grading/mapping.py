@@ -70,7 +70,9 @@ class Fitted:
 Predict = Callable[[Labelled], float]
 
 
-def fit(answers: Sequence[Labelled], features: Sequence[Feature], *, folds: int, seed: int) -> Fitted:
+def fit(
+    answers: Sequence[Labelled], features: Sequence[Feature], *, folds: int, seed: int
+) -> Fitted:
     """Fit every form, take the one that predicts best what it was not fitted on.
 
     Args:
@@ -169,7 +171,10 @@ def fit_grid(answers: Sequence[Labelled], features: Sequence[Feature]) -> Grid:
         shape.append(1)
     n, right = np.zeros(shape), np.zeros(shape)
     for a in answers:
-        at = [int(np.searchsorted(e, a.seen[x], side="right")) for x, e in zip(axes, edges, strict=True)]
+        at = [
+            int(np.searchsorted(e, a.seen[x], side="right"))
+            for x, e in zip(axes, edges, strict=True)
+        ]
         cell = (at[0], at[1] if len(at) > 1 else 0)
         n[cell] += 1.0
         right[cell] += a.right

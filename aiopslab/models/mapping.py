@@ -64,9 +64,7 @@ class Grid(Model):
 
     def confidence(self, seen: Mapping[Feature, float]) -> float:
         """Return the value of the cell."""
-        at = [
-            bisect_right(e, seen[axis]) for axis, e in zip(self.axes, self.edges, strict=True)
-        ]
+        at = [bisect_right(e, seen[axis]) for axis, e in zip(self.axes, self.edges, strict=True)]
         return self.cells[at[0]][at[1] if len(at) > 1 else 0]
 
 

@@ -82,7 +82,9 @@ def tested_rows(test: HeldOut) -> Rows:
 def tested_lines(test: HeldOut) -> list[str]:
     """Say on what was tested and whether the mapping lowers the Brier score."""
     found = test.difference
-    left = f"; {test.n_left_out} answers of incidents of the fit left out" if test.n_left_out else ""
+    left = (
+        f"; {test.n_left_out} answers of incidents of the fit left out" if test.n_left_out else ""
+    )
     lines = [
         f"tested on {test.n} answers of {test.n_incidents} other incidents, {test.n_right} right"
         f"{left}",

@@ -75,9 +75,7 @@ class Scripted:
         kind.heard = [*kind.heard, await trial.call("submit", **told)]
 
 
-def plays(
-    *answers: dict[str, Any], looks: Sequence[str] = ("alerts",)
-) -> type[Scripted]:
+def plays(*answers: dict[str, Any], looks: Sequence[str] = ("alerts",)) -> type[Scripted]:
     """Set what the inner agent ``pace_fakes:Scripted`` does next."""
     Scripted.answers, Scripted.looks, Scripted.heard = list(answers), looks, ()
     return Scripted

@@ -77,7 +77,9 @@ def test_calls_pass_through_and_only_probabilities_of_the_answer_change() -> Non
     for key in ("component", "cause", "mechanism"):
         assert [h[key] for h in told["hypotheses"]] == [h[key] for h in DIAGNOSIS["hypotheses"]]
     assert told["evidence"] == ["obs-1"]
-    assert told["hypotheses"][0]["probability"] == pytest.approx(trial.elicited.confidence, abs=1e-4)
+    assert told["hypotheses"][0]["probability"] == pytest.approx(
+        trial.elicited.confidence, abs=1e-4
+    )
     assert Scripted.heard[0].ok
 
 
@@ -145,7 +147,10 @@ def test_candidates_keep_their_order_and_fit_below_the_first(
     rows = [{"component": f"c{i}", "probability": w / scale} for i, w in enumerate(weights)]
     hypotheses = [{**row, "cause": "disk_full"} for row in rows]
     answers = module("answers")
-    for task, told in (("localization", {"candidates": rows}), ("diagnosis", {"hypotheses": hypotheses})):
+    for task, told in (
+        ("localization", {"candidates": rows}),
+        ("diagnosis", {"hypotheses": hypotheses}),
+    ):
         answer = answers.read(task, told)
         if answers.fixed(answer):
             continue

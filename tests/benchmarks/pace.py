@@ -41,7 +41,5 @@ def sure(arguments: dict[str, Any]) -> dict[str, Any]:
         if rows:
             likeliest = sorted(rows, key=lambda row: -row["probability"])
             shares = [SURE, *[(1.0 - SURE) / len(rows)] * (len(rows) - 1)]
-            changed[key] = [
-                {**r, "probability": p} for r, p in zip(likeliest, shares, strict=True)
-            ]
+            changed[key] = [{**r, "probability": p} for r, p in zip(likeliest, shares, strict=True)]
     return changed

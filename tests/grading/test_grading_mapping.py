@@ -65,9 +65,7 @@ def test_more_of_a_feature_is_never_less_confidence(
 @pytest.mark.parametrize("name", FITS)
 @given(st.lists(st.tuples(probability, probability, st.booleans()), min_size=2, max_size=40))
 @settings(max_examples=25)
-def test_any_labels_give_a_monotone_map(
-    name: str, told: list[tuple[float, float, bool]]
-) -> None:
+def test_any_labels_give_a_monotone_map(name: str, told: list[tuple[float, float, bool]]) -> None:
     labels = [
         Labelled({"coe": c, "rce": r, "stated": 0.5}, 0.5, right, str(i))
         for i, (c, r, right) in enumerate(told)
@@ -161,8 +159,10 @@ def test_the_brier_score_of_an_overconfident_agent_falls_on_held_out_incidents()
 
 
 def test_a_map_cannot_help_an_agent_that_is_right_about_itself() -> None:
-    told = [Labelled(a.seen, 0.15 + 0.7 * a.seen["coe"] * a.seen["rce"], a.right, a.incident)
-            for a in answers(300, seed=5)]
+    told = [
+        Labelled(a.seen, 0.15 + 0.7 * a.seen["coe"] * a.seen["rce"], a.right, a.incident)
+        for a in answers(300, seed=5)
+    ]
     half = fit([a for a in told if int(a.incident[1:]) < 10], FULL, folds=5, seed=0)
     test = held_out([a for a in told if int(a.incident[1:]) >= 10], half.form, 0.3, left_out=0)
     assert test.difference.high is not None
