@@ -3,7 +3,7 @@
 COE: is the material sufficient to judge the cause? The claim is not shown. RCE: how likely is the
 claim, given one of those analyses? Each vote is a call of its own at temperature 1, so votes are
 independent. The original's prompts are not public: ours are the files ``prompts/``, version
-``pace/v1``, and every call is kept with the trial. Not here: any OpenAI-compatible endpoint's quirks.
+``pace/v1``, and every call is kept with the trial. Not here: rules without a model (``scripted``).
 """
 
 from __future__ import annotations
@@ -126,7 +126,8 @@ def _mean(votes: Sequence[float]) -> float | None:
 def _references(records: Sequence[PastIncident]) -> str:
     return (
         "\n\n".join(
-            f"{r.id} ({r.date}): {r.title}\n{r.summary}\nCause: {r.component}: {r.cause}. {r.resolution}"
+            f"{r.id} ({r.date}): {r.title}\n{r.summary}\n"
+            f"Cause: {r.component}: {r.cause}. {r.resolution}"
             for r in records
         )
         or "(none)"

@@ -1,9 +1,9 @@
-"""Monotone fits: isotonic regression on a line and on a grid, logistic regression without negatives.
+"""Monotone fits: isotonic regression on a line and a grid, logistic regression without negatives.
 
-Numbers only, all convex problems solved exactly or to convergence, no chance anywhere. Pool adjacent
-violators for the line (Ayer et al. 1955), the max-min formula over upper and lower sets for the grid
-(Robertson, Wright, Dykstra 1988), Newton's method over every support for the logistic function. Not
-here: which of them a mapping is made of (``mapping``).
+Numbers only: convex problems, solved exactly or to convergence, no chance anywhere. Pool adjacent
+violators for the line (Ayer et al. 1955), the max-min formula over upper and lower sets for the
+grid (Robertson, Wright, Dykstra 1988), Newton's method on every support for the logistic function.
+Not here: which of them a mapping is made of (``mapping``).
 """
 
 from __future__ import annotations

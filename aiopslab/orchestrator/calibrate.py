@@ -1,4 +1,4 @@
-"""Mappings from records: what was elicited in the trials of runs, and whether the answers were right.
+"""Mappings from records: what was elicited in the trials of runs, and which answers were right.
 
 Reads only records, so a mapping can be fitted and tested again without playing. Not here: the fit
 (``grading.mapping``), how the agent elicits (``agents/pace``), how a mapping looks (``report``).
@@ -79,7 +79,7 @@ def fit(
         found = fitting.fit([x.labelled() for x in inside], features, folds=folds, seed=seed)
     except ValueError as error:
         raise UsageError(
-            f"no mapping from {str(error)}",
+            f"no mapping from {error}",
             hint="play more problems; without -A mapping the confidence is COE times RCE",
         ) from error
     outside = [label for label in labels if label.incident in kept]

@@ -27,8 +27,8 @@ def heading(mapping: ConfidenceMapping) -> list[str]:
         f"{mapping.form.kind} on {', '.join(mapping.features)}    {', '.join(filter(None, how))}",
         f"fitted on {mapping.n} answers of {', '.join(on.inner)}, {mapping.n_right} right: "
         f"{', '.join(mapping.tasks)}",
-        f"from {', '.join(on.runs)}: {', '.join(on.labels)}, {', '.join(on.environments)}, {seeds}, "
-        f"{len(on.incidents)} incidents{kept}",
+        f"from {', '.join(on.runs)}: {', '.join(on.labels)}, {', '.join(on.environments)}, "
+        f"{seeds}, {len(on.incidents)} incidents{kept}",
     ]
 
 

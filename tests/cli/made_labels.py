@@ -43,7 +43,7 @@ def made_run(
                 passed=right,
                 checks=[],
                 confidence=0.5,
-            )  # fmt: skip
+            )
         )
         directory.finish(_trial(plan, environment, "passed" if right else "failed"))
     return str(path)

@@ -1,4 +1,4 @@
-"""Mappings of elicited features to confidence: monotone, chosen fairly, tested on other incidents."""
+"""Mappings of features to confidence: monotone, chosen fairly, tested on other incidents."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_any_labels_give_a_monotone_map(name: str, told: list[tuple[float, float
         form.confidence({"coe": x, "rce": x, "stated": x}) for x in np.linspace(0, 1, 21).tolist()
     ]
     assert line == sorted(line)
-    assert 0.0 < line[0]
+    assert line[0] > 0.0
     assert line[-1] < 1.0
 
 

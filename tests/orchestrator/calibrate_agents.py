@@ -1,4 +1,4 @@
-"""An inner agent for tests of calibration: always sure, right where a digest of the trial says so."""
+"""An inner agent for tests of calibration: always sure, right where a digest says so."""
 
 from __future__ import annotations
 
