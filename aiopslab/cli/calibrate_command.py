@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,14 +16,27 @@ if TYPE_CHECKING:
     from aiopslab.models.mapping import ConfidenceMapping, HeldOut
 
 
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Fit:
+    """How a mapping is fitted."""
+
+    out: Annotated[Path | None, Parameter(alias="-o")] = None
+    """File for the mapping."""
+    task: Annotated[list[Task], Parameter(alias="-t", negative="")] = field(default_factory=list)
+    """Only answers of this task; repeatable. Default: all."""
+    split: str = ""
+    """Share of the incidents to fit on, such as 1/2; the others test the mapping. Default: all."""
+    folds: int = 5
+    """Parts of the cross-validation that chooses the form."""
+    seed: int = 0
+    """Draws folds and split."""
+
+
 def command(
     action: Literal["fit", "show"],
     *paths: Path,
-    out: Annotated[Path | None, Parameter(alias="-o")] = None,
-    task: Annotated[list[Task] | None, Parameter(alias="-t", negative="")] = None,
-    split: str | None = None,
-    folds: int = 5,
-    seed: int = 0,
+    how: Fit | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Fit a mapping on runs of the agent pace, or show one and test it on other runs.
@@ -31,33 +45,37 @@ def command(
         action: fit or show.
         paths: For fit: directories of runs. For show: the mapping, then runs to test it on; answers
             of incidents that it was fitted on are left out and counted.
-        out: For fit: file for the mapping.
-        task: For fit: only answers of this task; repeatable. Default: all.
-        split: For fit: share of the incidents to fit on, such as 1/2; the others test the mapping.
-            Default: all are fitted on.
-        folds: For fit: parts of the cross-validation that chooses the form.
-        seed: For fit: draws folds and split.
+        how: For fit only.
         json: Print one JSON document.
     """
     from aiopslab.errors import UsageError
 
-    if action == "show":
-        if not paths:
-            raise UsageError("no mapping to show", hint="aiopslab calibrate show mapping.json")
-        return _show(paths[0], paths[1:], as_json=json)
+    if action == "fit":
+        return _fit(paths, how or Fit(), as_json=json)
+    if how is not None:
+        raise UsageError("show fits nothing", hint="aiopslab calibrate show mapping.json [RUN...]")
     if not paths:
-        raise UsageError("no runs to fit on", hint="aiopslab calibrate fit RUN -o mapping.json")
-    if out is None:
-        raise UsageError("nowhere to write the mapping", hint="-o mapping.json")
-    if folds < 2:
-        raise UsageError(f"--folds {folds} are too few", hint="--folds 5")
+        raise UsageError("no mapping to show", hint="aiopslab calibrate show mapping.json")
+    return _show(paths[0], paths[1:], as_json=json)
+
+
+def _fit(paths: tuple[Path, ...], how: Fit, *, as_json: bool) -> int:
+    from aiopslab.errors import UsageError
     from aiopslab.orchestrator import calibrate
 
-    found = calibrate.fit(paths, tasks=task or (), share=_share(split), folds=folds, seed=seed)
-    calibrate.write(out, found)
-    _tell(found, found.held_out, as_json=json)
-    if not json:
-        print(f"next: aiopslab run SUITE -a pace -A inner=AGENT -A mapping={out}")
+    if not paths:
+        raise UsageError("no runs to fit on", hint="aiopslab calibrate fit RUN -o mapping.json")
+    if how.out is None:
+        raise UsageError("nowhere to write the mapping", hint="-o mapping.json")
+    if how.folds < 2:
+        raise UsageError(f"--folds {how.folds} are too few", hint="--folds 5")
+    found = calibrate.fit(
+        paths, tasks=how.task, share=_share(how.split), folds=how.folds, seed=how.seed
+    )
+    calibrate.write(how.out, found)
+    _tell(found, found.held_out, as_json=as_json)
+    if not as_json:
+        print(f"next: aiopslab run SUITE -a pace -A inner=AGENT -A mapping={how.out}")
     return 0
 
 
@@ -69,11 +87,11 @@ def _show(path: Path, runs: tuple[Path, ...], *, as_json: bool) -> int:
     return 0
 
 
-def _share(text: str | None) -> Fraction | None:
-    """Read a share such as 1/2 or 0.5."""
+def _share(text: str) -> Fraction | None:
+    """Read a share such as 1/2 or 0.5; None of nothing."""
     from aiopslab.errors import UsageError
 
-    if text is None:
+    if not text:
         return None
     try:
         share = Fraction(text)

@@ -72,34 +72,37 @@ def fit(
     _refuse_mixed(labels)
     incidents = sorted({label.incident for label in labels})
     fitted_on, kept = (incidents, []) if share is None else fitting.split(incidents, share, seed)
-    inside = [label for label in labels if label.incident in fitted_on]
+    mapping = _fitted([x for x in labels if x.incident in fitted_on], kept, folds, seed)
+    outside = [label for label in labels if label.incident in kept]
+    if not outside:
+        return mapping
+    return mapping.model_copy(update={"held_out": _test(mapping, outside, 0)})
+
+
+def _fitted(labels: Sequence[Label], kept: list[str], folds: int, seed: int) -> ConfidenceMapping:
     first = labels[0].elicited
     features = FEATURES[first.ablation]
     try:
-        found = fitting.fit([x.labelled() for x in inside], features, folds=folds, seed=seed)
+        found = fitting.fit([x.labelled() for x in labels], features, folds=folds, seed=seed)
     except ValueError as error:
         raise UsageError(
             f"no mapping from {error}",
             hint="play more problems; without -A mapping the confidence is COE times RCE",
         ) from error
-    outside = [label for label in labels if label.incident in kept]
-    mapping = ConfidenceMapping(
+    return ConfidenceMapping(
         ablation=first.ablation,
         judge=first.judge,
         prompts=first.prompts,
-        tasks=[task for task in TASKS if any(x.plan.task == task for x in inside)],
+        tasks=[task for task in TASKS if any(x.plan.task == task for x in labels)],
         features=list(features),
         form=found.form,
-        n=len(inside),
-        n_right=sum(x.grade.passed for x in inside),
+        n=len(labels),
+        n_right=sum(x.grade.passed for x in labels),
         folds=folds,
         seed=seed,
         scores=found.scores,
-        fitted_on=_provenance(inside, kept),
+        fitted_on=_provenance(labels, kept),
     )
-    if not outside:
-        return mapping
-    return mapping.model_copy(update={"held_out": _test(mapping, outside, 0)})
 
 
 def tested(mapping: ConfidenceMapping, runs: Sequence[Path]) -> HeldOut:

@@ -450,6 +450,12 @@ def test_replies_without_a_vote_are_not_counted() -> None:
     assert trial.submitted["hypotheses"][0]["probability"] == 0.9
 
 
+def test_prompts_that_change_need_another_version() -> None:
+    folder = Path(str(load("pace").folder)) / "prompts"
+    digest = hashlib.sha256(b"".join(p.read_bytes() for p in sorted(folder.iterdir()))).hexdigest()
+    assert (module("voting").VERSION, digest[:12]) == ("pace/v1", "09f13e15dcc5")
+
+
 def test_an_endpoint_that_refuses_is_no_fault_of_the_agent() -> None:
     with pytest.raises(PreflightError, match="does not answer"):
         voted(404)

@@ -87,6 +87,7 @@ def test_answers_of_incidents_of_the_fit_are_left_out_of_a_test(aiopslab, labels
         (("fit", "runs/labels", "-o", "m.json", "--task", "mitigation"),
          "no confidence was elicited in 'runs/labels' of mitigation", "-a pace"),
         (("show", "m.json"), "'m.json' does not exist", ""),
+        (("show", "m.json", "--folds", "3"), "show fits nothing", "calibrate show"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_with_what_to_type(aiopslab, labels, arguments, message, hint):
