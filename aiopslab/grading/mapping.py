@@ -254,7 +254,7 @@ def _score(name: str, told: Sequence[tuple[float, bool]], *, candidate: bool = F
 
 def _row(name: str, answers: Sequence[Labelled], predict: Predict) -> Row:
     found = calibration([Stated(predict(a), a.right, a.incident) for a in answers])
-    assert found is not None
+    assert found is not None, "there are answers"
     return Row(
         name=name, brier=found.brier, log_loss=found.log_loss, auroc=found.auroc,
         overconfidence=found.overconfidence, ece=found.ece_mass.value,
