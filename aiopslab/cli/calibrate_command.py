@@ -120,6 +120,6 @@ def _tell(mapping: ConfidenceMapping, test: HeldOut | None, *, as_json: bool) ->
         print(note)
     if test is not None:
         print()
-        output.table(*report.tested_rows(test))
-        for line in report.tested_lines(test):
+        output.table(*report.heldout_rows(test))
+        for line in report.heldout_lines(test):
             print(line)

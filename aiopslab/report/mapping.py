@@ -61,7 +61,7 @@ def map_note(mapping: ConfidenceMapping) -> str:
     return f"at a stated confidence of {_STATED:g}" if "coe" in mapping.features else ""
 
 
-def tested_rows(test: HeldOut) -> Rows:
+def heldout_rows(test: HeldOut) -> Rows:
     """Return the figures of each kind of confidence on answers of other incidents."""
     columns = ["confidence", "Brier", "log loss", "overconfidence", "AUROC", "ECE", "chance (95%)"]
     rows = [
@@ -79,7 +79,7 @@ def tested_rows(test: HeldOut) -> Rows:
     return columns, rows
 
 
-def tested_lines(test: HeldOut) -> list[str]:
+def heldout_lines(test: HeldOut) -> list[str]:
     """Say on what was tested and whether the mapping lowers the Brier score."""
     found = test.difference
     left = (

@@ -8,7 +8,7 @@ import pytest
 
 from aiopslab.models.mapping import ConfidenceMapping, HeldOut
 from aiopslab.models.run import Estimate
-from aiopslab.report.mapping import heading, map_note, map_rows, score_rows, tested_lines
+from aiopslab.report.mapping import heading, map_note, map_rows, score_rows, heldout_lines
 
 
 def mapping(base_rate: float = 0.2, **changed: Any) -> ConfidenceMapping:
@@ -75,7 +75,7 @@ def test_a_test_says_what_it_shows_and_no_more(
 ) -> None:
     difference = Estimate(value=-0.2, low=low, high=high, n=40)
     test = HeldOut(n=40, n_right=10, n_incidents=8, n_left_out=3, rows=[], difference=difference)
-    first, second, last = tested_lines(test)
+    first, second, last = heldout_lines(test)
     assert "tested on 40 answers of 8 other incidents, 10 right; 3 answers" in first
     assert second.startswith("Brier, mapped minus as stated: -0.200")
     assert last == said
