@@ -10,6 +10,7 @@ from pathlib import Path
 from aiopslab import content
 from aiopslab._version import __version__
 from aiopslab.grading import SCORING_VERSION
+from aiopslab.models.context_profile import ContextChoice
 from aiopslab.models.incident import IncidentSpec
 from aiopslab.models.lock import Lock
 from aiopslab.models.run import PlannedTrial, RunConfig
@@ -40,7 +41,16 @@ def take(lab: Lab, config: RunConfig, trials: Sequence[PlannedTrial]) -> Lock:
         apps=apps,
         agent=_agents_digest(playing(config, trials)),
         rules=_digest_files(_room("telemetry", "**/*.yaml")),
+        context=_context(config.context),
     )
+
+
+def _context(choice: ContextChoice) -> dict[str, str]:
+    if choice == ContextChoice():
+        return {}
+    said = {"profile": choice.profile, "delivery": choice.delivery}
+    memory = _digest_files(_room("problems", "memory/*.jsonl"))
+    return {**said, "memory": memory} if choice.remembers else said
 
 
 def incident_digest(spec: IncidentSpec) -> str:
