@@ -17,10 +17,11 @@ from typing import Any
 from aiopslab.environments.protocol import Environment
 from aiopslab.errors import InfraError, PreflightError
 from aiopslab.models.incident import IncidentSpec
+from aiopslab.models.past_incident import PastIncident
 from aiopslab.models.run import PlannedTrial, RunConfig
 from aiopslab.models.sighting import SeenAlert, SeenEvent, SeenJourney, Sighting
 from aiopslab.models.signal import Alert
-from aiopslab.orchestrator import lock, staging
+from aiopslab.orchestrator import documents, lock, staging
 from aiopslab.orchestrator.bench import Bench, Job, Warm
 from aiopslab.orchestrator.fork import Channel
 from aiopslab.orchestrator.lab import find_lab
@@ -208,3 +209,21 @@ def owner(names: Iterable[str], object_name: str) -> str:
     """Return the component an object's name begins with, the longest; else the name itself."""
     fits = [n for n in names if object_name == n or object_name.startswith(f"{n}-")]
     return max(fits, key=len, default=object_name)
+
+
+def publish(records: Iterable[PastIncident], home: Path) -> dict[str, int]:
+    """Write records to a file an app, and take away files of other apps.
+
+    Returns:
+        How many each app has.
+    """
+    by_app: dict[str, list[PastIncident]] = {}
+    for record in records:
+        by_app.setdefault(record.app, []).append(record)
+    home.mkdir(parents=True, exist_ok=True)
+    for path in home.glob("*.jsonl"):
+        if path.stem not in by_app:
+            path.unlink()
+    for app, ours in sorted(by_app.items()):
+        documents.write_journal(home / f"{app}.jsonl", ours)
+    return {app: len(ours) for app, ours in sorted(by_app.items())}
