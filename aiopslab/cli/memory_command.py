@@ -23,7 +23,7 @@ def command(
 
     Training incidents, which no suite but full lists, are played up to their hand-over with seeds
     of their own; what was seen is kept, and each becomes a record. Every seventh or so is stale or
-    misleading. Exits 6 if a draw was not seen to hurt; it gives no record.
+    misleading. A draw that is not seen to hurt gives no record. Exits 6 if the lab failed.
 
     Args:
         sightings: What was seen, JSON lines; what is there already is not played again.
@@ -43,7 +43,7 @@ def command(
         seen = asyncio.run(see(draws, out=sightings, hosts=concurrency or cores(), progress=show))
     made = memory.corpus(seen)
     counts = publish([one.record for one in made], out)
-    unseen = [row for row in seen if row.error is not None]
+    unseen = [row for row in seen if not row.shown]
     bad = len(memory.unreliable(made))
     if json:
         data = {
@@ -54,7 +54,7 @@ def command(
         output.envelope("aiopslab/memory@1", data)
     else:
         for row in unseen:
-            print(f"{row.incident} (seed {row.seed}) was not seen to hurt: {row.error}")
+            print(f"{row.incident} (seed {row.seed}) gives no record: {row.error or row.unseen}")
         each = ", ".join(f"{app} {n}" for app, n in counts.items())
         print(f"{len(made)} records ({each}) are in {out}; {bad} are stale or misleading")
-    return EXIT_INVALID if unseen else 0
+    return EXIT_INVALID if any(row.error for row in seen) else 0

@@ -53,5 +53,12 @@ class Sighting(Model):
     alerts: list[SeenAlert] = Field(default_factory=list)
     events: list[SeenEvent] = Field(default_factory=list)
     journeys: list[SeenJourney] = Field(default_factory=list)
+    unseen: str | None = None
+    """What was waited for in vain: this draw does not hurt enough to be an incident."""
     error: str | None = None
-    """Why the lab could not bring it that far."""
+    """Why the lab could not bring it that far; such a draw is played again."""
+
+    @property
+    def shown(self) -> bool:
+        """Whether there is something to write up."""
+        return self.error is None and self.unseen is None

@@ -101,7 +101,7 @@ async def _play(
                 Progress(
                     "trial_finished", out, len(todo), len(todo) - len(left),
                     trial=f"{name} seed {seed}",
-                    outcome="failed" if row.error else "passed", error=row.error,
+                    outcome="passed" if row.shown else "failed", error=row.error or row.unseen,
                 )
             )  # fmt: skip
 
@@ -144,7 +144,8 @@ def work(bench: Bench, job: Job, channel: Channel, lifeline: int) -> None:
         try:
             tell(channel, bench.lab.drive(warm.env, _seen(bench.led(warm, drawn))))
         except InfraError as failure:
-            tell(channel, {"error": str(failure)})
+            why = "unseen" if failure.stage == "symptom" else "error"
+            tell(channel, {why: str(failure)})
 
     try:
         bench.share(job, body, channel, lifeline)

@@ -1,9 +1,9 @@
 """Write the memory of past incidents: training incidents as an organisation writes them up.
 
 A pure function of what was seen of each draw (``models.sighting``), the truth of the draw and a
-seed of its own. About one record in seven is not to be trusted: *stale* ones name a component as it
-was once called and a repair that nobody does any more, *misleading* ones have the right symptoms
-and blame the loudest bystander. Nothing in a record says which. Not here: which incidents may be
+seed of its own. About one record in seven is not to be trusted: *stale* ones are from before a
+component was renamed and call it by its old name; *misleading* ones have the right symptoms and
+blame the loudest bystander. Nothing in a record says which. Not here: which incidents may be
 remembered (``training``), playing them (``orchestrator.sightings``), searching (``tools.memory``).
 """
 
@@ -24,7 +24,6 @@ from aiopslab.models.truth import FixStep, RootCause
 from aiopslab.problems import catalogue, remedies, training
 from aiopslab.problems.causes import definition
 from aiopslab.seeds import Streams, derive
-from aiopslab.services.catalogue import load_app
 
 SEED = 2_403_04123
 """Draws dates, wording and which records are not to be trusted; no run uses it."""
@@ -63,14 +62,15 @@ def corpus(sightings: Iterable[Sighting]) -> list[WrittenUp]:
     Args:
         sightings: One a draw of a training incident.
     """
+    apps = training.Apps()
     by_app: dict[str, list[Case]] = {}
     truths: dict[tuple[str, int], RootCause] = {}
     for seen in sorted(sightings, key=lambda s: (s.incident, s.seed)):
-        if seen.error is not None:
+        if not seen.shown:
             continue
         spec = catalogue.load_incident(seen.incident)
-        app = load_app(spec.app)
-        fault = training.faults(spec, seen.seed)[0]
+        app = apps[spec.app]
+        fault = training.faults(spec, seen.seed, apps)[0]
         truth = truths[seen.incident, seen.seed] = fault.root_cause()
         case = Case(app, seen, truth.component, truth.cause, fault.fix())
         by_app.setdefault(app.name, []).append(case)
@@ -118,11 +118,11 @@ def _spoiled(cases: Sequence[Case], stream: random.Random) -> list[Case]:
 def _misled(case: Case, among: Sequence[Case], stream: random.Random) -> Case | None:
     """Blame the loudest bystander for something that another incident of the app was."""
     others = _bystanders(case)
-    causes = sorted({other.cause for other in among} - {case.cause})
+    causes = sorted({c.cause for c in among if c.component in c.app.services} - {case.cause})
     if not others or not causes:
         return None
-    restart = {"action": "restart", "kind": "Deployment", "name": others[0]}
-    fix = [FixStep(tool="k8s_rollout", arguments=restart)]
+    action = {"action": stream.choice(["restart", "undo"]), "kind": "Deployment"}
+    fix = [FixStep(tool="k8s_rollout", arguments=action | {"name": others[0]})]
     cause = stream.choice(causes)
     return replace(case, component=others[0], cause=cause, fix=fix, reliability="misleading")
 
@@ -157,7 +157,7 @@ def _record(case: Case, stream: random.Random) -> PastIncident:
         cause=case.cause,
         resolution=_resolution(case, minutes, stream),
     )
-    return _as_once_called(record, case) if case.reliability == "stale" else record
+    return _as_once_called(record, case, stream) if case.reliability == "stale" else record
 
 
 def _title(case: Case, minutes: int, stream: random.Random) -> str:
@@ -233,8 +233,6 @@ def _touched(case: Case) -> list[str]:
 
 def _resolution(case: Case, minutes: int, stream: random.Random) -> str:
     done = remedies.told(case.fix)
-    if case.reliability == "stale":
-        done = f"Ran deploy.sh --rollback {case.component} on the bastion host."
     after = stream.choice([
         f"Alerts cleared {minutes} minutes after the page.",
         f"Quiet again after {minutes} minutes.", f"All clear {minutes} minutes in; closed.",
@@ -245,10 +243,11 @@ def _resolution(case: Case, minutes: int, stream: random.Random) -> str:
 _ONCE = (("-postgres", "-mysql"), ("-valkey", "-redis"), ("-nats", "-rabbitmq"))
 
 
-def _as_once_called(record: PastIncident, case: Case) -> PastIncident:
+def _as_once_called(record: PastIncident, case: Case, stream: random.Random) -> PastIncident:
     """Write the component's name as it was before it was renamed, everywhere."""
     name = case.component
-    was = next((name.removesuffix(a) + b for a, b in _ONCE if name.endswith(a)), f"{name}-svc")
+    once = stream.choice([f"{name}-svc", f"{name}-service", f"{case.app.name}-{name}"])
+    was = next((name.removesuffix(a) + b for a, b in _ONCE if name.endswith(a)), once)
     if name in {node.name for node in case.app.nodes}:
         was = f"vm-{name.rpartition('-')[2]}"
     word = re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])")
