@@ -177,11 +177,12 @@ def _shorten(messages: list[BaseMessage], keep: int) -> None:
 
 def _brief(trial: TrialHandle) -> str:
     brief = trial.brief
-    return _prompt("brief").format(
+    told = _prompt("brief").format(
         app=brief.app, namespace=brief.namespace, app_summary=brief.app_summary, now=brief.now,
         alert=f"Page: {brief.alert}" if brief.alert else "", task=brief.task,
         instructions=brief.instructions, budget=_words(trial.budget),
     )  # fmt: skip
+    return f"{told}\n\nContext:\n{brief.context}" if brief.context else told
 
 
 def _nearly_over(trial: TrialHandle) -> str:

@@ -17,6 +17,7 @@ from cyclopts import Parameter
 from aiopslab.cli import output
 
 if TYPE_CHECKING:
+    from aiopslab.models.comparison import Comparison
     from aiopslab.report.curves import Recordings
     from aiopslab.report.entries import Reading
 
@@ -29,6 +30,7 @@ def command(
     *,
     format: Annotated[Format, Parameter(alias="-f")] = "html",
     out: Annotated[Path | None, Parameter(name=("--output", "-o"))] = None,
+    against: Path | None = None,
     curves: bool = True,
     quiet: Annotated[bool, Parameter(alias="-q", negative="")] = False,
 ) -> None:
@@ -39,6 +41,8 @@ def command(
         format: html (one file that works offline), md, json, csv (one row a trial) or junit.
         out: The file to write. By default html goes to report.html in the run's directory, and
             everything else to standard output.
+        against: html, md, json: a run to set beside it, such as the same with --context-profile P0;
+            shows what this one gained and lost, pair by pair, and the tokens spent.
         curves: html: draw what users' requests met, from the trials' telemetry.
         quiet: No progress.
     """
@@ -46,7 +50,7 @@ def command(
     from aiopslab.report.curves import Recordings
     from aiopslab.report.entries import read
 
-    reading = read(RunDirectory.find(run))
+    reading = read(RunDirectory.find(run), against=_beside(against, run, format))
     if format == "html":
         target = out or run / "report.html"
         with contextlib.ExitStack() as stack:
@@ -58,6 +62,25 @@ def command(
         print(out)
     else:
         sys.stdout.write(_text(reading, format))
+
+
+def _beside(against: Path | None, run: Path, format: Format) -> Comparison | None:
+    """Compare with another run; that one is A."""
+    from aiopslab.errors import UsageError
+    from aiopslab.models.run import SEVERAL
+    from aiopslab.orchestrator.comparison import compare
+    from aiopslab.orchestrator.records import RunDirectory
+
+    if against is None:
+        return None
+    if format in ("csv", "junit"):
+        raise UsageError(f"--against is not for {format!r}", hint="html, md or json")
+    if any(RunDirectory.find(path).record().config.agent == SEVERAL for path in (against, run)):
+        raise UsageError(
+            "--against sets runs of one agent each side by side",
+            hint=f"aiopslab compare {against} {run} --agent-a NAME --agent-b NAME",
+        )
+    return compare(against, run)
 
 
 def _text(reading: Reading, format: Format) -> str:

@@ -10,6 +10,7 @@ from cyclopts import Group, Parameter
 
 from aiopslab.cli import EXIT_INFRA, output
 from aiopslab.cli.progress import Display, display
+from aiopslab.models.context_profile import Delivery, Profile
 from aiopslab.models.task import Task
 
 if TYPE_CHECKING:
@@ -61,6 +62,17 @@ class Who:
     """Where the program of a cmd: agent runs."""
     sandbox_image: str | None = None
     """Image of the sandbox's container."""
+    context_profile: Profile = "P4"
+    """What agents are told beside telemetry and cluster: P0 nothing, P1 topology, P2 also docs, P3
+    changes, P4 monitors and runbooks, P5 past incidents."""
+    context_delivery: Delivery = "pull"
+    """pull: by tools; push: as a block in the brief, without these tools."""
+    context_tokens: int = 2000
+    """Budget of the block, at four characters a token."""
+    embeddings: str | None = None
+    """Model that ranks past incidents by meaning, instead of BM25; with P5."""
+    embeddings_url: str | None = None
+    """OpenAI-compatible endpoint of that model; the key is read from OPENAI_API_KEY."""
 
 
 @Parameter(name="*", group=_RUNTIME)
@@ -218,7 +230,7 @@ def _config(
     except ValidationError as error:
         first = error.errors()[0]
         said = first["msg"].removeprefix("Value error, ")
-        raise UsageError(f"{_flag(str(first['loc'][-1]))}: {said}") from error
+        raise UsageError(f"{_flag([str(key) for key in first['loc']])}: {said}") from error
 
 
 def _who(who: Who) -> dict[str, Any]:
@@ -230,6 +242,13 @@ def _who(who: Who) -> dict[str, Any]:
         "agent_env": who.agent_env,
         "sandbox": who.sandbox,
         "sandbox_image": who.sandbox_image,
+        "context": {
+            "profile": who.context_profile,
+            "delivery": who.context_delivery,
+            "tokens": who.context_tokens,
+            "embeddings": who.embeddings,
+            "embeddings_url": who.embeddings_url,
+        },
     }
 
 
@@ -253,8 +272,11 @@ def _how(how: How) -> dict[str, Any]:
     }
 
 
-def _flag(field: str) -> str:
+def _flag(path: list[str]) -> str:
     """Return the flag behind a field of the configuration."""
+    field = path[-1]
+    if path[0] == "context":
+        return "--context-" + field if len(path) > 1 else "--context-profile"
     flags = {flag: name for name, flag in _LIMIT_FIELDS.items()}
     return "--" + flags.get(field, field).replace("_", "-")
 

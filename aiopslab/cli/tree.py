@@ -24,6 +24,7 @@ _COMMANDS = {
     "agree": "Compare the simulated world with a real cluster, incident by incident.",
     "baselines": "Measure what several agents score, each incident staged once for all.",
     "generate": "Write a held-out set of incidents, each proven sound.",
+    "memory": "Write the memory of past incidents, from incidents that no suite scores.",
     "submit": "Submit the answer of a running trial, from a program outside.",
     "mcp": "Offer the tools of a running trial over MCP on standard input and output.",
     "cluster": "Make a kind cluster to run on, list what is ours on a cluster, remove it.",
@@ -105,6 +106,10 @@ _EXAMPLES = {
             "aiopslab generate --suite quickstart --seed 1 --count 1 -o /tmp/one",
             "to see how they look",
         ),
+    ],
+    "memory": [
+        ("aiopslab memory", "in a checkout: docs/memory.jsonl, problems/memory"),
+        ("aiopslab memory --sightings seen.jsonl -o mine/problems/memory", "from your incidents"),
     ],
     "submit": [
         ("aiopslab submit --anomaly true --confidence 0.9", "field by field"),

@@ -30,7 +30,9 @@ from aiopslab.seeds import derive
 
 ALPHA = 0.05
 """Level at which a difference counts, after Holm's correction over all rows."""
-SCORES = ("brier", "time_to_mitigate_s", "slo_violation_s")
+TOKENS = "tokens"
+"""Input and output tokens of a trial, as its agent reported them: no score, but compared as one."""
+SCORES = ("brier", "time_to_mitigate_s", "slo_violation_s", TOKENS)
 """Continuous scores that are compared; of each, lower is better."""
 _BOOTSTRAP_SEED = derive(0, "grading", "comparison", "bootstrap")
 

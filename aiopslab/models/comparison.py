@@ -34,6 +34,8 @@ class Compared(Model):
     agent: str
     model: str | None
     environment: str
+    context: str = "P4"
+    """Context profile, with the delivery if it was pushed."""
     n_planned: int
     """Trials of that agent in that run."""
 

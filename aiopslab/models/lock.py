@@ -29,6 +29,9 @@ class Lock(Model):
     agent: str
     rules: str
     """Digest of the alert rules and the metric catalogue."""
+    context: dict[str, str] = Field(default_factory=dict)
+    """``profile``, ``delivery`` and, with P5, the digest of the ``memory``; empty for the default
+    context."""
 
     def differences(self, other: Lock) -> list[str]:
         """List what differs, one line each, ``field: old -> new``; empty if the locks agree."""

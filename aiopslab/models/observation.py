@@ -69,6 +69,8 @@ class Brief(Model):
     """RFC 3339, the world's clock at hand-over."""
     alert: str | None = None
     """The page that woke the on-call, where the task has one."""
+    context: str | None = None
+    """What is known about the app, where the run pushes its context instead of offering tools."""
     budget: Budget = Field(default_factory=Budget)
     answer_schema: dict[str, Any]
     """JSON schema of the arguments of ``submit``."""
@@ -80,5 +82,6 @@ class Brief(Model):
             f"It is {self.now}.",
             f"Page: {self.alert}" if self.alert else "",
             f"Task ({self.task}): {self.instructions}",
+            f"Context:\n{self.context}" if self.context else "",
         ]
         return "\n".join(filter(None, parts))

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from aiopslab.models.base import Bytes, Model, Seconds
 from aiopslab.models.calibration import Calibration
+from aiopslab.models.context_profile import ContextChoice
 from aiopslab.models.task import Task, all_tasks
 
 RunStatus = Literal["started", "success", "cancelled", "error"]
@@ -87,6 +88,8 @@ class RunConfig(Model):
     seed: int = 0
     """Attempt k (from 1) of every problem is drawn with ``seed + k - 1``."""
     environment: EnvironmentChoice = Field(default_factory=EnvironmentChoice)
+    context: ContextChoice = Field(default_factory=ContextChoice)
+    """What agents are told about the app beside telemetry and cluster."""
     clock: str = "stepped"
     """``stepped``: calls and thinking cost declared seconds; ``wall:F``: real time times F. A real
     cluster has ``wall:1`` and no other."""

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from aiopslab.models.base import Model
+from aiopslab.models.context_profile import Delivery, Profile
 from aiopslab.models.observation import Effect
 from aiopslab.models.task import Task
 
@@ -63,6 +64,10 @@ class Trial(Model):
     seed: int
     environment: str
     clock: str
+    context_profile: Profile = "P4"
+    context_delivery: Delivery = "pull"
+    context_tokens: int | None = None
+    """Estimate of the block that was pushed; None where none was."""
     outcome: Outcome
     termination: str
     """``submitted``, ``limit:steps``, ``stopped without submitting``, ``error: ...``."""

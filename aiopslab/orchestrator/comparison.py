@@ -16,6 +16,7 @@ from typing import Any
 from aiopslab.errors import UsageError
 from aiopslab.grading import SCORING_VERSION
 from aiopslab.grading.comparison import (
+    TOKENS,
     Pair,
     Played,
     differences,
@@ -28,15 +29,15 @@ from aiopslab.models.comparison import Compared, Comparison, Unpaired
 from aiopslab.models.grade import Grade
 from aiopslab.models.lock import Lock
 from aiopslab.models.run import SIMULATED, PlannedTrial, RunRecord
-from aiopslab.models.trial import Trial
+from aiopslab.models.trial import Trial, Usage
 from aiopslab.orchestrator.records import RunDirectory
 
 Draw = tuple[str, int]
 """A problem and the seed that it was drawn with."""
 
 _SETTINGS = {
-    "agent", "model", "base_url", "agent_args", "agent_env", "environment", "clock", "think_s",
-    "limits", "sandbox", "sandbox_image",
+    "agent", "model", "base_url", "agent_args", "agent_env", "environment", "context", "clock",
+    "think_s", "limits", "sandbox", "sandbox_image",
 }  # fmt: skip
 """Fields of the configuration that can move a score of a trial that both made."""
 _OF_UNFINISHED = "slo_violation_s"
@@ -115,6 +116,7 @@ class _Side:
         scores = dict(grade.scores) if grade is not None else {}
         if self.draws[draw][0].verdict_only:
             scores.pop(_OF_UNFINISHED, None)
+        scores[TOKENS] = _tokens(trial.usage)
         return Played(trial.outcome, scores)
 
     def scoring_versions(self) -> set[str]:
@@ -126,7 +128,7 @@ class _Side:
         config = self.record.config
         return Compared(
             run=str(self.run.path), label=self.record.label, agent=self.agent, model=config.model,
-            environment=config.environment.kind,
+            environment=config.environment.kind, context=config.context.name,
             n_planned=sum(map(len, self.draws.values())),
         )  # fmt: skip
 
@@ -138,7 +140,10 @@ class _Side:
         lock = self.run.lock()
         names = {plan.incident: incident_name(plan) for plan in self.record.trials}
         named = {names[key]: digest for key, digest in lock.incidents.items() if key in names}
-        return lock.model_copy(update={"incidents": named, "scoring_version": ""})
+        # The rest of the context is told, and named as a setting.
+        memory = {key: digest for key, digest in lock.context.items() if key == "memory"}
+        changed = {"incidents": named, "scoring_version": "", "context": memory}
+        return lock.model_copy(update=changed)
 
     def settings(self) -> dict[str, str]:
         """Return what the run was told that can move a score, flat; of the environment names."""
@@ -271,6 +276,12 @@ def _lock_differences(a: Lock, b: Lock) -> list[str]:
         for lock in (a, b)
     )
     return left.differences(right)
+
+
+def _tokens(used: Usage) -> float | None:
+    if used.tokens_in is None and used.tokens_out is None:
+        return None
+    return float((used.tokens_in or 0) + (used.tokens_out or 0))
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from aiopslab.models.base import Model
 from aiopslab.models.run import RunConfig
-from aiopslab.orchestrator import cold, margins, proofs
+from aiopslab.orchestrator import cold, margins, proofs, sightings
 from aiopslab.orchestrator.bench import Bench, Job
 from aiopslab.orchestrator.fork import Channel, can_fork
 from aiopslab.orchestrator.lab import find_lab
@@ -59,8 +59,7 @@ def main() -> int:
     for line in lines:
         job = Job.model_validate_json(line)
         if opening.fork and lab.forkable and can_fork():
-            carry_out = margins.work if config.agent == margins.AGENT else Bench.work
-            carry_out(bench, job, channel, lifeline)
+            _MEASURED.get(config.agent, Bench.work)(bench, job, channel, lifeline)
         else:
             try:
                 asyncio.run(_watched(cold.work(bench, job, channel.send), lifeline))
@@ -71,6 +70,10 @@ def main() -> int:
     return 0
 
 
+_MEASURED = {margins.AGENT: margins.work, sightings.AGENT: sightings.work}
+"""What is carried out in place of trials, by the name under which a run asks for it."""
+
+
 async def _watched(work: Coroutine[Any, Any, None], lifeline: int) -> None:
     """Await a job, or cancel it when its run has ended: nothing is told to a host at work."""
     task = asyncio.ensure_future(work)
@@ -79,8 +82,9 @@ async def _watched(work: Coroutine[Any, Any, None], lifeline: int) -> None:
 
 
 def _source(config: RunConfig) -> AgentSource:
-    ours = {proofs.AGENT: proofs.player, margins.AGENT: margins.nobody}
-    return ours.get(config.agent) or agent_source(config)
+    if config.agent in _MEASURED:
+        return margins.nobody
+    return proofs.player if config.agent == proofs.AGENT else agent_source(config)
 
 
 def _lines(fd: int) -> Iterator[bytes]:

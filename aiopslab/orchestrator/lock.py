@@ -11,6 +11,7 @@ from aiopslab import content
 from aiopslab._version import __version__
 from aiopslab.agents.spec import AgentSpec, ArgSpec
 from aiopslab.grading import SCORING_VERSION
+from aiopslab.models.context_profile import ContextChoice
 from aiopslab.models.incident import IncidentSpec
 from aiopslab.models.lock import Lock
 from aiopslab.models.run import PlannedTrial, RunConfig
@@ -41,7 +42,16 @@ def take(lab: Lab, config: RunConfig, trials: Sequence[PlannedTrial]) -> Lock:
         apps=apps,
         agent=_agents_digest(playing(config, trials), config.agent_args),
         rules=_digest_files(_room("telemetry", "**/*.yaml")),
+        context=_context(config.context),
     )
+
+
+def _context(choice: ContextChoice) -> dict[str, str]:
+    if choice == ContextChoice():
+        return {}
+    said = {"profile": choice.profile, "delivery": choice.delivery}
+    memory = _digest_files(_room("problems", "memory/*.jsonl"))
+    return {**said, "memory": memory} if choice.remembers else said
 
 
 def incident_digest(spec: IncidentSpec) -> str:

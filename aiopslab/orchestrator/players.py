@@ -27,6 +27,7 @@ from aiopslab.models.task import Task
 from aiopslab.models.truth import Truth
 from aiopslab.orchestrator.staging import Staged
 from aiopslab.orchestrator.trial import AgentSource
+from aiopslab.tools import embeddings
 
 
 def agent_source(config: RunConfig) -> AgentSource:
@@ -75,6 +76,8 @@ def preflight(config: RunConfig, agents: Iterable[str]) -> None:
     for name in agents:
         if name != ORACLE:
             load(name).preflight(config.agent_args, _model(config), _surroundings(config))
+    if config.context.embeddings is not None:
+        embeddings.preflight(config.context.embeddings_url)
 
 
 def of_object(agent: object) -> AgentSource:

@@ -6,7 +6,7 @@ what is measured (``baselines``, ``margins``), how files are written (``document
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -46,6 +46,12 @@ class Rows(Generic[R]):
         self._rows[self._key(row)] = row
         if self._out is not None:
             documents.append(self._out, row)
+
+    def keep(self, keys: Iterable[Key]) -> None:
+        """Drop all rows but these."""
+        wanted = set(keys)
+        self._rows = {key: row for key, row in self._rows.items() if key in wanted}
+        self.tidy()
 
     def tidy(self) -> None:
         """Write the journal anew: one row a key, sorted."""

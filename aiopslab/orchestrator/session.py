@@ -71,7 +71,7 @@ class Session:
         self._factor = config.clock_factor()
         self._meter = Meter(config.limits, env.now())
         self._start = env.now()
-        self._context = ToolContext(env, brief.task)
+        self._context = ToolContext(env, brief.task, config.context)
         self._toolbox = Toolbox(self._context, spend=self._spend, record=record)
         self._thoughts: list[str] = []
         self._waiting = False

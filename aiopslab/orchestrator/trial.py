@@ -34,6 +34,8 @@ from aiopslab.orchestrator.wallclock import Stopwatch, timestamp
 from aiopslab.problems.brief import brief as compose
 from aiopslab.seeds import derive
 from aiopslab.telemetry.store import Store
+from aiopslab.tools import briefing
+from aiopslab.tools.context import ToolContext
 from aiopslab.tools.submit import answer_schema
 
 AgentSource = Callable[[Staged, PlannedTrial], Agent]
@@ -130,7 +132,12 @@ async def _conduct(
     await _keep_telemetry(env, assignment)
     watch.lap("telemetry")
     phases = {"agent": used.virtual_s, "settle": round(env.now() - agent_end, 6)}
-    measured = {"phases": {**staged.phases, **phases}, "usage": used}
+    pushed = session.brief.context
+    measured = {
+        "phases": {**staged.phases, **phases},
+        "usage": used,
+        "context_tokens": None if pushed is None else briefing.tokens(pushed),
+    }
     outcome: Outcome = ending.outcome or ("passed" if passed else "failed")
     trial = _trial(
         assignment, outcome, ending.termination, twin=staged.twin, error=ending.error
@@ -150,7 +157,16 @@ async def open_session(
 ) -> Session:
     """Open the agent's side of a trial, with the agent's rights."""
     env, keep = await staged.env.for_agent(staged.task), assignment.directory.keep
-    return Session(_brief(staged, assignment), env, assignment.config, record, keep=keep)
+    brief = _brief(staged, assignment, await _pushed(staged, env, assignment.config))
+    return Session(brief, env, assignment.config, record, keep=keep)
+
+
+async def _pushed(staged: Staged, env: Environment, config: RunConfig) -> str | None:
+    """Compose what the run pushes into the brief; None where context is pulled."""
+    if config.context.delivery == "pull":
+        return None
+    page = None if staged.task == "detection" else staged.page
+    return await briefing.block(ToolContext(env, staged.task, config.context), page)
 
 
 async def _agents_part(
@@ -313,6 +329,8 @@ def _trial(
         seed=assignment.seed,
         environment=config.environment.kind,
         clock=config.clock,
+        context_profile=config.context.profile,
+        context_delivery=config.context.delivery,
         outcome=outcome,
         termination=termination,
         twin=twin,
@@ -321,7 +339,7 @@ def _trial(
     )
 
 
-def _brief(staged: Staged, assignment: Assignment) -> Brief:
+def _brief(staged: Staged, assignment: Assignment, context: str | None) -> Brief:
     limits = assignment.config.limits
     budget = Budget(
         steps=limits.steps,
@@ -336,6 +354,7 @@ def _brief(staged: Staged, assignment: Assignment) -> Brief:
         trial=assignment.trial_id,
         now=staged.env.now(),
         page=staged.page,
+        context=context,
         budget=budget,
         answer_schema=answer_schema(staged.task),
     )

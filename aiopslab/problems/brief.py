@@ -50,10 +50,14 @@ def brief(
     trial: str,
     now: float,
     page: str | None,
+    context: str | None = None,
     budget: Budget,
     answer_schema: dict[str, Any],
 ) -> Brief:
-    """Build the brief of one trial; a detection task gets no page."""
+    """Build the brief of one trial; a detection task gets no page.
+
+    Context is what a run pushes to every agent alike (``tools.briefing``).
+    """
     return Brief(
         trial=trial,
         task=task,
@@ -63,6 +67,7 @@ def brief(
         app_summary=app.summary,
         now=rfc3339(now),
         alert=None if task == "detection" else page,
+        context=context,
         budget=budget,
         answer_schema=answer_schema,
     )

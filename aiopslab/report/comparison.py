@@ -6,6 +6,7 @@ Pure text from ``Comparison``. Not here: how figures come about (``grading.compa
 from __future__ import annotations
 
 from aiopslab.models.comparison import NOT_PLANNED, Compared, Comparison, Flip, TaskDifference
+from aiopslab.models.context_profile import ContextChoice
 from aiopslab.report.terminal import interval, number
 
 _LEVEL = "after Holm's correction at 0.05"
@@ -79,7 +80,9 @@ def verdict(found: Comparison) -> str:
 
 def _side(letter: str, side: Compared) -> str:
     model = f" · {side.model}" if side.model else ""
-    return f"{letter}  {side.run} · {side.label} · {side.agent}{model} · {side.environment}"
+    context = "" if side.context == ContextChoice().name else f" · context {side.context}"
+    where = f"{side.agent}{model} · {side.environment}{context}"
+    return f"{letter}  {side.run} · {side.label} · {where}"
 
 
 def _row(task: TaskDifference) -> list[str]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aiopslab.grading import Counted
+from aiopslab.models.comparison import Comparison
 from aiopslab.models.grade import Check, Grade
 from aiopslab.models.incident import IncidentSpec
 from aiopslab.models.run import PlannedTrial, Results, RunRecord
@@ -92,9 +93,11 @@ class Reading:
     results: Results
     entries: list[Entry]
     """In the order of the plan."""
+    against: Comparison | None = None
+    """What this run (B) shows beside another (A), where that was asked for."""
 
 
-def read(run: RunDirectory) -> Reading:
+def read(run: RunDirectory, *, against: Comparison | None = None) -> Reading:
     """Read a run's directory; trials that are missing are entries without a record.
 
     Raises:
@@ -115,7 +118,7 @@ def read(run: RunDirectory) -> Reading:
                 spec=known.get(plan.incident),
             )
         )
-    return Reading(run, record, summarise(run, record), entries)
+    return Reading(run, record, summarise(run, record), entries, against)
 
 
 def _specs(locked: Mapping[str, str], plans: Sequence[PlannedTrial]) -> dict[str, IncidentSpec]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from aiopslab.models.comparison import Comparison
 from aiopslab.models.run import Results
+from aiopslab.report import comparison
 from aiopslab.report.entries import Entry, Reading
 from aiopslab.report.terminal import heading, interval, no_headline, number, score_rows
 from aiopslab.report.text import one_line
@@ -26,6 +28,7 @@ def as_markdown(reading: Reading) -> str:
     lines += _table(*score_rows(results))
     lines += ["", _coverage(results), ""]
     lines += _calibration(results)
+    lines += _against(reading.against)
     lines += _unpassed([e for e in reading.entries if e.outcome != "passed"])
     return "\n".join(lines).rstrip() + "\n"
 
@@ -71,6 +74,19 @@ def _calibration(results: Results) -> list[str]:
         f" by chance.",
         "",
     ]
+
+
+def _against(found: Comparison | None) -> list[str]:
+    """Show the paired differences to another run, which is A."""
+    if found is None:
+        return []
+    lines = ["### Paired differences", ""]
+    lines += [line for side in comparison.heading(found) for line in (escape(side), "")]
+    lines += _table(*comparison.difference_rows(found))
+    if found.scores:
+        lines += ["", *_table(*comparison.score_rows(found))]
+    said = [*comparison.pairing_lines(found), comparison.verdict(found)]
+    return [*lines, "", *(f"- {escape(line)}" for line in said), ""]
 
 
 def _unpassed(entries: Sequence[Entry]) -> list[str]:

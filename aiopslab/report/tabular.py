@@ -42,9 +42,15 @@ def as_csv(reading: Reading) -> str:
 
 
 def as_document(reading: Reading) -> dict[str, Any]:
-    """Return the aggregates and the trials as plain data, for an envelope."""
+    """Return the aggregates and the trials as plain data, for an envelope.
+
+    Beside another run ``against`` holds the comparison with it.
+    """
     results = reading.results.model_dump(mode="json", by_alias=True)
-    return {"results": results, "trials": rows(reading)}
+    found: dict[str, Any] = {"results": results, "trials": rows(reading)}
+    if reading.against is not None:
+        found["against"] = reading.against.model_dump(mode="json", by_alias=True)
+    return found
 
 
 def _row(entry: Entry, reading: Reading, scores: list[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from aiopslab.models.context_profile import ContextChoice
 from aiopslab.models.observation import ToolInfo
 from aiopslab.models.task import Task
 from aiopslab.tools import (
@@ -18,7 +19,9 @@ from aiopslab.tools import (
     kube_write,
     logs,
     metrics,
+    monitors,
     partners,
+    past,
     signals,
     stores,
     submit,
@@ -27,12 +30,13 @@ from aiopslab.tools import (
 )
 from aiopslab.tools.context import Tool
 from aiopslab.tools.kubectl import tool as kubectl
+from aiopslab.tools.profiles import offered
 from aiopslab.tools.schema import parameters
 
 _ROOMS: tuple[tuple[Tool[Any], ...], ...] = (
     alerts.TOOLS, topology.TOOLS, metrics.TOOLS, logs.TOOLS, traces.TOOLS, signals.TOOLS,
     kube_read.TOOLS, kube_write.TOOLS, kube_rollout.TOOLS, kubectl.TOOLS, stores.TOOLS,
-    history.TOOLS, partners.TOOLS, control.TOOLS, submit.TOOLS,
+    history.TOOLS, monitors.TOOLS, past.TOOLS, partners.TOOLS, control.TOOLS, submit.TOOLS,
 )  # fmt: skip
 TOOLS: dict[str, Tool[Any]] = {tool.name: tool for room in _ROOMS for tool in room}
 
@@ -47,10 +51,16 @@ def describe(tool: Tool[Any], task: Task) -> ToolInfo:
     )  # fmt: skip
 
 
-def describe_tools(task: Task) -> list[ToolInfo]:
-    """Describe the tools of a task; where nothing may be changed, none that only changes."""
+def describe_tools(task: Task, choice: ContextChoice | None = None) -> list[ToolInfo]:
+    """Describe the tools of a task; where nothing may be changed, none that only changes.
+
+    Args:
+        task: What is asked.
+        choice: The context that the run offers; None: the default one.
+    """
+    choice = choice or ContextChoice()
     return [
         describe(tool, task)
         for tool in TOOLS.values()
-        if tool.effect != "write" or task == "mitigation"
+        if (tool.effect != "write" or task == "mitigation") and offered(tool.name, choice)
     ]

@@ -16,8 +16,10 @@ from pydantic import ConfigDict
 from aiopslab.environments.protocol import Environment
 from aiopslab.models.answer import Answer
 from aiopslab.models.base import Model
+from aiopslab.models.context_profile import ContextChoice
 from aiopslab.models.observation import Effect
 from aiopslab.models.task import Task
+from aiopslab.tools.memory import IncidentMemory
 from aiopslab.tools.schema import validate
 
 ACTOR = "oncall"
@@ -81,8 +83,12 @@ class ToolContext:
 
     env: Environment
     task: Task
+    choice: ContextChoice = field(default_factory=ContextChoice)
+    """Which context the run offers."""
     actor: str = ACTOR
     sink: AnswerSink = field(default_factory=AnswerSink)
+    memory: IncidentMemory | None = None
+    """Past incidents of the app, once somebody asked for them."""
 
     @property
     def namespace(self) -> str:

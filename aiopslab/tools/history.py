@@ -68,7 +68,7 @@ def _document(context: ToolContext, folder: str, name: str) -> Result:
     """List a folder of Markdown files, or read one of them."""
     paths = {p.stem: p for p in files("services", f"{context.env.app.name}/{folder}/*.md")}
     if not name:
-        rows = [[stem, _title(path)] for stem, path in sorted(paths.items())]
+        rows = [[stem, title(path)] for stem, path in sorted(paths.items())]
         if not rows:
             return Result(f"the app has no {folder}", [], 0)
         return Result(table(["name", "title"], rows), [row[0] for row in rows], len(rows))
@@ -79,7 +79,7 @@ def _document(context: ToolContext, folder: str, name: str) -> Result:
     return Result(path.read_text(encoding="utf-8"))
 
 
-def _title(path: Path) -> str:
+def title(path: Path) -> str:
     """Return the first heading."""
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):

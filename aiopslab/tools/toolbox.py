@@ -24,6 +24,7 @@ from aiopslab.telemetry.promql.values import QueryError
 from aiopslab.tools.catalogue import TOOLS, describe, describe_tools
 from aiopslab.tools.context import Args, Result, Tool, ToolContext, ToolRefused
 from aiopslab.tools.pages import Pages
+from aiopslab.tools.profiles import offered
 from aiopslab.tools.schema import explain, usage
 from aiopslab.tools.times import TimeError
 
@@ -82,7 +83,7 @@ class Toolbox:
     @property
     def tools(self) -> list[ToolInfo]:
         """The tools of this task, as agents see them."""
-        return describe_tools(self.context.task)
+        return describe_tools(self.context.task, self.context.choice)
 
     def cost_s(self, name: str, arguments: dict[str, Any]) -> float:
         """Return what a call would cost in virtual seconds; a call that cannot be made, nothing."""
@@ -147,8 +148,13 @@ class Toolbox:
         tool = TOOLS.get(name)
         if tool is None:
             self.counts.format_violations += 1
-            hint = near(name, list(TOOLS)) or f"tools: {', '.join(TOOLS)}"
+            known = [one for one in TOOLS if offered(one, self.context.choice)]
+            hint = near(name, known) or f"tools: {', '.join(known)}"
             return False, "read", Result(f"there is no tool {name!r}; {hint}")
+        if not offered(name, self.context.choice):
+            profile = self.context.choice.name
+            said = f"the tool {name!r} is not offered here (context profile {profile})"
+            return False, tool.effect, Result(f"{said}; go on with the others")
         if self.context.sink.closed:
             return False, tool.effect, Result("the answer is already submitted; nothing follows")
         if arguments is None:

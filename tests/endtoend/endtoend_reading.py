@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from aiopslab.environments.protocol import Environment
+from aiopslab.models.context_profile import ContextChoice
 from aiopslab.models.observation import Observation
 from aiopslab.orchestrator.sim_lab import SimLab
 from aiopslab.orchestrator.staging import Staged, lead, strike
@@ -16,6 +17,7 @@ from aiopslab.tools.toolbox import Toolbox
 from aiopslab.world.kube import kinds
 
 NO_BOUND = 10**9
+EVERYTHING = ContextChoice(profile="P5")
 READ_TOOLS = {t.name for t in TOOLS.values() if t.effect == "read"}
 COMMANDS = (
     "env", "ps aux", "ls -la /", "df -h", "hostname", "cat /etc/resolv.conf", "cat /etc/hosts",
@@ -56,6 +58,7 @@ async def calls(env: Environment) -> AsyncIterator[Call]:
     for component in env.app.components():
         yield "topology", {"component": component}
         yield "changes", {"component": component}
+        yield "search_incidents", {"query": f"{component} latency errors", "limit": 10}
         yield "logs_search", {"service": component, "start": "now-60m", "severity": "warn"}
     async for call in _telemetry(env):
         yield call
@@ -142,7 +145,7 @@ async def _free(_: float) -> None:
 
 async def read_everything(env: Environment) -> list[Observation]:
     """Call them all; refusals count too, for they are read as well."""
-    toolbox = Toolbox(ToolContext(env, "mitigation"), spend=_free, limit=NO_BOUND)
+    toolbox = Toolbox(ToolContext(env, "mitigation", EVERYTHING), spend=_free, limit=NO_BOUND)
     seen = [await toolbox.call(name, arguments) async for name, arguments in calls(env)]
     for document in ("runbooks", "docs"):
         listed = next(o for o in seen if o.tool == document)
@@ -154,6 +157,6 @@ async def read_everything(env: Environment) -> list[Observation]:
 
 def texts(seen: list[Observation], toolbox_of: Environment) -> list[str]:
     """Return what was read, and what describes the tools themselves."""
-    described = Toolbox(ToolContext(toolbox_of, "mitigation")).tools
+    described = Toolbox(ToolContext(toolbox_of, "mitigation", EVERYTHING)).tools
     read = [f"{o.text}\n{json.dumps(o.data, default=str)}" for o in seen]
     return read + [t.model_dump_json() for t in described]

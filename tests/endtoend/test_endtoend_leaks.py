@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 from endtoend_reading import answering, read_everything, staged, texts
 
+from aiopslab.models.context_profile import ContextChoice
 from aiopslab.orchestrator.leaks import Snoop, environments, objects, telemetry
+from aiopslab.tools import briefing
+from aiopslab.tools.context import ToolContext
 
 SPOKEN = ("release-errors", "database-grant-revoked", "network-policy-denied", "service-selector")
 
@@ -20,6 +23,10 @@ def leaks(incident: str, seed: int) -> list[str]:
         assert {o.tool for o in seen if o.ok} == answering(world.env)
         found = [f"{o.tool} {o.arguments}: {h}" for o in seen for h in snoop.scan([o.text])]
         found += [f"tools: {hit}" for hit in snoop.scan(texts(seen, world.env))]
+        for page in (world.page, None):
+            choice = ContextChoice(profile="P5", delivery="push", tokens=100_000)
+            said = await briefing.block(ToolContext(world.env, "diagnosis", choice), page)
+            found += [f"pushed: {hit}" for hit in snoop.scan([said])]
         rest = [*await objects(world.env), *await telemetry(world.env)]
         for where, lines in [*rest, *await environments(world.env)]:
             found += [f"{where}: {hit}" for hit in snoop.scan(lines)]

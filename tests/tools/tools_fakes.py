@@ -17,17 +17,21 @@ from aiopslab.environments.protocol import (
     TraceSummary,
 )
 from aiopslab.models.app import App
+from aiopslab.models.context_profile import ContextChoice
 from aiopslab.models.kube import ExecResult, KubeError
 from aiopslab.models.signal import Alert, Change, Event
 from aiopslab.models.task import Task
 from aiopslab.seeds import Streams
 from aiopslab.telemetry.answers import LogStream
 from aiopslab.telemetry.promql.values import QueryError
+from aiopslab.telemetry.rules import GroupStatus, Rule, RuleStatus, State
 from aiopslab.telemetry.traces import Tree
 from aiopslab.tools import Toolbox, ToolContext
 from aiopslab.world.kube.api import ApiServer
 from aiopslab.world.kube.options import DeleteOptions, WriteOptions
 
+FIRING: State = "firing"
+INACTIVE: State = "inactive"
 START = 1_773_133_200.0
 """2026-03-10T09:00:00Z."""
 
@@ -277,6 +281,19 @@ class FakeTelemetry:
         )
         return [change] if since < change.time else []
 
+    async def rule_groups(self) -> list[GroupStatus]:
+        firing = Rule.model_validate(
+            {"alert": "HighErrorRatio", "expr": "errors\n  > 0.05", "for": "1m",
+             "labels": {"severity": "warning"}}
+        )  # fmt: skip
+        calm = Rule(alert="TargetDown", expr="up == 0")
+        recorded = Rule(record="web:errors", expr="sum(errors)")
+        rules = [
+            RuleStatus(rule, "ok", "", state, [], START)
+            for rule, state in ((firing, FIRING), (calm, INACTIVE), (recorded, INACTIVE))
+        ]
+        return [GroupStatus("web", "web.yaml", 30.0, rules, START)]
+
 
 class FakeEnvironment:
     """One app at rest."""
@@ -295,9 +312,11 @@ class FakeEnvironment:
         self.time += seconds
 
 
-def toolbox(task: Task = "mitigation", **how: Any) -> tuple[FakeEnvironment, Toolbox]:
+def toolbox(
+    task: Task = "mitigation", choice: ContextChoice | None = None, **how: Any
+) -> tuple[FakeEnvironment, Toolbox]:
     env = FakeEnvironment()
-    context = ToolContext(env, task)  # type: ignore[arg-type]  # traffic and substrate are unused
+    context = ToolContext(env, task, choice or ContextChoice())  # type: ignore[arg-type]  # traffic and substrate are unused
     return env, Toolbox(context, **how)
 
 

@@ -10,7 +10,9 @@ from collections.abc import Callable, Hashable, Sequence
 
 from aiopslab.grading import aggregate
 from aiopslab.models.calibration import BinnedError, Calibration
+from aiopslab.models.comparison import Comparison
 from aiopslab.models.run import SEVERAL, Estimate, Results, TaskResults
+from aiopslab.report import comparison
 from aiopslab.report.entries import Entry, Reading
 from aiopslab.report.html import charts
 from aiopslab.report.html.drawing import interval_bar
@@ -24,7 +26,10 @@ _UNKNOWN = "not known here"
 def sections(reading: Reading) -> list[Element]:
     """Return the parts of the overview above the table of trials, in order."""
     results = reading.results
-    found = [_summary(results), _calibration(results), _pass_hat(results), _cost(reading)]
+    found = [
+        _summary(results), _against(reading.against), _calibration(results), _pass_hat(results),
+        _cost(reading),
+    ]  # fmt: skip
     return [*(s for s in found if s is not None), *_groups(reading)]
 
 
@@ -100,6 +105,23 @@ def _estimate(estimate: Estimate) -> list[Node]:
         element("span", said, class_="figure"),
         interval_bar(estimate.value, estimate.low, estimate.high),
     ]
+
+
+def _against(found: Comparison | None) -> Element | None:
+    """Show the paired differences to another run, which is A."""
+    if found is None:
+        return None
+    sides = [element("p", line) for line in comparison.heading(found)]
+    columns, rows = comparison.difference_rows(found)
+    tables = [table("Shares passed, paired", columns, rows, numeric=range(1, len(columns)))]
+    if found.scores:
+        columns, rows = comparison.score_rows(found)
+        numeric = range(2, len(columns))
+        tables.append(table("Scores and tokens, paired; lower is better", columns, rows,
+                            numeric=numeric))  # fmt: skip
+    said = [*comparison.pairing_lines(found), comparison.verdict(found)]
+    notes = [element("p", line, class_="note") for line in said]
+    return section("against", "Paired differences", *sides, *tables, *notes)
 
 
 def _calibration(results: Results) -> Element | None:

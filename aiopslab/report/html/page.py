@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from aiopslab._version import __version__
+from aiopslab.models.context_profile import ContextChoice
 from aiopslab.report import curves
 from aiopslab.report.entries import Entry, Reading
 from aiopslab.report.html.elements import Element, element, markup, script_json
@@ -108,7 +109,9 @@ def _head(reading: Reading, style: str, script: str) -> Iterator[str]:
 def _body(reading: Reading) -> Element:
     """Return the visible document; the scripts' data follow it."""
     results = reading.results
-    what = [results.agent, results.model, results.environment]
+    choice = reading.record.config.context
+    told = None if choice == ContextChoice() else f"context {choice.name}"
+    what = [results.agent, results.model, results.environment, told]
     attempts = f"{results.attempts} attempt{'s' if results.attempts != 1 else ''}"
     status = "" if reading.record.status == "success" else f", run {reading.record.status}"
     top = element(
