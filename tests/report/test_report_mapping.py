@@ -8,7 +8,7 @@ import pytest
 
 from aiopslab.models.mapping import ConfidenceMapping, HeldOut
 from aiopslab.models.run import Estimate
-from aiopslab.report.mapping import heading, map_note, map_rows, score_rows, heldout_lines
+from aiopslab.report.mapping import heading, heldout_lines, map_note, map_rows, score_rows
 
 
 def mapping(base_rate: float = 0.2, **changed: Any) -> ConfidenceMapping:
