@@ -43,6 +43,9 @@ class AgentSpec(Model):
     """``file.py:Class`` in the folder, or ``cmd:`` and a command line."""
     needs_model: bool = False
     """True: the class takes ``model=ModelSettings(...)``."""
+    books_cost: bool = False
+    """True: it books dollars from the price lists and takes their file as argument ``prices``; a
+    cost limit is refused where its model has no price."""
     args: dict[str, ArgSpec] = Field(default_factory=dict)
 
     def arguments(self, given: dict[str, str]) -> dict[str, Any]:

@@ -4,7 +4,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from agents_fakes import FakeTrial, completions, message, tool_call
+from agents_fakes import FakeTrial
+from agents_server import completions, message, tool_call
 
 from aiopslab.agents import ModelSettings, load
 from aiopslab.errors import LimitExceeded, PreflightError
