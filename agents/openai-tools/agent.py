@@ -104,7 +104,7 @@ class OpenAITools:
             closing = turn == self._steps
             left = f"this is turn {turn} of {self._steps}" if closing else nearly_over(trial)
             if left:
-                talk.last(left)
+                talk.last(left, closing=closing)
             reply = await line.reply(partial(asked.ask, **talk.request(closing=closing)))
             ending = await talk.answer(reply)
             if ending is not Ending.OPEN or trial.ended:

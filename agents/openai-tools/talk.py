@@ -66,9 +66,9 @@ class Talk:
         only = [f for f in self._functions if f["function"]["name"] == SUBMIT]
         return {"messages": self.messages, "tools": only}
 
-    def last(self, left: str) -> None:
-        """Tell the model once that it is time to answer."""
-        if not self._warned:
+    def last(self, left: str, *, closing: bool) -> None:
+        """Tell the model that it is time to answer: once, and again on its last turn."""
+        if closing or not self._warned:
             self._say(_prompt("last", left=left))
             self._warned = True
 

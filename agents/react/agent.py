@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiopslab.agents import ModelSettings, TrialHandle
-from aiopslab.agents.chat import RETRIES, ModelLine, nearly_over
+from aiopslab.agents.chat import RETRIES, BrokenReply, ModelLine, nearly_over
 from aiopslab.agents.prices import TokenUsage, load_prices
 from aiopslab.errors import PreflightError
 
@@ -86,11 +86,12 @@ class React:
         turn, owed = 0, 0
         while turn < self._steps + owed:
             turn += 1
-            if turn >= self._steps:
-                talk.last(f"this is turn {turn} of {self._steps}")
+            closing = turn >= self._steps
+            if turn == self._steps:
+                talk.last(f"this is turn {turn} of {self._steps}", closing=True)
             elif left := nearly_over(trial):
-                talk.last(left)
-            tools = talk.tools(closing=turn >= self._steps)
+                talk.last(left, closing=False)
+            tools = talk.tools(closing=closing)
             reply = await line.reply(partial(self._ask, talk.messages, tools))
             ending = await talk.answer(reply)
             if ending in (Ending.ANSWERED, Ending.GIVEN_UP) or trial.ended:
@@ -102,7 +103,12 @@ class React:
     async def _ask(
         self, messages: list[BaseMessage], tools: list[StructuredTool]
     ) -> tuple[AIMessage, TokenUsage | None]:
-        """Make one request."""
+        """Make one request.
+
+        Raises:
+            BrokenReply: What came holds no message.
+            openai.OpenAIError: Nothing came.
+        """
         from langchain_openai import ChatOpenAI
 
         settings: dict[str, Any] = {} if self._temperature is None else {
@@ -116,7 +122,11 @@ class React:
             max_retries=self._retries,
             **settings,
         )
-        reply: AIMessage = await llm.bind_tools(tools).ainvoke(messages)
+        try:
+            reply: AIMessage = await llm.bind_tools(tools).ainvoke(messages)
+        except (TypeError, KeyError, IndexError) as error:
+            # What LangChain raises where the endpoint's reply holds no message.
+            raise BrokenReply(f"{type(error).__name__}: {error}") from error
         return reply, _usage(reply)
 
 

@@ -85,11 +85,11 @@ class Talk:
         """Return what the model may call; only ``submit`` when it has to close."""
         return [t for name, t in self._tools.items() if not closing or name == SUBMIT]
 
-    def last(self, left: str) -> None:
-        """Tell the model once that it is time to answer."""
+    def last(self, left: str, *, closing: bool) -> None:
+        """Tell the model that it is time to answer: once, and again on its last turn."""
         from langchain_core.messages import HumanMessage
 
-        if not self._warned:
+        if closing or not self._warned:
             self.messages.append(HumanMessage(_prompt("last", left=left)))
             self._warned = True
 
