@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-from aiopslab.agents.prices import Prices, TokenUsage
+from aiopslab.agents.prices import PriceList, Prices, TokenUsage
 from aiopslab.agents.protocol import TrialHandle
 from aiopslab.agents.spec import ModelSettings
 from aiopslab.errors import AgentError, PreflightError
@@ -52,7 +52,7 @@ class ModelLine:
     def __init__(self, trial: TrialHandle, model: ModelSettings, prices: Prices) -> None:
         self._trial = trial
         self._model = model
-        self._price = prices.of(model.name)
+        self._list = prices.list_of(model.name)
         if trial.brief.budget.cost_usd is not None:
             prices.require(model.name)
         self._replies = 0
@@ -105,7 +105,10 @@ class ModelLine:
     def _book(self, usage: TokenUsage | None) -> None:
         """Book tokens as the endpoint counted them, and dollars where the price is known."""
         if usage is not None:
-            cost = None if self._price is None else self._price.cost_usd(usage)
+            cost = None
+            if self._list is not None:
+                cost = self._list.models[self._model.name].cost_usd(usage)
+                self._keep(self._list)
             self._trial.usage(usage.tokens_in, usage.tokens_out, cost)
             return
         budget = self._trial.brief.budget
@@ -114,6 +117,13 @@ class ModelLine:
                 f"{self._who} reports no token usage, so a limit of tokens or cost cannot hold",
                 hint="leave out --token-limit and --cost-limit; --max-steps bounds a trial too",
             )
+
+    def _keep(self, prices: PriceList) -> None:
+        """Put the price beside the record, once: it says what the dollars of the record mean."""
+        if self._replies == 1:
+            name = self._model.name
+            used = prices.model_copy(update={"models": {name: prices.models[name]}})
+            self._trial.keep("prices.json", used.model_dump_json(by_alias=True).encode())
 
 
 class Prompts:

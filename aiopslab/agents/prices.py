@@ -70,7 +70,12 @@ class Prices:
 
     def of(self, model: str) -> Price | None:
         """Return the price of a model, None where no list has it."""
-        return next((p.models[model] for p in self.lists if model in p.models), None)
+        found = self.list_of(model)
+        return None if found is None else found.models[model]
+
+    def list_of(self, model: str) -> PriceList | None:
+        """Return the list that decides a model's price, None where no list has it."""
+        return next((p for p in self.lists if model in p.models), None)
 
     def require(self, model: str) -> Price:
         """Return the price of a model that a cost limit needs.

@@ -45,6 +45,7 @@ class FakeTrial:
         self.notes: list[str] = []
         self.tokens = [0, 0]
         self.costs: list[float | None] = []
+        self.kept: dict[str, bytes] = {}
         self._answers = answers or {}
 
     @property
@@ -71,6 +72,9 @@ class FakeTrial:
             id=f"obs-{len(self.calls)}", tool=name, arguments=arguments, ok=ok, text=text,
             data=data, time="2026-03-10T09:00:00Z",
         )  # fmt: skip
+
+    def keep(self, name: str, content: bytes) -> None:
+        self.kept[name] = content
 
     def note(self, thought: str) -> None:
         self.notes.append(thought)

@@ -11,7 +11,7 @@ from agents_fakes import FakeTrial
 
 from aiopslab.agents import ModelSettings
 from aiopslab.agents.chat import BrokenReply, ModelLine, Prompts, in_words, nearly_over
-from aiopslab.agents.prices import TokenUsage, load_prices
+from aiopslab.agents.prices import PriceList, TokenUsage, load_prices
 from aiopslab.errors import AgentError, PreflightError
 from aiopslab.models.observation import Budget
 
@@ -53,12 +53,16 @@ def test_tokens_are_booked_with_their_price() -> None:
     assert asyncio.run(line(trial, GPT).reply(scripted(HELLO))) == "hello"
     assert trial.tokens == [1000, 100]
     assert trial.costs == [pytest.approx((800 * 2.5 + 200 * 1.25 + 100 * 10) / 1e6)]
+    kept = PriceList.model_validate_json(trial.kept["prices.json"])
+    assert list(kept.models) == ["gpt-4o"]
+    assert kept.version
 
 
 def test_the_cost_of_a_model_without_a_price_is_unknown() -> None:
     trial = FakeTrial("detection")
     asyncio.run(line(trial).reply(scripted(HELLO)))
     assert trial.costs == [None]
+    assert trial.kept == {}
 
 
 def test_a_budget_of_dollars_needs_a_price() -> None:
