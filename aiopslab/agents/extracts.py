@@ -9,21 +9,26 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from statistics import median
 
 HEADER_LINES = 2
 """Lines at the start that say what the others are: a range, the head of a table."""
+_COMMON_SHARE = 0.25
+"""A name on more of the lines than this tells none of them from the others."""
 _COLUMN = 5
 """Lines of one shape from which on a number can be told from its column."""
 _DEVIATIONS = 5.0
 """Median absolute deviations from the column's median at which a number stands out."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)?")
-_NUMBER = re.compile(r"(?<![\w.-])-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
+_NUMBER = re.compile(
+    r"(?<![\w.-])-?[0-9]{1,15}(?:\.[0-9]{1,15})?(?=(?:[mu]?s|[mhd%x]|[kKMG]i?B?|B)?(?!\w))"
+)
+"""Numbers with or without a unit; digits inside an id are none."""
 _WORD = re.compile(r"[\w.-]+")
 _TROUBLE = re.compile(
     r"error|fail|fatal|panic|exception|refused|denied|forbidden|timeout|timed out|deadline"
-    r"|unavailable|unhealthy|not ready|crash|backoff|oom|kill|evict|exhaust|exceeded|throttl"
+    r"|unavailable|unhealthy|not ready|crash|backoff|\boom|kill|evict|exhaust|exceeded|throttl"
     r"|reset by peer|warn|critical|firing|pending|\b5\d\d\b",
     re.IGNORECASE,
 )
@@ -46,7 +51,8 @@ def extract(text: str, limit: int, terms: Collection[str] = ()) -> str:
 
     The first lines, lines of trouble, lines that name one of the terms and lines whose numbers
     stand out from their column go before others; of lines alike but for numbers the first do. A
-    text within the limit is returned as it is; so extracting twice changes nothing.
+    name that is on more than a quarter of the lines is no reason. A text within the limit is
+    returned as it is; so extracting twice changes nothing.
 
     Args:
         text: Lines separated by newlines.
@@ -94,29 +100,29 @@ def _note(kept: int, total: int) -> str:
 def _scores(lines: Sequence[str], terms: frozenset[str]) -> list[int]:
     plain = [_TIME.sub("", line) for line in lines]
     outliers = _outliers(plain)
+    named = [_names(line, terms) for line in plain]
+    seen = Counter(term for found in named for term in found)
+    telling = {term for term, count in seen.items() if count <= max(1, _COMMON_SHARE * len(lines))}
     alike: Counter[str] = Counter()
     scores = []
     for index, line in enumerate(plain):
         score = 0
         score += 2 * (index < HEADER_LINES and bool(line.strip()))
         score += 3 * bool(_TROUBLE.search(line))
-        score += 3 * _names(line, terms)
+        score += 3 * bool(named[index] & telling)
         shape = _NUMBER.sub("#", line)
         scores.append(max(0, score - alike[shape]) + 2 * (index in outliers))
         alike[shape] += 1
     return scores
 
 
-def _names(line: str, terms: frozenset[str]) -> bool:
-    """Say whether a line names a term, or an object called after one (``web-6f9c``)."""
-    words = [word.lower() for word in _WORD.findall(line)]
-    return any(
-        word in terms or any(word[:cut] in terms for cut in _hyphens(word)) for word in words
-    )
-
-
-def _hyphens(word: str) -> Iterable[int]:
-    return (match.start() for match in re.finditer("-", word))
+def _names(line: str, terms: frozenset[str]) -> set[str]:
+    """Return the terms that a line names, also by objects called after one (``web-6f9c``)."""
+    found: set[str] = set()
+    for word in map(str.lower, _WORD.findall(line) if terms else ()):
+        stems = (word[: match.start()] for match in re.finditer("-", word))
+        found |= terms & {word, *stems}
+    return found
 
 
 def _outliers(lines: Sequence[str]) -> set[int]:

@@ -59,6 +59,17 @@ def test_the_line_that_says_most_is_kept(text: str, terms: tuple[str, ...], kept
     assert got.startswith("range: now-10m .. now\nservice  requests  p95  state")
 
 
+def test_a_name_on_every_line_is_no_reason_to_keep_one() -> None:
+    lines = [f"shop web call number {n}" for n in range(50)]
+    assert "geo" in extract("\n".join([*lines, "shop geo call"]), 150, ["shop", "geo"])
+
+
+def test_ids_are_no_numbers_and_rooms_do_not_run_out_of_memory() -> None:
+    lines = [f"room {n % 4} trace 9{n:03x}e{n * 7919:x} 20ms" for n in range(50)]
+    lines[30] = "room 1 trace 91a2b3e77 640ms"
+    assert "640ms" in extract("\n".join(lines), 100)
+
+
 def test_times_do_not_stand_out() -> None:
     lines = [f"2026-03-10T09:{n:02}:00Z web served 200" for n in range(50)]
     lines[40] = "2026-03-10T09:40:00Z web served 417"
