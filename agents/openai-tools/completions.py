@@ -65,19 +65,29 @@ class Completions:
             BrokenReply: What came is not whole.
             openai.OpenAIError: It did not come.
         """
-        create: Any = self._client.chat.completions.create
         if self._stream:
-            parts = await create(
-                **self._fields, **fields, stream=True, stream_options={"include_usage": True}
-            )
-            return await _assembled(parts)
-        whole = await create(**self._fields, **fields)
+            options = {"stream": True, "stream_options": {"include_usage": True}}
+            return await _assembled(await self._create(**fields, **options))
+        whole = await self._create(**fields)
         if not getattr(whole, "choices", None):
             raise BrokenReply("the reply holds no choice")
         choice = whole.choices[0]
         if choice.message is None:
             raise BrokenReply("the reply holds no message")
         return _reply(choice.message, choice.finish_reason or ""), _usage(whole.usage)
+
+    async def _create(self, **fields: Any) -> Any:
+        """Send a request; without the temperature, now and later, where the model takes none."""
+        import openai
+
+        create: Any = self._client.chat.completions.create
+        try:
+            return await create(**self._fields, **fields)
+        except openai.BadRequestError as error:
+            if error.param != "temperature" or "temperature" not in self._fields:
+                raise
+            del self._fields["temperature"]
+            return await create(**self._fields, **fields)
 
 
 def _reply(message: ChatCompletionMessage, finish: str) -> Reply:

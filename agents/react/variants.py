@@ -28,7 +28,8 @@ _SURVEY: tuple[tuple[str, dict[str, Any]], ...] = (
     ("topology", {}),
     ("changes", {}),
     ("k8s_get", {"kind": "pods"}),
-    ("k8s_events", {}),
+    # Oldest come first, and only the first page is read.
+    ("k8s_events", {"warnings_only": True, "start": "now-15m"}),
     ("logs_patterns", {}),
 )
 
@@ -65,8 +66,18 @@ class Variant:
                 said = reading(await trial.call(name, **arguments))
                 seen.append(f"{name}: {said}")
         if trial.brief.task == "diagnosis" and self.survey and "cause_kinds" in names:
-            seen.append(f"cause_kinds: {reading(await trial.call('cause_kinds'))}")
+            seen += await _vocabulary(trial)
         return "\n\n".join(seen)
+
+
+async def _vocabulary(trial: TrialHandle) -> list[str]:
+    """Read all pages of the causes that a diagnosis may name."""
+    page = await trial.call("cause_kinds")
+    seen = [f"cause_kinds: {reading(page)}"]
+    while page.cursor is not None:
+        page = await trial.call("cause_kinds", cursor=page.cursor)
+        seen.append(f"cause_kinds: {reading(page)}")
+    return seen
 
 
 _VARIANTS = {

@@ -45,6 +45,8 @@ class FakeTrial:
         self.notes: list[str] = []
         self.tokens = [0, 0]
         self.costs: list[float | None] = []
+        self.cursors: dict[str, str] = {}
+        """Of a tool: where its next answer is continued."""
         self.kept: dict[str, bytes] = {}
         self._answers = answers or {}
 
@@ -70,7 +72,7 @@ class FakeTrial:
         ok, text, data = given
         return Observation(
             id=f"obs-{len(self.calls)}", tool=name, arguments=arguments, ok=ok, text=text,
-            data=data, time="2026-03-10T09:00:00Z",
+            data=data, time="2026-03-10T09:00:00Z", cursor=self.cursors.pop(name, None),
         )  # fmt: skip
 
     def keep(self, name: str, content: bytes) -> None:

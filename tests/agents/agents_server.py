@@ -52,10 +52,10 @@ def message(text: str = "", *calls: dict[str, Any], refusal: str = "") -> dict[s
     return built | ({"tool_calls": list(calls)} if calls else {})
 
 
-def failure(status: int, text: str = "no such model", **headers: str) -> Said:
-    """Build a reply that is an error."""
-    body = json.dumps({"error": {"message": text, "type": "invalid"}})
-    return Said(status=status, body=body, headers={**AT_ONCE, **headers})
+def failure(status: int, text: str = "no such model", param: str | None = None) -> Said:
+    """Build a reply that is an error; ``param`` names the field of the request it is about."""
+    body = json.dumps({"error": {"message": text, "type": "invalid", "param": param}})
+    return Said(status=status, body=body, headers=AT_ONCE)
 
 
 @contextmanager

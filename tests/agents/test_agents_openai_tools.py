@@ -245,6 +245,12 @@ def test_the_endpoint_is_told_no_temperature_on_request() -> None:
     assert "temperature" not in play(FakeTrial("detection"), [DONE], temperature="-1")[0]
 
 
+def test_a_model_that_takes_no_temperature_is_asked_without_one() -> None:
+    refusal = failure(400, "only the default is supported", param="temperature")
+    requests = play(FakeTrial("detection"), [refusal, LOOK, DONE])
+    assert ["temperature" in request for request in requests] == [True, False, False]
+
+
 def test_old_observations_are_shortened_and_keep_their_ids() -> None:
     lines = "\n".join([*(f"svc{n} is well" for n in range(400)), "svc7 refused the connection"])
     trial = FakeTrial("detection", {"alerts": (True, lines, None)})

@@ -177,10 +177,12 @@ def test_cot_answers_once_from_observations_that_are_always_the_same() -> None:
     assert "services: [obs-2]\nservices answers" in seen
 
 
-def test_cot_reads_the_vocabulary_of_a_diagnosis() -> None:
+def test_cot_reads_the_whole_vocabulary_of_a_diagnosis() -> None:
     trial = FakeTrial("diagnosis")
+    trial.cursors["cause_kinds"] = "obs-8:6000"
     play(trial, [message("", tool_call("submit", {"hypotheses": []}))], variant="cot")
-    assert names(trial)[-2:] == ["cause_kinds", "submit"]
+    assert names(trial)[-3:] == ["cause_kinds", "cause_kinds", "submit"]
+    assert trial.calls[-2][1] == {"cursor": "obs-8:6000"}
 
 
 def test_cot_cannot_look() -> None:
