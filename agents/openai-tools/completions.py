@@ -107,7 +107,8 @@ async def _assembled(parts: AsyncStream[ChatCompletionChunk]) -> tuple[Reply, To
     """
     import openai
 
-    reply, calls, usage = Reply(), {}, None
+    reply, usage = Reply(), None
+    calls: dict[int, Call] = {}
     try:
         async with parts:
             async for part in parts:
