@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from aiopslab.agents import as_agent
+from aiopslab.agents.prices import PriceList
 from aiopslab.agents.spec import AgentSpec
 from aiopslab.cli.tree import build
 from aiopslab.grading import SCORING_VERSION
@@ -26,6 +27,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```", re.DOTALL | re.MULTILINE)
 SCHEMAS = {
     "aiopslab/agent@1": AgentSpec,
+    "aiopslab/prices@1": PriceList,
     "aiopslab/incident@1": IncidentSpec,
     "aiopslab/suite@1": SuiteSpec,
 }

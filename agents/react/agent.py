@@ -1,30 +1,28 @@
 """``react``: thought, tool call, observation, again, until ``submit`` (Yao et al., ReAct, 2023).
 
 A LangChain chat model with bound tools, on any endpoint that speaks OpenAI's chat completions.
-The prompts are the files beside this one. Not here: which tools there are (the trial says), what
-an answer is worth.
+The prompts are the files beside this one. Neighbours: ``variants`` says which tools and which first
+observations a variant has, ``talk`` is the conversation. Not here: which tools there are (the trial
+says), what an answer is worth.
 """
 
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from aiopslab.agents import ModelSettings, TrialHandle
+from aiopslab.agents.chat import RETRIES, BrokenReply, ModelLine, nearly_over
+from aiopslab.agents.prices import TokenUsage, load_prices
 from aiopslab.errors import PreflightError
-from aiopslab.models.observation import Budget
-from aiopslab.tools.langchain import structured_tools
+
+from .talk import Ending, Talk
+from .variants import variant_of
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, BaseMessage
     from langchain_core.tools import StructuredTool
-
-_PROMPTS = Path(__file__).parent / "prompts"
-_SHORTENED = 300
-"""Characters that remain of an old observation."""
-_LAST_STEPS = 3
-_LAST_SHARE = 0.1
 
 
 class React:
@@ -32,20 +30,32 @@ class React:
 
     Args:
         model: The model and its endpoint.
-        temperature: Sampling temperature.
+        variant: ``react``, ``cot`` or ``retrieval-only``.
+        steps: Turns of the model; one more where a refused answer may still be repaired.
+        temperature: Sampling temperature; a negative one leaves it to the endpoint.
         keep: How many of the latest observations the model sees in full.
+        extract: Characters of the extract of an older observation.
         timeout_s: Seconds to wait for one answer.
+        retries: How often a failed request is made again.
+        prices: A file of prices that goes before the others; empty: none.
 
     Raises:
         PreflightError: A package or the key is missing; the hint says what to type.
+        UsageError: There is no such variant.
+        ContentError: The file of prices is missing or malformed.
     """
 
     def __init__(
         self,
         model: ModelSettings,
+        variant: str = "react",
+        steps: int = 20,
         temperature: float = 0.0,
         keep: int = 12,
+        extract: int = 800,
         timeout_s: float = 120.0,
+        retries: int = RETRIES,
+        prices: str = "",
     ) -> None:
         if importlib.util.find_spec("langchain_openai") is None:
             raise PreflightError(
@@ -53,156 +63,77 @@ class React:
             )
         self._settings = model
         self._key = model.key()
-        self._temperature = temperature
+        self._variant = variant_of(variant)
+        self._steps = max(1, steps)
+        self._temperature = None if temperature < 0 else temperature
         self._keep = keep
+        self._extract = max(200, extract)
         self._timeout_s = timeout_s
+        self._retries = max(0, retries)
+        self._prices = load_prices(prices)
 
     async def run(self, trial: TrialHandle) -> None:
-        """Converse with the model until the answer is in.
+        """Converse with the model until the answer is in or its turns are used up.
 
         Raises:
-            PreflightError: The endpoint does not answer as it should.
+            PreflightError: The endpoint does not answer as it should, or a limit of cost cannot
+                hold.
+            AgentError: The endpoint refuses what the conversation has become.
         """
-        from langchain_core.messages import HumanMessage, SystemMessage
-
-        tools = {t.name: t for t in structured_tools(trial.tools, _caller(trial))}
-        messages: list[BaseMessage] = [
-            SystemMessage(_prompt("system")),
-            HumanMessage(_brief(trial)),
-        ]
-        reminded = warned = False
-        while True:
-            if not warned and (left := _nearly_over(trial)):
-                messages.append(HumanMessage(_prompt("last").format(left=left)))
-                warned = True
-            reply = await self._ask(messages, list(tools.values()))
-            messages.append(reply)
-            _book(trial, reply)
-            if not reply.tool_calls and not reply.invalid_tool_calls:
-                if reminded:
-                    return
-                await trial.call("malformed", text=reply.text[:500])
-                messages.append(HumanMessage(_prompt("repair")))
-                reminded = True
-                continue
-            reminded = False
-            trial.note(reply.text)
-            if await _act(trial, tools, reply, messages):
+        line = ModelLine(trial, self._settings, self._prices)
+        talk = Talk(trial, self._variant, steps=self._steps)
+        await talk.begin()
+        turn, owed = 0, 0
+        while turn < self._steps + owed:
+            turn += 1
+            closing = turn >= self._steps
+            if turn == self._steps:
+                talk.last(f"this is turn {turn} of {self._steps}", closing=True)
+            elif left := nearly_over(trial):
+                talk.last(left, closing=False)
+            tools = talk.tools(closing=closing)
+            reply = await line.reply(partial(self._ask, talk.messages, tools))
+            ending = await talk.answer(reply)
+            if ending in (Ending.ANSWERED, Ending.GIVEN_UP) or trial.ended:
                 return
-            _shorten(messages, self._keep)
+            # An answer that was refused may be repaired, on the last turn too.
+            owed = int(ending is Ending.REFUSED)
+            talk.shorten(self._keep, self._extract)
 
-    async def _ask(self, messages: list[BaseMessage], tools: list[StructuredTool]) -> AIMessage:
-        """Get the model's next message.
+    async def _ask(
+        self, messages: list[BaseMessage], tools: list[StructuredTool]
+    ) -> tuple[AIMessage, TokenUsage | None]:
+        """Make one request.
 
         Raises:
-            PreflightError: The endpoint refuses or cannot be reached.
+            BrokenReply: What came holds no message.
+            openai.OpenAIError: Nothing came.
         """
-        import openai
         from langchain_openai import ChatOpenAI
 
-        settings = self._settings
+        settings: dict[str, Any] = {} if self._temperature is None else {
+            "temperature": self._temperature
+        }  # fmt: skip
         llm = ChatOpenAI(
-            model=settings.name,
-            base_url=settings.base_url,
+            model=self._settings.name,
+            base_url=self._settings.base_url,
             api_key=self._key,
-            temperature=self._temperature,
             timeout=self._timeout_s,
+            max_retries=self._retries,
+            **settings,
         )
         try:
             reply: AIMessage = await llm.bind_tools(tools).ainvoke(messages)
-        except openai.OpenAIError as error:
-            where = settings.base_url or "the default endpoint"
-            raise PreflightError(
-                f"model {settings.model!r} at {where} does not answer: {error}",
-                hint="check --model, --base-url and OPENAI_API_KEY",
-            ) from error
-        return reply
+        except (TypeError, KeyError, IndexError) as error:
+            # What LangChain raises where the endpoint's reply holds no message.
+            raise BrokenReply(f"{type(error).__name__}: {error}") from error
+        return reply, _usage(reply)
 
 
-async def _act(
-    trial: TrialHandle,
-    tools: dict[str, StructuredTool],
-    reply: AIMessage,
-    messages: list[BaseMessage],
-) -> bool:
-    """Carry the calls of a message out in order; True when the answer is in."""
-    from langchain_core.messages import ToolMessage
-
-    for call in reply.tool_calls:
-        tool = tools.get(call["name"])
-        if tool is None:
-            seen = await trial.call(call["name"], **call["args"])
-            messages.append(ToolMessage(seen.text, tool_call_id=call["id"]))
-            continue
-        answer: ToolMessage = await tool.ainvoke({**call, "type": "tool_call"})
-        messages.append(answer)
-        if call["name"] == "submit" and answer.artifact.ok:
-            return True
-    for broken in reply.invalid_tool_calls:
-        text = f"the arguments of {broken['name']} are not valid JSON: {broken['error']}"
-        await trial.call("malformed", text=text[:500])
-        messages.append(ToolMessage(text, tool_call_id=broken["id"] or ""))
-    return False
-
-
-def _caller(trial: TrialHandle) -> Any:
-    """Adapt the trial's ``call`` to what the LangChain tools want."""
-
-    async def call(name: str, arguments: dict[str, Any]) -> Any:
-        return await trial.call(name, **arguments)
-
-    return call
-
-
-def _book(trial: TrialHandle, reply: AIMessage) -> None:
-    """Report the tokens as the endpoint counted them."""
-    if reply.usage_metadata is not None:
-        trial.usage(
-            tokens_in=reply.usage_metadata["input_tokens"],
-            tokens_out=reply.usage_metadata["output_tokens"],
-        )
-
-
-def _shorten(messages: list[BaseMessage], keep: int) -> None:
-    """Cut observations that are not among the latest, so that the context stays bounded."""
-    from langchain_core.messages import ToolMessage
-
-    answers = [i for i, m in enumerate(messages) if isinstance(m, ToolMessage)]
-    for index in answers[: max(0, len(answers) - keep)]:
-        old = messages[index]
-        if isinstance(old, ToolMessage) and len(old.text) > _SHORTENED + 20:
-            text = f"{old.text[:_SHORTENED]}\n... (shortened)"
-            messages[index] = ToolMessage(text, tool_call_id=old.tool_call_id)
-
-
-def _brief(trial: TrialHandle) -> str:
-    brief = trial.brief
-    told = _prompt("brief").format(
-        app=brief.app, namespace=brief.namespace, app_summary=brief.app_summary, now=brief.now,
-        alert=f"Page: {brief.alert}" if brief.alert else "", task=brief.task,
-        instructions=brief.instructions, budget=_words(trial.budget),
-    )  # fmt: skip
-    return f"{told}\n\nContext:\n{brief.context}" if brief.context else told
-
-
-def _nearly_over(trial: TrialHandle) -> str:
-    """Return what is left in words if a budget is nearly used up, else an empty string."""
-    now, start = trial.budget, trial.brief.budget
-    few = now.steps is not None and now.steps <= _LAST_STEPS
-    for left, all_of_it in (
-        (now.virtual_s, start.virtual_s),
-        (now.tokens, start.tokens),
-        (now.cost_usd, start.cost_usd),
-    ):
-        if left is not None and all_of_it is not None:
-            few = few or left < _LAST_SHARE * all_of_it
-    return _words(now) if few else ""
-
-
-def _words(budget: Budget) -> str:
-    left = budget.model_dump(exclude_none=True)
-    return ", ".join(f"{name} {value:g}" for name, value in left.items()) or "unlimited"
-
-
-def _prompt(name: str) -> str:
-    return (_PROMPTS / f"{name}.md").read_text(encoding="utf-8")
+def _usage(reply: AIMessage) -> TokenUsage | None:
+    """Return the tokens as the endpoint counted them; None where it did not."""
+    counted = reply.usage_metadata
+    if counted is None:
+        return None
+    cached = counted.get("input_token_details", {}).get("cache_read") or 0
+    return TokenUsage(counted["input_tokens"], counted["output_tokens"], cached)

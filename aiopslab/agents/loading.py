@@ -24,6 +24,7 @@ from aiopslab.agents.builtins import Noop
 from aiopslab.agents.command import PREFIX, CommandAgent, CommandLine, preflight
 from aiopslab.agents.external import External
 from aiopslab.agents.human import Human
+from aiopslab.agents.prices import load_prices
 from aiopslab.agents.protocol import ActionAgent, Agent
 from aiopslab.agents.replay import Replay
 from aiopslab.agents.spec import NOTHING, AgentSpec, ArgSpec, ModelSettings, Surroundings
@@ -78,12 +79,15 @@ class AgentLoader:
         arguments: dict[str, str],
         model: ModelSettings | None = None,
         surroundings: Surroundings = NOTHING,
+        *,
+        cost_limit: float | None = None,
     ) -> None:
         """Refuse, before anything boots, what cannot be built or started.
 
         Raises:
             UsageError: An argument is unknown, malformed or missing.
-            PreflightError: A model, key, program, variable or container engine is missing.
+            PreflightError: A model, key, program, variable or container engine is missing, or the
+                price that a cost limit needs.
         """
         keywords = self.spec.arguments(arguments)
         self._fits(model, surroundings)
@@ -93,6 +97,10 @@ class AgentLoader:
             preflight(self.line, surroundings)
         elif self.spec.needs_model and model is not None:
             model.key()
+        if self.spec.books_cost:
+            prices = load_prices(str(keywords.get("prices", "")))
+            if cost_limit is not None and model is not None:
+                prices.require(model.name)
 
     def build(
         self,

@@ -49,6 +49,9 @@ class AgentSpec(Model):
     """True: the class takes ``model=``, None where the run names none."""
     rehearsed: bool = False
     """True: making one is cheap and tells what is missing; it is done before anything boots."""
+    books_cost: bool = False
+    """True: it books dollars from the price lists and takes their file as argument ``prices``; a
+    cost limit is refused where its model has no price."""
     args: dict[str, ArgSpec] = Field(default_factory=dict)
 
     def arguments(self, given: dict[str, str]) -> dict[str, Any]:

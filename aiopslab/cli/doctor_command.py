@@ -83,6 +83,7 @@ def _packages() -> list[Finding]:
         "duckdb": ("everything", "pip install duckdb"),
         "promql-parser": ("everything", "pip install promql-parser"),
         "langchain-openai": ("agent react", "pip install 'aiopslab[react]'"),
+        "openai": ("agent openai-tools", "pip install 'aiopslab[openai]'"),
         "kubernetes": ("-e kind, -e kubeconfig", "pip install 'aiopslab[kind]'"),
     }
     return [_package(name, needed_for, fix) for name, (needed_for, fix) in wanted.items()]
@@ -112,7 +113,9 @@ def _key() -> Finding:
 
     ok = bool(os.environ.get("OPENAI_API_KEY"))
     detail = "set" if ok else "not set"
-    return Finding("OPENAI_API_KEY", ok, detail, "agent react", "export OPENAI_API_KEY=...")
+    return Finding(
+        "OPENAI_API_KEY", ok, detail, "agents react, openai-tools", "export OPENAI_API_KEY=..."
+    )
 
 
 def _cores() -> Finding:

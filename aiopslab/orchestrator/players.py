@@ -71,11 +71,17 @@ def preflight(config: RunConfig, agents: Iterable[str]) -> None:
 
     Raises:
         UsageError: An agent or one of its arguments is unknown.
-        PreflightError: A model, its key, a program or a container engine is missing.
+        PreflightError: A model, its key, a program or a container engine is missing, or the price
+            that a cost limit needs.
     """
     for name in agents:
         if name != ORACLE:
-            load(name).preflight(config.agent_args, _model(config), _surroundings(config))
+            load(name).preflight(
+                config.agent_args,
+                _model(config),
+                _surroundings(config),
+                cost_limit=config.limits.cost_usd,
+            )
     if config.context.embeddings is not None:
         embeddings.preflight(config.context.embeddings_url)
 

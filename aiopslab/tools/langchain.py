@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiopslab.errors import PreflightError
 from aiopslab.models.observation import Observation, ToolInfo
+from aiopslab.tools.openai import reading
 
 if TYPE_CHECKING:
     from langchain_core.tools import StructuredTool
@@ -48,9 +49,3 @@ def structured_tools(tools: Sequence[ToolInfo], call: Call) -> list[StructuredTo
         )
 
     return [wrapped(info) for info in tools]
-
-
-def reading(observation: Observation) -> str:
-    """Return what a model reads of an observation: its id, whether it failed, the text."""
-    failed = "" if observation.ok else " failed"
-    return f"[{observation.id}{failed}]\n{observation.text}"

@@ -23,7 +23,7 @@ from aiopslab._version import __version__
 from aiopslab.errors import InfraError, LimitExceeded
 from aiopslab.models.observation import Brief, Observation, ToolInfo
 from aiopslab.tools.catalogue import TOOLS
-from aiopslab.tools.langchain import reading
+from aiopslab.tools.openai import reading
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send

@@ -4,22 +4,37 @@ import asyncio
 from typing import Any
 
 import pytest
-from agents_fakes import FakeTrial, completions, message, tool_call
+from agents_fakes import FakeTrial
+from agents_server import Said, Script, completions, failure, message, tool_call
 
 from aiopslab.agents import ModelSettings, load
-from aiopslab.errors import LimitExceeded, PreflightError
+from aiopslab.errors import AgentError, LimitExceeded, PreflightError, UsageError
+from aiopslab.models.observation import ToolInfo
 
 pytest.importorskip("langchain_openai")
 
 DONE = message("", tool_call("submit", {"anomaly": True, "confidence": 0.9}))
+LOOK = message("", tool_call("alerts", {}))
+SEARCH = ToolInfo(
+    name="search_incidents", description="Find past incidents.", effect="read", cost_s=2.0,
+    parameters={"type": "object", "properties": {"query": {"type": "string"}}},
+)  # fmt: skip
 
 
-def play(trial: FakeTrial, script: list[Any], **arguments: str) -> list[dict[str, Any]]:
+def play(trial: FakeTrial, script: Script, **arguments: str) -> list[dict[str, Any]]:
     """Let the agent play against a scripted model; return the requests it sent."""
     with completions(script) as (url, requests):
         settings = ModelSettings(model="openai/scripted", base_url=url)
         asyncio.run(load("react").build(arguments, settings).run(trial))
     return requests
+
+
+def offered(request: dict[str, Any]) -> list[str]:
+    return [tool["function"]["name"] for tool in request["tools"]]
+
+
+def names(trial: FakeTrial) -> list[str]:
+    return [name for name, _ in trial.calls]
 
 
 def test_the_model_calls_tools_reads_their_text_and_submits() -> None:
@@ -97,14 +112,174 @@ def test_a_used_up_budget_ends_the_conversation() -> None:
         play(trial, [message("", tool_call("alerts", {}))])
 
 
-def test_old_observations_are_shortened() -> None:
-    trial = FakeTrial("detection", {"alerts": (True, "x" * 5000, None)})
-    look = message("", tool_call("alerts", {}))
-    requests = play(trial, [look, look, look, DONE], keep="1")
-    sizes = [len(m["content"]) for m in requests[-1]["messages"] if m["role"] == "tool"]
-    assert sizes[0] < 400
-    assert sizes[1] < 400
-    assert sizes[2] > 5000
+def test_old_observations_are_shortened_to_the_lines_that_say_most() -> None:
+    lines = "\n".join([*(f"svc{n} is well" for n in range(400)), "svc7 refused the connection"])
+    trial = FakeTrial("detection", {"alerts": (True, lines, None)})
+    looks = [message("", tool_call("alerts", {}, f"c{n}")) for n in range(3)]
+    requests = play(trial, [*looks, DONE], keep="1", extract="300")
+    told = [m["content"] for m in requests[-1]["messages"] if m["role"] == "tool"]
+    assert [len(text) <= 300 for text in told] == [True, True, False]
+    assert told[0].startswith("[obs-1]\n")
+    assert "svc7 refused the connection" in told[0]
+
+
+def test_what_a_call_asked_for_is_kept_of_its_observation() -> None:
+    lines = "\n".join(f"svc{n} is well" for n in range(400))
+    trial = FakeTrial("detection", {"services": (True, lines, None)})
+    first = message("", tool_call("services", {"name": "svc333"}, "a"))
+    requests = play(trial, [first, LOOK, DONE], keep="1", extract="300")
+    assert "svc333 is well" in requests[-1]["messages"][3]["content"]
+
+
+def test_the_last_turn_offers_nothing_but_submit() -> None:
+    trial = FakeTrial("detection")
+    requests = play(trial, [LOOK, LOOK, DONE], steps="3")
+    assert offered(requests[2]) == ["submit"]
+    assert "turn 3 of 3" in requests[2]["messages"][-1]["content"]
+
+
+def test_turns_that_are_used_up_end_the_trial_without_an_answer() -> None:
+    trial = FakeTrial("detection")
+    assert len(play(trial, [LOOK], steps="3")) == 3
+    assert "submit" not in names(trial)
+
+
+def test_an_answer_refused_on_the_last_turn_may_be_repaired() -> None:
+    trial = FakeTrial("detection", {"submit": [(False, "missing", None), (True, "ok", None)]})
+    assert len(play(trial, [LOOK, DONE, DONE, DONE], steps="2")) == 3
+    assert names(trial) == ["alerts", "submit", "submit"]
+
+
+def test_twenty_turns_are_the_default() -> None:
+    assert len(play(FakeTrial("detection"), [LOOK])) == 20
+
+
+def test_past_incidents_are_mentioned_only_where_they_can_be_searched() -> None:
+    trial = FakeTrial("detection")
+    assert "search_incidents" not in play(trial, [DONE])[0]["messages"][0]["content"]
+    trial = FakeTrial("detection")
+    trial.tools.append(SEARCH)
+    requests = play(trial, [message("", tool_call("search_incidents", {"query": "5xx"})), DONE])
+    assert "`search_incidents` finds past incidents" in requests[0]["messages"][0]["content"]
+    assert trial.calls[0] == ("search_incidents", {"query": "5xx"})
+
+
+def test_cot_answers_once_from_observations_that_are_always_the_same() -> None:
+    trial = FakeTrial("localization", {"alerts": (False, "no route to host", None)})
+    requests = play(trial, [message("", tool_call("submit", {"candidates": []}))], variant="cot")
+    assert names(trial) == [
+        "alerts", "services", "topology", "changes", "k8s_get", "k8s_events", "logs_patterns",
+        "submit",
+    ]  # fmt: skip
+    assert offered(requests[0]) == ["submit"]
+    seen = requests[0]["messages"][1]["content"]
+    assert "alerts: [obs-1 failed]\nno route to host" in seen
+    assert "services: [obs-2]\nservices answers" in seen
+
+
+def test_cot_reads_the_whole_vocabulary_of_a_diagnosis() -> None:
+    trial = FakeTrial("diagnosis")
+    trial.cursors["cause_kinds"] = "obs-8:6000"
+    play(trial, [message("", tool_call("submit", {"hypotheses": []}))], variant="cot")
+    assert names(trial)[-3:] == ["cause_kinds", "cause_kinds", "submit"]
+    assert trial.calls[-2][1] == {"cursor": "obs-8:6000"}
+
+
+def test_cot_cannot_look() -> None:
+    trial = FakeTrial("detection")
+    requests = play(trial, [LOOK, DONE], variant="cot")
+    assert names(trial)[-2:] == ["malformed", "submit"]
+    told = requests[1]["messages"][-1]["content"]
+    assert told == "[obs-8 failed]\nthere is no tool 'alerts' here; tools: submit"
+
+
+def test_retrieval_only_reads_what_people_wrote_down() -> None:
+    trial = FakeTrial("mitigation")
+    trial.tools.append(SEARCH)
+    requests = play(trial, [message("", tool_call("runbooks", {})), DONE], variant="retrieval-only")
+    assert set(offered(requests[0])) == {
+        "runbooks", "docs", "search_incidents", "cause_kinds", "submit"
+    }  # fmt: skip
+    assert names(trial) == ["runbooks", "submit"]
+
+
+def test_an_unknown_variant_is_the_users_mistake() -> None:
+    with pytest.raises(UsageError, match="no variant 'cott'") as caught:
+        play(FakeTrial("detection"), [DONE], variant="cott")
+    assert "did you mean 'cot'" in caught.value.hint
+
+
+def test_a_model_that_declines_is_asked_once_more() -> None:
+    declined = message(refusal="I cannot help with that.")
+    trial = FakeTrial("detection")
+    requests = play(trial, [declined, DONE])
+    assert names(trial) == ["submit"]
+    assert "This is a benchmark" in requests[1]["messages"][-1]["content"]
+    trial = FakeTrial("detection")
+    assert len(play(trial, [declined])) == 2
+    assert trial.calls == []
+    filtered = FakeTrial("detection")
+    play(filtered, [Said(message(), finish="content_filter"), DONE])
+    assert filtered.notes == ["the model declines: content filter"]
+
+
+def test_tokens_cost_what_the_list_says_and_cached_ones_less() -> None:
+    usage = {
+        "prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100,
+        "prompt_tokens_details": {"cached_tokens": 400},
+    }  # fmt: skip
+    trial = FakeTrial("detection", cost_usd=1.0)
+    with completions([Said(DONE, usage=usage)]) as (url, _):
+        settings = ModelSettings(model="openai/gpt-4o", base_url=url)
+        asyncio.run(load("react").build({}, settings).run(trial))
+    assert trial.tokens == [1000, 100]
+    assert trial.costs == [pytest.approx((600 * 2.5 + 400 * 1.25 + 100 * 10) / 1e6)]
+
+
+def test_a_limit_needs_an_endpoint_that_counts() -> None:
+    with pytest.raises(PreflightError, match="reports no token usage"):
+        play(FakeTrial("detection", tokens=1000), [Said(DONE, usage=None)])
+
+
+def test_a_budget_of_dollars_ends_the_trial() -> None:
+    trial = FakeTrial("detection", cost_usd=0.0005)
+    with completions([LOOK]) as (url, _):
+        agent = load("react").build({}, ModelSettings(model="gpt-4o", base_url=url))
+        with pytest.raises(LimitExceeded):
+            asyncio.run(agent.run(trial))
+    assert names(trial) == ["alerts"]
+
+
+def test_failures_that_pass_are_waited_for() -> None:
+    trial = FakeTrial("detection")
+    script = [failure(429, "slow down"), failure(503, "busy"), DONE]
+    assert len(play(trial, script)) == 3
+    assert names(trial) == ["submit"]
+
+
+def test_a_storm_of_refusals_is_no_failure_of_the_agent() -> None:
+    with pytest.raises(PreflightError, match=r"does not answer.*slow down"):
+        play(FakeTrial("detection"), [LOOK, failure(429, "slow down")], retries="2")
+
+
+def test_a_conversation_that_grew_too_long_is_the_agents_failure() -> None:
+    with pytest.raises(AgentError, match="context length"):
+        play(FakeTrial("detection"), [LOOK, failure(400, "context length exceeded")])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"id": "x", "choices": [{"index',
+        '{"id": "x", "object": "chat.completion", "choices": []}',
+        '{"id": "x", "object": "chat.completion", "choices": null}',
+    ],
+    ids=["half of its JSON", "no choice", "null"],
+)
+def test_a_reply_that_arrives_broken_is_asked_for_again(body: str) -> None:
+    trial = FakeTrial("detection")
+    play(trial, [Said(body=body), DONE])
+    assert names(trial) == ["submit"]
 
 
 def test_an_endpoint_that_refuses_is_no_fault_of_the_agent() -> None:

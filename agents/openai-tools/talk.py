@@ -1,0 +1,186 @@
+"""The conversation of ``openai-tools``: messages, calls carried out, reminders, the answer as text.
+
+Failures of a tool are shown to the model with their reason. Not here: asking (``completions``).
+"""
+
+from __future__ import annotations
+
+import json
+from enum import Enum, auto
+from pathlib import Path
+from typing import Any
+
+from aiopslab.agents import TrialHandle
+from aiopslab.agents.chat import Prompts, in_words
+from aiopslab.agents.extracts import digest, entities
+from aiopslab.tools.openai import functions, reading
+
+from .completions import Call, Reply
+
+SUBMIT = "submit"
+Message = dict[str, Any]
+_prompt = Prompts(Path(__file__).parent / "prompts")
+
+
+class Ending(Enum):
+    """What a message of the model led to."""
+
+    OPEN = auto()
+    """Nothing final."""
+    ANSWERED = auto()
+    SILENT = auto()
+    """It called no tool for the second time in a row, though it was reminded."""
+    DECLINED = auto()
+    """It declined for the second time."""
+
+
+class Talk:
+    """One trial's conversation.
+
+    Args:
+        trial: The trial.
+        strict: Hold the arguments of ``submit`` to their schema.
+        steps: How many turns the model is told it has.
+    """
+
+    def __init__(self, trial: TrialHandle, *, strict: bool, steps: int) -> None:
+        self._trial = trial
+        brief = _prompt(
+            "brief", brief=trial.brief.text(), steps=str(steps), budget=in_words(trial.budget)
+        )
+        self.messages: list[Message] = [
+            {"role": "system", "content": _prompt("system")},
+            {"role": "user", "content": brief},
+        ]
+        self._functions = functions(trial.tools, strict_for=(SUBMIT,) if strict else ())
+        self._terms = entities(trial.brief.alert or "")
+        self._asked: dict[str, frozenset[str]] = {}
+        """Names in the arguments of each call."""
+        self._warned = self._reminded = self._has_declined = False
+
+    def request(self, *, closing: bool) -> dict[str, Any]:
+        """Return the fields of the next request; nothing but ``submit`` when it has to close."""
+        if not closing:
+            return {"messages": self.messages, "tools": self._functions}
+        # Not every endpoint can be told which function to call; this one is all there is.
+        only = [f for f in self._functions if f["function"]["name"] == SUBMIT]
+        return {"messages": self.messages, "tools": only}
+
+    def last(self, left: str, *, closing: bool) -> None:
+        """Tell the model that it is time to answer: once, and again on its last turn."""
+        if closing or not self._warned:
+            self._say(_prompt("last", left=left))
+            self._warned = True
+
+    async def answer(self, reply: Reply) -> Ending:
+        """Act on a message of the model.
+
+        Raises:
+            LimitExceeded: A budget is used up.
+        """
+        self._hear(reply)
+        if reply.calls:
+            self._reminded = False
+            return await self._act(reply.calls)
+        if reply.refusal or reply.finish == "content_filter":
+            return self._declined(reply.refusal or "content filter")
+        if self._reminded:
+            return Ending.SILENT
+        await self._trial.call("malformed", text=reply.text[:500])
+        self._reminded = True
+        self._say(_prompt("repair"))
+        return Ending.OPEN
+
+    def ask_for_answer(self) -> None:
+        """Ask for the answer as JSON text."""
+        self._say(_prompt("answer"))
+
+    async def take_answer(self, reply: Reply) -> bool:
+        """Submit the answer that a message holds as text; True where it was taken.
+
+        Raises:
+            LimitExceeded: A budget is used up.
+        """
+        self._hear(reply)
+        if reply.refusal:
+            self._trial.note(f"the model declines: {reply.refusal}")
+            self._say(_prompt("declined"))
+            return False
+        answer, wrong = _object(reply.text)
+        if answer is None:
+            said = f"the answer is no JSON object: {wrong}"
+            await self._trial.call("malformed", text=f"{said}: {reply.text}"[:500])
+            self._say(said)
+            return False
+        seen = await self._trial.call(SUBMIT, **answer)
+        self._say(reading(seen))
+        return seen.ok
+
+    async def _act(self, calls: list[Call]) -> Ending:
+        """Carry calls out in order, until an answer is taken."""
+        for call in calls:
+            arguments, wrong = _object(call.arguments or "{}")
+            if arguments is None:
+                said = f"the arguments of {call.name} are no JSON object: {wrong}"
+                seen = await self._trial.call("malformed", text=f"{said}: {call.arguments}"[:500])
+                text = f"[{seen.id} failed]\n{said}"
+            else:
+                named = (v for v in arguments.values() if isinstance(v, str))
+                self._asked[call.id] = entities(*named)
+                seen = await self._trial.call(call.name, **arguments)
+                text = reading(seen)
+            self.messages.append({"role": "tool", "tool_call_id": call.id, "content": text})
+            if arguments is not None and call.name == SUBMIT and seen.ok:
+                return Ending.ANSWERED
+        return Ending.OPEN
+
+    def _declined(self, why: str) -> Ending:
+        self._trial.note(f"the model declines: {why}")
+        if self._has_declined:
+            return Ending.DECLINED
+        self._has_declined = True
+        self._say(_prompt("declined"))
+        return Ending.OPEN
+
+    def _hear(self, reply: Reply) -> None:
+        """Add a message of the model to the conversation."""
+        if reply.text:
+            self._trial.note(reply.text)
+        said: Message = {"role": "assistant", "content": reply.text or reply.refusal}
+        for n, call in enumerate(reply.calls):
+            # Some endpoints name no ids, but every answer has to name the call it belongs to.
+            call.id = call.id or f"call-{len(self.messages)}-{n}"
+        if reply.calls:
+            said["tool_calls"] = [_called(call) for call in reply.calls]
+        self.messages.append(said)
+
+    def _say(self, text: str) -> None:
+        self.messages.append({"role": "user", "content": text})
+
+    def shorten(self, keep: int, limit: int) -> None:
+        """Leave an extract of observations that are not among the latest."""
+        told = [m for m in self.messages if m["role"] == "tool"]
+        for old in told[: max(0, len(told) - keep)]:
+            terms = self._terms | self._asked.get(old["tool_call_id"], frozenset())
+            old["content"] = digest(old["content"], limit, terms)
+
+
+def _called(call: Call) -> Message:
+    """Repeat a call to the endpoint; arguments that are no JSON object become an empty one.
+
+    Some endpoints parse the arguments of the past and fail where they cannot.
+    """
+    arguments = call.arguments if _object(call.arguments or "{}")[0] is not None else "{}"
+    function = {"name": call.name, "arguments": arguments or "{}"}
+    return {"id": call.id, "type": "function", "function": function}
+
+
+def _object(text: str) -> tuple[dict[str, Any] | None, str]:
+    """Read a JSON object; None and what is wrong where it is none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return None, str(error)
+    if not isinstance(found, dict):
+        return None, f"it is {type(found).__name__}"
+    return found, ""
