@@ -68,6 +68,9 @@ async def after_answer(
             "invariants": [*kept, *acts],
             "losses": intent.losses(staged.before, after),
             "changes": intent.changes(staged.before, after),
+            "requests_before": intent.requests(staged.before),
+            "requests_after": intent.requests(after),
+            "cpu_growth_allowed": env.app.intent.cpu_requests_growth,
             "slo_violation_s": broken_s,
             "restored_at": restored,
         }
