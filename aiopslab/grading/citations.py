@@ -3,27 +3,40 @@
 Three tests of text, all lexical: an observation *was seen* if it has its id and was made before the
 answer; it *names* a component if a word of its text or its arguments means it (``components``); it
 *carries* a cause's signal if a line that names the component has a distinctive word of the cause,
-where the arguments of the call belong to every line. Not here: what shares of that are worth
-(``diagnosis``).
+where the arguments of the call and a heading in capitals belong to every line. An *overview* names
+most components, and so none in particular. Not here: what shares of that are worth (``evidence``).
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from aiopslab.grading.components import same_component
+from aiopslab.grading.components import normal, same_component
 from aiopslab.models.search_space import NamedCause
 from aiopslab.models.trial import Step
 
 COMMON = 0.08
 """A word that more than this share of all cause kinds has tells none of them apart."""
+BREADTH = 0.5
 _NAME = re.compile(r"[\w./-]+")
 _PART = re.compile(r"[A-Z]?[a-z]{2,}|[A-Z]{2,}(?![a-z])")
 _STEM = 5
 _IDLE = frozenset(
-    ["again", "all", "although", "another", "answer", "answers", "any", "application", "applies", "away", "back", "because", "before", "behind", "being", "below", "between", "both", "but", "can", "cannot", "count", "counts", "ends", "else", "end", "ever", "every", "fewer", "first", "for", "free", "from", "get", "gets", "give", "gives", "giving", "had", "has", "have", "held", "its", "keep", "keeping", "keeps", "kind", "known", "let", "lets", "longer", "look", "looks", "lost", "many", "more", "most", "name", "names", "need", "needed", "needs", "never", "new", "nobody", "none", "nothing", "off", "once", "one", "only", "other", "others", "out", "own", "part", "past", "place", "present", "provided", "rest", "same", "serve", "serves", "should", "side", "so", "somebody", "something", "stand", "stands", "stay", "stays", "take", "takes", "than", "that", "the", "their", "them", "there", "thing", "things", "this", "those", "though", "to", "together", "too", "two", "until", "use", "used", "uses", "was", "what", "when", "where", "which", "while", "who", "whole", "will", "with", "without", "work", "works", "wrong", "yet"]
+    word
+    for line in (
+        "again all although another answer answers any application applies away back because",
+        "before behind being below between both but can cannot count counts else end ends ever",
+        "every far fewer first for free from get gets give gives giving had has have held its keep",
+        "keeping keeps kind known left let lets longer look looks lost many more most name names",
+        "need needed needs never new nobody none nothing off once one only other others out own",
+        "part past place present provided rest same serve serves should side somebody something",
+        "stand stands stay stays take takes than that the their them there they thing things this",
+        "those though to together too two until use used uses was what when where which while who",
+        "whole will with without work works wrong wrongly yet",
+    )
+    for word in line.split()
 )
 """Words that say nothing of what is wrong, or that every answer of a tool has."""
 
@@ -42,6 +55,12 @@ def names(step: Step, known: Collection[str]) -> bool:
     return _mentions(f"{step.text} {_said(step)}", known)
 
 
+def overview(step: Step, components: Collection[str]) -> bool:
+    """Say whether an observation names more than half of all components."""
+    words = {word.strip("./-") for word in _NAME.findall(step.text)}
+    return len(words.intersection(components)) > BREADTH * len(components)
+
+
 def carries(step: Step, known: Collection[str], signs: Collection[str]) -> bool:
     """Say whether a line of an observation names a component and shows a sign of a cause.
 
@@ -50,13 +69,14 @@ def carries(step: Step, known: Collection[str], signs: Collection[str]) -> bool:
         known: Names of the component.
         signs: Stems, as ``signs_of`` returns them.
     """
-    said = _said(step)
-    named, shown = _mentions(said, known), not stems(said).isdisjoint(signs)
+    lines, said = step.text.splitlines(), _said(step)
+    of_all = f"{said} {lines[0]}" if lines and lines[0].isupper() else said
+    named, shown = _mentions(said, known), not stems(of_all).isdisjoint(signs)
     if named and shown:
         return True
     return any(
         (shown or not stems(line).isdisjoint(signs)) and (named or _mentions(line, known))
-        for line in step.text.splitlines()
+        for line in lines
     )
 
 
@@ -83,7 +103,12 @@ def stems(text: str) -> set[str]:
 
 
 def _mentions(text: str, known: Collection[str]) -> bool:
-    words: Iterable[str] = {word.strip("./-") for word in _NAME.findall(text)}
+    keys = [normal(name) for name in known]
+    folded = text.casefold()
+    # A word that means a component has its name in it; most lines have none, and are done with.
+    if not any(key and key in folded for key in keys):
+        return False
+    words = {word.strip("./-") for word in _NAME.findall(text)}
     return any(same_component(word, known) for word in words)
 
 

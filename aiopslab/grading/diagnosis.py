@@ -13,7 +13,7 @@ from aiopslab.grading import citations
 from aiopslab.grading.assertions import answered, check, verdict
 from aiopslab.grading.calibration import brier, brier_of_distribution, stated_confidence
 from aiopslab.grading.components import is_right, is_right_place, names, same_cause
-from aiopslab.grading.dependency_graph import causal_path
+from aiopslab.grading.evidence import coverage, precision, unsupported
 from aiopslab.grading.floors import diagnosis_floors, kinds_of
 from aiopslab.grading.ranking import ac_at_k, all_first, first_hits, reciprocal_rank
 from aiopslab.models.answer import Diagnosis, Hypothesis
@@ -66,10 +66,10 @@ def grade_diagnosis(
     seen = citations.seen_before_answer(steps)
     checks += _cited(answer.evidence, known, seen, scores)
     shown = [seen[i] for i in dict.fromkeys(answer.evidence) if i in seen]
-    scores["evidence_precision"] = _precision(shown, len(set(answer.evidence)), truth)
-    scores["evidence_coverage"] = _coverage(shown, truth, evidence)
+    scores["evidence_precision"] = precision(shown, len(set(answer.evidence)), truth)
+    scores["evidence_coverage"] = coverage(shown, truth, evidence)
     if ranked and not same_cause(ranked[0].cause, NOTHING):
-        scores["unsupported_claims"] = _unsupported(shown, ranked[0], truth)
+        scores["unsupported_claims"] = unsupported(shown, ranked[0], truth)
     return verdict("diagnosis", checks, scores, confidence, floors)
 
 
@@ -131,8 +131,9 @@ def _partial(first: Sequence[Hypothesis], truth: Truth) -> dict[str, float | Non
 
 
 def _credit(place: str, kind: str, cause: RootCause, space: SearchSpace | None) -> float:
-    """Return the credit of a pair: 1 if it is right, else 0.5 for the component, and for the kind
-    0.5 or, where only its family is right, 0.25; at most 0.75.
+    """Return the credit of a pair against one root cause: 1 if it is right, at most 0.75 else.
+
+    0.5 for the component, and 0.5 for the cause kind or, where only its family is right, 0.25.
     """
     if is_right(place, kind, cause):
         return 1.0
@@ -182,59 +183,3 @@ def _cited(
             check("evidence_concerns", bool(concerns), reason, "answer.json#evidence", gating=False)
         )
     return checks
-
-
-def _precision(shown: Sequence[Step], cited: int, truth: Truth) -> float | None:
-    """Return the share of cited observations that were seen and carry a root cause's signal."""
-    if truth.space is None or not truth.root_causes or not cited:
-        return None
-    tests = [_named(c) for c in truth.root_causes]
-    signs = [_signs(kinds_of(c), truth.space) for c in truth.root_causes]
-    carrying = [
-        step
-        for step in shown
-        if any(citations.carries(step, k, s) for k, s in zip(tests, signs, strict=True))
-    ]
-    return len(carrying) / cited
-
-
-def _coverage(shown: Sequence[Step], truth: Truth, evidence: Evidence) -> float | None:
-    """Return the share of the components from symptom to cause that any of these names.
-
-    Unknown where no way is known to any root cause.
-    """
-    if truth.space is None:
-        return None
-    known: dict[str, list[str]] = {}
-    for cause in truth.root_causes:
-        for name in causal_path(truth.space, cause.component, evidence.handover) or []:
-            known.setdefault(name, [name])
-        if cause.component in known:
-            known[cause.component] = _named(cause)
-    if not known:
-        return None
-    named = [any(citations.names(step, said) for step in shown) for said in known.values()]
-    return sum(named) / len(named)
-
-
-def _unsupported(shown: Sequence[Step], first: Hypothesis, truth: Truth) -> float | None:
-    """Return the share of the first hypothesis' two claims that no cited observation supports.
-
-    The component has to be named, and the cause's signal to be carried beside that name. Whether
-    the hypothesis is right does not matter.
-    """
-    if truth.space is None:
-        return None
-    signs = _signs([first.cause], truth.space)
-    place = any(citations.names(step, [first.component]) for step in shown)
-    cause = any(citations.carries(step, [first.component], signs) for step in shown)
-    return ((not place) + (not cause)) / 2
-
-
-def _named(cause: RootCause) -> list[str]:
-    """Return all names of where a root cause, or an accepted equal of it, is."""
-    return [*names(cause), *(place for place, _ in cause.accepted)]
-
-
-def _signs(kinds: Sequence[str], space: SearchSpace) -> set[str]:
-    return {sign for kind in kinds for sign in citations.signs_of(kind, space.causes)}

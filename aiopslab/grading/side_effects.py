@@ -1,4 +1,4 @@
-"""What a repair did beside repairing: what it changed for nothing, what it costs, what it took back.
+"""What a repair did beside repairing: what it changed for nothing, what it costs, what it undid.
 
 Read off the differences that remain (``evidence.json``) and the objects before and after each
 write (``steps.jsonl``). None of it gates: what must not happen at all is the owners' intent and

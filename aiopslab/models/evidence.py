@@ -86,6 +86,7 @@ class Evidence(Model):
     requests_before: Requests | None = None
     """In the pre-fault snapshot; None in reading tasks and in records from before it was kept."""
     requests_after: Requests | None = None
+    """At the end, without workloads that the incident brought along."""
     cpu_growth_allowed: float | None = None
     """Share by which the owners let the CPU requests grow."""
     slo_violation_s: float | None = None

@@ -69,7 +69,7 @@ async def after_answer(
             "losses": intent.losses(staged.before, after),
             "changes": intent.changes(staged.before, after),
             "requests_before": intent.requests(staged.before),
-            "requests_after": intent.requests(after),
+            "requests_after": intent.requests(after, of=_accountable(staged, steps, after)),
             "cpu_growth_allowed": env.app.intent.cpu_requests_growth,
             "slo_violation_s": broken_s,
             "restored_at": restored,
@@ -115,6 +115,17 @@ def beyond_repair(part: SliWindow, length: float) -> bool:
     failed = part.offered - part.succeeded
     slow = part.p50_ms is not None and part.p50_ms > part.slo_p95_ms
     return failed > (1.0 - part.slo_success) * most or (slow and 0.5 * part.succeeded > 0.05 * most)
+
+
+def _accountable(staged: Staged, steps: Sequence[Step], after: intent.Snapshot) -> set[str]:
+    """Name the objects that were there before the incident, and those that the agent wrote.
+
+    What the incident itself brought along is not charged to the repair that leaves it.
+    """
+    written = {ref for s in steps if s.effect == "write" and s.ok for ref in _objects(s.after)}
+    brought = after.objects.keys() - staged.before.objects.keys()
+    own = {ref for ref in brought if f"{ref.partition('/')[0]}/{ref.rpartition('/')[2]}" in written}
+    return {*staged.before.objects, *own}
 
 
 async def _postconditions(staged: Staged) -> list[CheckResult]:

@@ -7,7 +7,7 @@ radius and the losses. Mitigation that breaks the intent does not pass, however 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from aiopslab.environments.protocol import Environment
@@ -156,12 +156,17 @@ def _budget(env: Environment, before: Snapshot, after: Snapshot) -> CheckResult:
     )
 
 
-def requests(state: Snapshot) -> Requests:
-    """Sum up what the workloads of a snapshot ask for."""
+def requests(state: Snapshot, *, of: Container[str] | None = None) -> Requests:
+    """Sum up what the workloads of a snapshot ask for.
+
+    Args:
+        state: The snapshot.
+        of: References to count; None: all.
+    """
     cpu = memory = 0.0
     replicas = 0
-    for obj in state.objects.values():
-        if obj["kind"] not in ("Deployment", "StatefulSet"):
+    for ref, obj in state.objects.items():
+        if obj["kind"] not in ("Deployment", "StatefulSet") or not (of is None or ref in of):
             continue
         count = obj["spec"].get("replicas", 1)
         replicas += count

@@ -119,8 +119,10 @@ def wall(trials: Sequence[Trial]) -> dict[str, Spread]:
 def _of_task(task: Task, found: TaskResults) -> list[list[str]]:
     rows: list[list[str]] = []
     if found.balanced_accuracy is not None:
-        value = interval(found.balanced_accuracy)
-        rows.append([task, "balanced accuracy (95% CI)", value, number(found.floors.get("passed"))])
+        balanced = interval(found.balanced_accuracy)
+        rows.append(
+            [task, "balanced accuracy (95% CI)", balanced, number(found.floors.get("passed"))]
+        )
     for label, score in _SCORES[task]:
         value = found.scores.get(score)
         if value is not None:
