@@ -32,9 +32,8 @@ def grade_localization(answer: Localization | None, truth: Truth) -> Grade:
     ``specificity`` (an empty list) where nothing is; ``brier`` of the stated probability that the
     verdict is right, ``brier_distribution`` over all candidates and "something else".
     """
-    checks = answered(answer)
+    checks, floors = answered(answer), localization_floors(truth)
     scores: dict[str, float | None] = dict.fromkeys(_NAMES)
-    floors = localization_floors(truth)
     if answer is None or answer.escalate:
         return verdict("localization", checks, scores, None, floors)
     ranked = sorted(answer.candidates, key=lambda c: -c.probability)

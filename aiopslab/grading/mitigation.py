@@ -12,7 +12,7 @@ from aiopslab.grading.assertions import answered, check, verdict
 from aiopslab.grading.calibration import brier
 from aiopslab.grading.counterfactual import benefit
 from aiopslab.grading.floors import mitigation_floors
-from aiopslab.grading.side_effects import added_requests, collateral, reverts
+from aiopslab.grading.side_effects import side_effects
 from aiopslab.models.answer import Mitigation
 from aiopslab.models.counterfactual import Counterfactual
 from aiopslab.models.evidence import CheckResult, Evidence, SliWindow
@@ -33,10 +33,8 @@ def grade_mitigation(
     """Grade the state that the agent left.
 
     Scores: ``time_to_mitigate_s`` (hand-over to the last SLO violation's end; None unless passed),
-    ``slo_violation_s``, ``writes``, ``reverts`` (writes that took one back), ``blast_radius``
-    (differences that remain), ``collateral`` (those of the agent that the fix did not need), what
-    is asked for more than before (``side_effects.added_requests``), ``brier``; ``benefit`` where
-    it is known what would have happened without the agent.
+    ``slo_violation_s``, ``writes``, ``blast_radius`` (differences that remain), those of
+    ``side_effects``, ``brier``; ``benefit`` where the course without the agent is known.
     """
     checks = [
         *answered(answer),
@@ -54,10 +52,8 @@ def grade_mitigation(
         "time_to_mitigate_s": _time_to_mitigate(truth, evidence) if passed else None,
         "slo_violation_s": evidence.slo_violation_s,
         "writes": float(writes),
-        "reverts": float(reverts(steps)),
         "blast_radius": float(len(evidence.changes)),
-        "collateral": float(len(collateral(truth, evidence, steps))),
-        **added_requests(evidence),
+        **side_effects(truth, evidence, steps),
         "brier": None,
     }
     if beside is not None:

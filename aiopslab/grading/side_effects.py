@@ -21,6 +21,21 @@ _WORD = re.compile(r"[\w.-]+")
 _SERVER_SET = ("resourceVersion", "generation", "managedFields", "uid", "creationTimestamp")
 
 
+def side_effects(
+    truth: Truth, evidence: Evidence, steps: Sequence[Step]
+) -> dict[str, float | None]:
+    """Return the scores: ``reverts``, ``collateral`` and those of ``added_requests``.
+
+    Where the end was not measured, because nothing was submitted, what it left is unknown.
+    """
+    measured = evidence.slo_violation_s is not None
+    return {
+        "reverts": float(reverts(steps)),
+        "collateral": float(len(collateral(truth, evidence, steps))) if measured else None,
+        **added_requests(evidence),
+    }
+
+
 def collateral(truth: Truth, evidence: Evidence, steps: Sequence[Step]) -> list[str]:
     """Name what was changed for nothing, sorted: what is lost, and what the fix did not need.
 

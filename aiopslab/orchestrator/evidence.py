@@ -59,20 +59,18 @@ async def after_answer(
     broken_s, restored = await violations(env, staged.truth.handover_at, end)
     after = await intent.snapshot(env)
     kept = await intent.invariants(env, staged.before, after)
-    acts = intent.forbidden(env.app.intent.forbidden, deeds(steps))
+    kept += intent.forbidden(env.app.intent.forbidden, deeds(steps))
     return evidence.model_copy(
         update={
             "submitted_at": submitted_at,
             "settle": settle,
             "postconditions": await _postconditions(staged),
-            "invariants": [*kept, *acts],
+            "invariants": kept,
             "losses": intent.losses(staged.before, after),
             "changes": intent.changes(staged.before, after),
-            "requests_before": intent.requests(staged.before),
-            "requests_after": intent.requests(after, of=_accountable(staged, steps, after)),
-            "cpu_growth_allowed": env.app.intent.cpu_requests_growth,
             "slo_violation_s": broken_s,
             "restored_at": restored,
+            **_asked_for(staged, steps, after),
         }
     )
 
@@ -115,6 +113,14 @@ def beyond_repair(part: SliWindow, length: float) -> bool:
     failed = part.offered - part.succeeded
     slow = part.p50_ms is not None and part.p50_ms > part.slo_p95_ms
     return failed > (1.0 - part.slo_success) * most or (slow and 0.5 * part.succeeded > 0.05 * most)
+
+
+def _asked_for(staged: Staged, steps: Sequence[Step], after: intent.Snapshot) -> dict[str, Any]:
+    return {
+        "requests_before": intent.requests(staged.before),
+        "requests_after": intent.requests(after, of=_accountable(staged, steps, after)),
+        "cpu_growth_allowed": staged.env.app.intent.cpu_requests_growth,
+    }
 
 
 def _accountable(staged: Staged, steps: Sequence[Step], after: intent.Snapshot) -> set[str]:

@@ -9,8 +9,8 @@ from grading_cases import RATE, healthy, step, truth
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiopslab.grading.side_effects import added_requests, collateral, reverts
-from aiopslab.models.evidence import ObjectChange, Requests
+from aiopslab.grading.side_effects import added_requests, collateral, reverts, side_effects
+from aiopslab.models.evidence import Evidence, ObjectChange, Requests
 from aiopslab.models.trial import Step
 from aiopslab.models.truth import FixStep
 
@@ -52,6 +52,11 @@ def test_a_change_that_was_taken_back_leaves_no_collateral_and_a_loss_always_doe
     assert collateral(truth(RATE), healthy(), [scaled(1, 2, 3), scaled(2, 3, 2)]) == []
     gone = healthy(losses=[ObjectChange(ref="table:rate-postgres/rates", change="rows: 9 -> 0")])
     assert collateral(truth(RATE), gone, []) == ["table:rate-postgres/rates"]
+
+
+def test_what_an_end_that_nobody_measured_left_is_unknown() -> None:
+    found = side_effects(truth(RATE), Evidence(), [scaled(1, 2, 5), scaled(2, 5, 2)])
+    assert (found["collateral"], found["reverts"]) == (None, 1.0)
 
 
 def test_a_write_that_brings_an_object_back_to_its_former_state_is_a_revert() -> None:
