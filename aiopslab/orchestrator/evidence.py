@@ -50,9 +50,9 @@ async def after_answer(
         verdict_only: Stop settling once a window is lost; what follows it is not measured.
     """
     env = staged.env
-    submitted_at = env.now() if submitted else None
+    evidence = evidence.model_copy(update={"submitted_at": env.now() if submitted else None})
     if not submitted or staged.task != "mitigation":
-        return evidence.model_copy(update={"submitted_at": submitted_at})
+        return evidence
     await env.advance(CONVERGE_S)
     settle = await (_settle_until_lost if verdict_only else _settle)(env, staged.drawn.spec.settle)
     end = settle[-1][0].end if settle[-1] else env.now()
@@ -62,7 +62,6 @@ async def after_answer(
     kept += intent.forbidden(env.app.intent.forbidden, deeds(steps))
     return evidence.model_copy(
         update={
-            "submitted_at": submitted_at,
             "settle": settle,
             "postconditions": await _postconditions(staged),
             "invariants": kept,
