@@ -24,7 +24,7 @@ GUESSED_BRIER = 0.25
 
 def detection_floors() -> Floors:
     """Return the floors of a yes/no answer."""
-    return {"passed": COIN, "brier": GUESSED_BRIER}
+    return {"passed": COIN, "false_alarm": COIN, "missed": COIN, "brier": GUESSED_BRIER}
 
 
 def mitigation_floors(truth: Truth) -> Floors:

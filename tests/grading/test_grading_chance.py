@@ -70,7 +70,8 @@ def floors(task: str, *causes: RootCause, known: bool = True) -> dict[str, float
 
 
 def test_detection_is_guessed_by_a_coin() -> None:
-    assert floors("detection", RATE) == {"passed": 0.5, "brier": 0.25}
+    errors = {"false_alarm": 0.5, "missed": 0.5}
+    assert floors("detection", RATE) == {"passed": 0.5, "brier": 0.25, **errors}
 
 
 def test_mitigation_is_measured_against_doing_nothing() -> None:
