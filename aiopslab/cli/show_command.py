@@ -124,15 +124,20 @@ def _print_run(directory: Path) -> None:
     """Print what was scored and how every trial ended."""
     from aiopslab.orchestrator.records import RunDirectory
     from aiopslab.orchestrator.results import summarise
-    from aiopslab.report import terminal
+    from aiopslab.report import task_figures, terminal
 
     run = RunDirectory(directory)
     record = run.record()
     results = summarise(run, record)
     output.scores(results)
+    trials = [(p, t.trial() if (t := run.trial(p)).complete else None) for p in record.trials]
+    wall = task_figures.wall([t for _, t in trials if t is not None])
+    for shown in (task_figures.figures(results), task_figures.process(results, wall)):
+        if shown.rows:
+            print()
+            output.table(shown.columns, shown.rows)
     print()
-    trials = [(p, run.trial(p)) for p in record.trials]
-    output.table(*terminal.trial_rows([(p, t.trial() if t.complete else None) for p, t in trials]))
+    output.table(*terminal.trial_rows(trials))
     for line in terminal.footing(results, record, directory):
         print(line)
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from aiopslab.grading.calibration import overconfidence
 from aiopslab.grading.calibration_figures import Stated, calibration
-from aiopslab.grading.statistics import cluster_bootstrap, mean, pass_hat_k, wilson
-from aiopslab.models.grade import Grade
-from aiopslab.models.run import Estimate, Headline, PlannedTrial, TaskResults
+from aiopslab.grading.counted import Counted
+from aiopslab.grading.figures import balanced_accuracy, best_constant, process, restricted_time
+from aiopslab.grading.statistics import cluster_bootstrap, mean, pass_at_k, pass_hat_k, wilson
+from aiopslab.models.run import Estimate, Headline, TaskResults
 from aiopslab.models.task import TASKS
-from aiopslab.models.trial import Outcome
 from aiopslab.seeds import derive
 
 MIN_COVERAGE = 0.95
@@ -27,34 +26,22 @@ CONVENTION = (
 _BOOTSTRAP_SEED = derive(0, "grading", "bootstrap")
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
-    """A planned trial and what became of it; outcome None: not run or not finished."""
+def aggregate(
+    trials: Sequence[Counted], *, budget_s: float | None = None
+) -> tuple[TaskResults, list[TaskResults]]:
+    """Aggregate over all trials, and over those of each task that was planned.
 
-    plan: PlannedTrial
-    outcome: Outcome | None
-    grade: Grade | None
-
-    @property
-    def completed(self) -> bool:
-        """Graded, whatever the verdict."""
-        return self.grade is not None and self.outcome not in (None, "infra_error")
-
-    @property
-    def passed(self) -> bool:
-        """Completed with every gating check passed, and the agent ended in order."""
-        return self.outcome == "passed"
-
-
-def aggregate(trials: Sequence[Counted]) -> tuple[TaskResults, list[TaskResults]]:
-    """Aggregate over all trials, and over those of each task that was planned."""
+    Args:
+        trials: All that were planned.
+        budget_s: Virtual seconds that a trial had, for times that not every trial reaches.
+    """
     ordered = sorted(trials, key=lambda t: (t.plan.problem, t.plan.attempt))
     tasks = [
-        _results(task, [t for t in ordered if t.plan.task == task])
+        _results(task, [t for t in ordered if t.plan.task == task], budget_s)
         for task in TASKS
         if any(t.plan.task == task for t in ordered)
     ]
-    return _results("all", ordered), tasks
+    return _results("all", ordered, budget_s), tasks
 
 
 def headline(overall: TaskResults, *, of_one: bool = True) -> Headline:
@@ -74,7 +61,7 @@ def headline(overall: TaskResults, *, of_one: bool = True) -> Headline:
     )
 
 
-def _results(task: str, trials: Sequence[Counted]) -> TaskResults:
+def _results(task: str, trials: Sequence[Counted], budget_s: float | None) -> TaskResults:
     done = [t for t in trials if t.completed]
     infra = sum(t.outcome == "infra_error" for t in trials)
     stated = [
@@ -92,11 +79,17 @@ def _results(task: str, trials: Sequence[Counted]) -> TaskResults:
             "n_excluded": len(trials) - len(done) - infra,
             "strict": _share(trials, lambda t: t.passed),
             "completed": _share(done, lambda t: t.passed),
-            "pass_hat_k": _pass_hat(done),
+            "pass_hat_k": _over_tries(done, pass_hat_k),
+            "pass_at_k": _over_tries(done, pass_at_k),
+            "constant": best_constant(done),
+            "balanced_accuracy": balanced_accuracy(done) if task == "detection" else None,
+            "restricted_time": restricted_time(task, done, budget_s),
             "brier": _mean_score(done, "brier"),
             "overconfidence": overconfidence([(a.confidence, a.right) for a in stated]),
             "calibration": calibration(stated),
             "scores": {} if task == "all" else _scores(done),
+            "floors": _floors(done, of_all=task == "all"),
+            "process": process(done),
             "outcomes": dict(sorted(Counter(t.outcome for t in trials if t.outcome).items())),
         }
     )
@@ -151,12 +144,33 @@ def _of_score(done: Sequence[Counted], name: str) -> list[tuple[str, float]]:
     ]
 
 
-def _pass_hat(done: Sequence[Counted]) -> dict[str, float | None]:
-    """Mean pass^k over the problems with at least k completed trials, for every possible k."""
+def _floors(done: Sequence[Counted], *, of_all: bool) -> dict[str, float | None]:
+    """Average the floors of every score over the trials that have both; of all tasks ``passed``."""
+    found: dict[str, list[float]] = {}
+    for t in done:
+        if t.grade is None:
+            continue
+        for name, floor in t.grade.floors.items():
+            beside = name == "passed" or (not of_all and t.grade.scores.get(name) is not None)
+            if floor is not None and beside:
+                found.setdefault(name, []).append(floor)
+    # A floor of some trials beside the score of all would be of other trials than the score.
+    whole = {"passed": len(done)}
+    return {
+        name: mean(values)
+        for name, values in sorted(found.items())
+        if len(values) == whole.get(name, len(_of_score(done, name)))
+    }
+
+
+def _over_tries(
+    done: Sequence[Counted], chance: Callable[[int, int, int], float]
+) -> dict[str, float | None]:
+    """Mean of pass^k or pass@k over the problems with at least k trials, for every possible k."""
     tries = Counter(t.plan.problem for t in done)
     wins = Counter(t.plan.problem for t in done if t.passed)
     most = max(tries.values(), default=0)
     return {
-        str(k): mean([pass_hat_k(n, wins[p], k) for p, n in sorted(tries.items()) if n >= k])
+        str(k): mean([chance(n, wins[p], k) for p, n in sorted(tries.items()) if n >= k])
         for k in range(1, most + 1)
     }

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from aiopslab.models.answer import Answer
 from aiopslab.models.grade import Check, Grade
 from aiopslab.models.task import Task
 
 SCORING_VERSION = "2"
-"""Raised by every change that can move a score; scores of two versions are not comparable."""
+"""Raised by every change that can move a score; scores of two versions are not comparable.
+
+A score that is new moves none that was there, and leaves it.
+"""
 
 
 def check(id: str, passed: bool, reason: str, evidence: str, *, gating: bool = True) -> Check:
@@ -33,6 +36,7 @@ def verdict(
     checks: Sequence[Check],
     scores: dict[str, float | None],
     confidence: float | None,
+    floors: Mapping[str, float | None],
 ) -> Grade:
     """Build the grade: passed is the conjunction of the gating checks."""
     return Grade(
@@ -41,5 +45,6 @@ def verdict(
         passed=all(c.passed for c in checks if c.gating),
         checks=list(checks),
         scores=scores,
+        floors=dict(floors),
         confidence=confidence,
     )

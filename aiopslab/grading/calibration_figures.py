@@ -61,6 +61,7 @@ def calibration(answers: Sequence[Stated]) -> Calibration | None:
         log_loss=reliability.log_loss(confidence, right),
         ece_width=_binned_error(width, right),
         ece_mass=_binned_error(mass, right),
+        debiased=reliability.debiased_error(mass, right),
         overconfidence=float(np.mean(confidence - right)),
         overconfidence_low=low,
         overconfidence_high=high,

@@ -1,44 +1,56 @@
 """Diagnosis: what is the cause, and what shows it? The first hypothesis' component and cause kind.
 
-Of n root causes at once, those of the first n hypotheses.
-Cited evidence is checked without a judge: the observation exists, was made before the answer, and
-its text or arguments name the component. It is reported and does not gate.
+Of n root causes at once, those of the first n hypotheses. Half of an answer has partial credit, and
+cited evidence is checked without a judge (``citations``); both are reported and do not gate.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+from itertools import permutations
 
+from aiopslab.grading import citations
 from aiopslab.grading.assertions import answered, check, verdict
 from aiopslab.grading.calibration import brier, brier_of_distribution, stated_confidence
-from aiopslab.grading.components import is_right, is_right_place, names, same_cause, same_component
+from aiopslab.grading.components import is_right, is_right_place, names, same_cause
+from aiopslab.grading.evidence import coverage, precision, unsupported
+from aiopslab.grading.floors import diagnosis_floors, kinds_of
 from aiopslab.grading.ranking import ac_at_k, all_first, first_hits, reciprocal_rank
 from aiopslab.models.answer import Diagnosis, Hypothesis
+from aiopslab.models.evidence import Evidence
 from aiopslab.models.grade import Check, Grade
+from aiopslab.models.search_space import SearchSpace
 from aiopslab.models.trial import Step
-from aiopslab.models.truth import Truth
+from aiopslab.models.truth import RootCause, Truth
 
 _NAMES = (
-    "ac_at_1", "ac_at_3", "mrr", "component_right", "cause_right", "evidence_valid",
-    "evidence_concerns", "specificity", "brier", "brier_distribution",
+    "ac_at_1", "ac_at_3", "mrr", "component_right", "cause_right", "family_right",
+    "partial_credit", "evidence_valid", "evidence_concerns", "evidence_precision",
+    "evidence_coverage", "unsupported_claims", "specificity", "brier", "brier_distribution",
 )  # fmt: skip
-_WORD = re.compile(r"[\w./-]+")
 NOTHING = "none"
 """The cause kind that says nothing is wrong."""
+MOST_PARTIAL = 0.75
+"""Right component and right cause of two different things are not the right pair."""
 
 
-def grade_diagnosis(answer: Diagnosis | None, truth: Truth, steps: Sequence[Step]) -> Grade:
+def grade_diagnosis(
+    answer: Diagnosis | None, truth: Truth, evidence: Evidence, steps: Sequence[Step]
+) -> Grade:
     """Grade ranked hypotheses and the evidence cited for the first.
 
-    Scores: ``component_right`` and ``cause_right`` of the first hypothesis apart, ``ac_at_1``,
-    ``ac_at_3``, ``mrr`` of whole pairs, ``specificity`` where nothing is wrong,
-    ``evidence_valid`` and ``evidence_concerns`` as shares of what was cited, Brier scores.
+    Scores: ``component_right``, ``family_right`` and ``cause_right`` of the first hypothesis apart,
+    ``partial_credit``, ``ac_at_1``, ``ac_at_3``, ``mrr`` of whole pairs, ``specificity`` where
+    nothing is wrong, ``evidence_valid``, ``evidence_concerns`` and ``evidence_precision`` as shares
+    of what was cited, ``evidence_coverage`` of the causal path, ``unsupported_claims``, Brier
+    scores.
     """
     checks = answered(answer)
     scores: dict[str, float | None] = dict.fromkeys(_NAMES)
+    space = truth.space
+    floors = diagnosis_floors(truth, lambda place, kind, cause: _credit(place, kind, cause, space))
     if answer is None or answer.escalate:
-        return verdict("diagnosis", checks, scores, None)
+        return verdict("diagnosis", checks, scores, None, floors)
     ranked = sorted(answer.hypotheses, key=lambda h: -h.probability)
     if truth.root_causes:
         right, hits = _grade_hypotheses(ranked, truth, checks, scores)
@@ -51,8 +63,14 @@ def grade_diagnosis(answer: Diagnosis | None, truth: Truth, steps: Sequence[Step
         other_is_right=not any(hits),
     )
     known = [name for cause in truth.root_causes for name in names(cause)]
-    checks += _cited(answer.evidence, known, steps, scores)
-    return verdict("diagnosis", checks, scores, confidence)
+    seen = citations.seen_before_answer(steps)
+    checks += _cited(answer.evidence, known, seen, scores)
+    shown = [seen[i] for i in dict.fromkeys(answer.evidence) if i in seen]
+    scores["evidence_precision"] = precision(shown, len(set(answer.evidence)), truth)
+    scores["evidence_coverage"] = coverage(shown, truth, evidence)
+    if ranked and not same_cause(ranked[0].cause, NOTHING):
+        scores["unsupported_claims"] = unsupported(shown, ranked[0], truth)
+    return verdict("diagnosis", checks, scores, confidence, floors)
 
 
 def _grade_hypotheses(
@@ -71,7 +89,7 @@ def _grade_hypotheses(
     said = " and ".join(f"{h.component}: {h.cause}" for h in first) or "nothing"
     real = " and ".join(f"{c.component}: {c.cause}" for c in causes)
     place = bool(ranked) and any(is_right_place(ranked[0].component, c) for c in causes)
-    kinds = [k for c in causes for k in (c.cause, *(kind for _, kind in c.accepted))]
+    kinds = kinds_of(*causes)
     kind = bool(ranked) and any(same_cause(ranked[0].cause, k) for k in kinds)
     pointer = "answer.json#hypotheses[0]"
     reason = f"said {said}; the truth is {real}"
@@ -86,8 +104,48 @@ def _grade_hypotheses(
         "mrr": reciprocal_rank(found),
         "component_right": float(place),
         "cause_right": float(right or kind),
+        **_partial(first, truth),
     }
     return right, hits
+
+
+def _partial(first: Sequence[Hypothesis], truth: Truth) -> dict[str, float | None]:
+    """Return the scores of half-right answers; unknown where the families of causes are.
+
+    Of several root causes the first as many hypotheses are assigned to them as is best.
+    """
+    space, causes = truth.space, truth.root_causes
+    if space is None:
+        return {}
+    families = {k.family for c in kinds_of(*causes) if (k := space.causes.get(c))}
+    said = space.causes.get(first[0].cause) if first else None
+    right = bool(first) and any(is_right(first[0].component, first[0].cause, c) for c in causes)
+    best = max(
+        sum(_credit(h.component, h.cause, c, space) for h, c in zip(first, order, strict=False))
+        for order in permutations(causes)
+    )
+    return {
+        "family_right": float(right or (said is not None and said.family in families)),
+        "partial_credit": best / len(causes),
+    }
+
+
+def _credit(place: str, kind: str, cause: RootCause, space: SearchSpace | None) -> float:
+    """Return the credit of a pair against one root cause: 1 if it is right, at most 0.75 else.
+
+    0.5 for the component, and 0.5 for the cause kind or, where only its family is right, 0.25.
+    """
+    if is_right(place, kind, cause):
+        return 1.0
+    kinds = kinds_of(cause)
+    known = space.causes if space is not None else {}
+    families = {known[k].family for k in kinds if k in known}
+    credit = 0.5 * is_right_place(place, cause)
+    if any(same_cause(kind, k) for k in kinds):
+        credit += 0.5
+    elif kind in known and known[kind].family in families:
+        credit += 0.25
+    return min(credit, MOST_PARTIAL)
 
 
 def _grade_nothing(
@@ -106,17 +164,14 @@ def _grade_nothing(
 def _cited(
     cited: Sequence[str],
     known: Sequence[str],
-    steps: Sequence[Step],
+    seen: dict[str, Step],
     scores: dict[str, float | None],
 ) -> list[Check]:
     """Check each cited observation; nothing cited leaves the scores unknown."""
     if not cited:
         return []
-    # submit is the last step that counts; what was seen after it cannot have led to the answer.
-    end = next((s.n for s in steps if s.effect == "submit" and s.ok), None)
-    seen = {s.id: s for s in steps if s.effect != "submit" and (end is None or s.n < end)}
     valid = [i for i in cited if i in seen]
-    concerns = [i for i in valid if _concerns(seen[i], known)]
+    concerns = [i for i in valid if citations.names(seen[i], known)]
     scores["evidence_valid"] = len(valid) / len(cited)
     unknown = ", ".join(i for i in cited if i not in seen)
     reason = f"not seen before the answer: {unknown}" if unknown else "all were seen"
@@ -128,10 +183,3 @@ def _cited(
             check("evidence_concerns", bool(concerns), reason, "answer.json#evidence", gating=False)
         )
     return checks
-
-
-def _concerns(step: Step, known: Sequence[str]) -> bool:
-    """Say whether any word of an observation or its arguments names a component."""
-    text = f"{step.text} {' '.join(str(v) for v in step.arguments.values())}"
-    words = {word.strip("./-") for word in _WORD.findall(text)}
-    return any(same_component(word, known) for word in words)

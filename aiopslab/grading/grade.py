@@ -45,15 +45,42 @@ def grade(
     """
     if answer is not None and answer.task != task:
         raise GradingError(f"the answer is for task {answer.task!r}, the trial asked for {task!r}")
+    graded = _graded(task, answer, truth, evidence, steps, beside)
+    return graded.model_copy(update={"scores": graded.scores | _submissions(steps)})
+
+
+def _graded(
+    task: Task,
+    answer: Answer | None,
+    truth: Truth,
+    evidence: Evidence,
+    steps: Sequence[Step],
+    beside: Counterfactual | None,
+) -> Grade:
     match task:
         case "detection":
-            return grade_detection(answer if isinstance(answer, Detection) else None, truth)
+            yes_or_no = answer if isinstance(answer, Detection) else None
+            return grade_detection(yes_or_no, truth, evidence)
         case "localization":
             return grade_localization(answer if isinstance(answer, Localization) else None, truth)
         case "diagnosis":
-            return grade_diagnosis(answer if isinstance(answer, Diagnosis) else None, truth, steps)
+            causes = answer if isinstance(answer, Diagnosis) else None
+            return grade_diagnosis(causes, truth, evidence, steps)
         case "mitigation":
-            found = answer if isinstance(answer, Mitigation) else None
-            return grade_mitigation(found, truth, evidence, steps, beside)
+            repair = answer if isinstance(answer, Mitigation) else None
+            return grade_mitigation(repair, truth, evidence, steps, beside)
         case _:
             assert_never(task)
+
+
+def _submissions(steps: Sequence[Step]) -> dict[str, float | None]:
+    """Say whether the first answer was malformed, and whether its repair was too; of every task.
+
+    What is called after an answer was taken is refused too, and is no answer.
+    """
+    taken = next((i for i, s in enumerate(steps) if s.effect == "submit" and s.ok), len(steps))
+    refused = sum(s.effect == "submit" for s in steps[:taken])
+    return {
+        "malformed_answer": float(refused > 0),
+        "malformed_after_repair": float(refused > 1),
+    }

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from aiopslab.grading.assertions import answered, check, verdict
 from aiopslab.grading.calibration import brier
 from aiopslab.grading.counterfactual import benefit
+from aiopslab.grading.floors import mitigation_floors
+from aiopslab.grading.side_effects import side_effects
 from aiopslab.models.answer import Mitigation
 from aiopslab.models.counterfactual import Counterfactual
 from aiopslab.models.evidence import CheckResult, Evidence, SliWindow
@@ -31,8 +33,8 @@ def grade_mitigation(
     """Grade the state that the agent left.
 
     Scores: ``time_to_mitigate_s`` (hand-over to the last SLO violation's end; None unless passed),
-    ``slo_violation_s``, ``writes``, ``blast_radius`` (differences that remain), ``brier``;
-    ``benefit`` where it is known what would have happened without the agent.
+    ``slo_violation_s``, ``writes``, ``blast_radius`` (differences that remain), those of
+    ``side_effects``, ``brier``; ``benefit`` where the course without the agent is known.
     """
     checks = [
         *answered(answer),
@@ -51,6 +53,7 @@ def grade_mitigation(
         "slo_violation_s": evidence.slo_violation_s,
         "writes": float(writes),
         "blast_radius": float(len(evidence.changes)),
+        **side_effects(truth, evidence, steps),
         "brier": None,
     }
     if beside is not None:
@@ -59,7 +62,7 @@ def grade_mitigation(
     if answer is not None and not answer.escalate:
         confidence = answer.confidence
         scores["brier"] = brier(confidence, passed)
-    return verdict("mitigation", checks, scores, confidence)
+    return verdict("mitigation", checks, scores, confidence, mitigation_floors(truth))
 
 
 def _settled(evidence: Evidence, i: int) -> Check:

@@ -78,6 +78,36 @@ def cluster_bootstrap(
     return float(low), float(high)
 
 
+def balanced_bootstrap(
+    clusters: Mapping[str, Sequence[tuple[bool, float]]], *, seed: int, resamples: int = RESAMPLES
+) -> tuple[float, float] | None:
+    """Return the percentile interval of the mean of two shares, resampling whole clusters.
+
+    Args:
+        clusters: (on which side, value) of each trial, by cluster.
+        seed: Of the generator.
+        resamples: How many.
+
+    Returns:
+        The 2.5 % and 97.5 % percentiles over the resamples that have both sides; None with fewer
+        than two clusters, or where no resample has both.
+    """
+    if len(clusters) < 2:
+        return None
+    rows = [clusters[name] for name in sorted(clusters)]
+    sides = (True, False)
+    sums = np.array([[math.fsum(v for s, v in row if s is side) for side in sides] for row in rows])
+    sizes = np.array([[sum(s is side for s, _ in row) for side in sides] for row in rows])
+    picks = np.random.default_rng(seed).integers(0, len(rows), size=(resamples, len(rows)))
+    drawn = sizes[picks].sum(axis=1)
+    both = np.all(drawn > 0, axis=1)
+    if not both.any():
+        return None
+    means = (sums[picks].sum(axis=1)[both] / drawn[both]).mean(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
 def mcnemar(gained: int, lost: int) -> float:
     """Return the two-sided p-value of the exact McNemar test.
 

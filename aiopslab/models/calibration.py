@@ -67,6 +67,9 @@ class Calibration(Model):
     """Bins of equal width."""
     ece_mass: BinnedError
     """Bins of equally many answers."""
+    debiased: float | None = None
+    """Root of the mean squared error of the bins of ``ece_mass``, less what chance adds; None with
+    a bin of one."""
     overconfidence: float
     """Mean confidence minus share right."""
     overconfidence_low: float | None = None

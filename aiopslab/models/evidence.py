@@ -55,6 +55,19 @@ class ObjectChange(Model):
     """``added``, ``removed``, or ``path: old -> new`` lines."""
 
 
+class Requests(Model):
+    """What the workloads of the app's namespace ask for: the sum over Deployments and StatefulSets.
+
+    Each container's requests times its workload's replicas.
+    """
+
+    cpu: float
+    """Cores."""
+    memory: float
+    """Bytes."""
+    replicas: int
+
+
 class Evidence(Model):
     """Everything a grader may use beside the answer, the steps and the truth."""
 
@@ -70,6 +83,12 @@ class Evidence(Model):
     """Objects or rows of the pre-fault snapshot that are gone."""
     changes: list[ObjectChange] = Field(default_factory=list)
     """All other differences; the blast radius."""
+    requests_before: Requests | None = None
+    """In the pre-fault snapshot; None in reading tasks and in records from before it was kept."""
+    requests_after: Requests | None = None
+    """At the end, without workloads that the incident brought along."""
+    cpu_growth_allowed: float | None = None
+    """Share by which the owners let the CPU requests grow."""
     slo_violation_s: float | None = None
     """Seconds (10 s buckets) from hand-over to the end in which any SLO was broken."""
     submitted_at: float | None = None

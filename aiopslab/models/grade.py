@@ -29,5 +29,7 @@ class Grade(Model):
     checks: list[Check]
     scores: dict[str, float | None] = Field(default_factory=dict)
     """Named figures: ``ac_at_1``, ``brier``, ``time_to_mitigate_s``; None is unknown, never 0."""
+    floors: dict[str, float | None] = Field(default_factory=dict)
+    """What the scores of the same name are by chance, and ``passed``; None is unknown."""
     confidence: float | None = None
     """The stated probability that the verdict is ``passed``; None if none was stated."""

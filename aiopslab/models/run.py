@@ -15,6 +15,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from aiopslab.models.base import Bytes, Model, Seconds
 from aiopslab.models.calibration import Calibration
 from aiopslab.models.context_profile import ContextChoice
+from aiopslab.models.figures import FixedGivenDiagnosis, RestrictedTime, Spread
 from aiopslab.models.task import Task, all_tasks
 
 RunStatus = Literal["started", "success", "cancelled", "error"]
@@ -242,6 +243,14 @@ class TaskResults(Coverage):
     """Share passed over completed trials."""
     pass_hat_k: dict[str, float | None] = Field(default_factory=dict)
     """``{"1": ..., "2": ...}``: all of k tries succeed; mean over problems with enough."""
+    pass_at_k: dict[str, float | None] = Field(default_factory=dict)
+    """The same of at least one of k tries."""
+    constant: float | None = None
+    """Share that the best constant answer, chosen in hindsight, would have passed."""
+    balanced_accuracy: Estimate | None = None
+    """Detection: mean of the shares right with and without a fault; None where one is missing."""
+    restricted_time: RestrictedTime | None = None
+    """Detection and mitigation: how long it took; None without a budget of virtual time."""
     brier: Estimate = Field(default_factory=Estimate)
     overconfidence: float | None = None
     """Mean stated confidence minus share passed, over trials that stated one."""
@@ -249,6 +258,11 @@ class TaskResults(Coverage):
     """Of all trials that stated a confidence; None where none did."""
     scores: dict[str, float | None] = Field(default_factory=dict)
     """Mean of every named score over the trials that have it."""
+    floors: dict[str, float | None] = Field(default_factory=dict)
+    """What the scores of the same name, and ``passed``, are by chance: mean over the same trials.
+    """
+    process: dict[str, Spread] = Field(default_factory=dict)
+    """Of every figure of ``models.trial.Usage``, over completed trials."""
     outcomes: dict[str, int] = Field(default_factory=dict)
 
 
@@ -275,6 +289,8 @@ class Results(Model):
     headline: Headline
     overall: TaskResults
     tasks: list[TaskResults]
+    fixed_given_diagnosis: FixedGivenDiagnosis | None = None
+    """None where no draw with a fault was asked for both."""
     tokens_in: int | None = None
     tokens_out: int | None = None
     cost_usd: float | None = None

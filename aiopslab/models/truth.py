@@ -8,6 +8,7 @@ from pydantic import Field
 
 from aiopslab.models.base import Model
 from aiopslab.models.cause import FaultType, SystemLevel
+from aiopslab.models.search_space import SearchSpace
 
 
 class RootCause(Model):
@@ -48,3 +49,5 @@ class Truth(Model):
     handover_at: float
     symptom: str = ""
     """Which clause of the gate was seen."""
+    space: SearchSpace | None = None
+    """What could have been named; None in records from before it was kept."""

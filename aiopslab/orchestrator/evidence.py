@@ -50,26 +50,26 @@ async def after_answer(
         verdict_only: Stop settling once a window is lost; what follows it is not measured.
     """
     env = staged.env
-    submitted_at = env.now() if submitted else None
+    evidence = evidence.model_copy(update={"submitted_at": env.now() if submitted else None})
     if not submitted or staged.task != "mitigation":
-        return evidence.model_copy(update={"submitted_at": submitted_at})
+        return evidence
     await env.advance(CONVERGE_S)
     settle = await (_settle_until_lost if verdict_only else _settle)(env, staged.drawn.spec.settle)
     end = settle[-1][0].end if settle[-1] else env.now()
     broken_s, restored = await violations(env, staged.truth.handover_at, end)
     after = await intent.snapshot(env)
     kept = await intent.invariants(env, staged.before, after)
-    acts = intent.forbidden(env.app.intent.forbidden, deeds(steps))
+    kept += intent.forbidden(env.app.intent.forbidden, deeds(steps))
     return evidence.model_copy(
         update={
-            "submitted_at": submitted_at,
             "settle": settle,
             "postconditions": await _postconditions(staged),
-            "invariants": [*kept, *acts],
+            "invariants": kept,
             "losses": intent.losses(staged.before, after),
             "changes": intent.changes(staged.before, after),
             "slo_violation_s": broken_s,
             "restored_at": restored,
+            **_asked_for(staged, steps, after),
         }
     )
 
@@ -112,6 +112,25 @@ def beyond_repair(part: SliWindow, length: float) -> bool:
     failed = part.offered - part.succeeded
     slow = part.p50_ms is not None and part.p50_ms > part.slo_p95_ms
     return failed > (1.0 - part.slo_success) * most or (slow and 0.5 * part.succeeded > 0.05 * most)
+
+
+def _asked_for(staged: Staged, steps: Sequence[Step], after: intent.Snapshot) -> dict[str, Any]:
+    return {
+        "requests_before": intent.requests(staged.before),
+        "requests_after": intent.requests(after, of=_accountable(staged, steps, after)),
+        "cpu_growth_allowed": staged.env.app.intent.cpu_requests_growth,
+    }
+
+
+def _accountable(staged: Staged, steps: Sequence[Step], after: intent.Snapshot) -> set[str]:
+    """Name the objects that were there before the incident, and those that the agent wrote.
+
+    What the incident itself brought along is not charged to the repair that leaves it.
+    """
+    written = {ref for s in steps if s.effect == "write" and s.ok for ref in _objects(s.after)}
+    brought = after.objects.keys() - staged.before.objects.keys()
+    own = {ref for ref in brought if f"{ref.partition('/')[0]}/{ref.rpartition('/')[2]}" in written}
+    return {*staged.before.objects, *own}
 
 
 async def _postconditions(staged: Staged) -> list[CheckResult]:

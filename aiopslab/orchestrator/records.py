@@ -167,6 +167,11 @@ class TrialDirectory:
         """Read the answer key."""
         return documents.read(self.path / "truth" / "truth.json", Truth)
 
+    @property
+    def has_truth(self) -> bool:
+        """Whether the answer key is there; it is not where the lab failed."""
+        return (self.path / "truth" / "truth.json").is_file()
+
     def write_course(self, name: str, course: Course) -> None:
         """Write what would have happened without the agent: ``nothing`` or ``reference``."""
         (self.path / _COURSES).mkdir(exist_ok=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from aiopslab.grading import SCORING_VERSION, Counted, aggregate, grade, headline
 from aiopslab.grading.changes import changed_checks, changed_scores
+from aiopslab.grading.figures import fixed_given_diagnosis
 from aiopslab.models.grade import Grade
 from aiopslab.models.regrade import GradeChange
 from aiopslab.models.run import SEVERAL, PlannedTrial, Results, RunRecord
@@ -16,15 +17,9 @@ from aiopslab.orchestrator.records import RunDirectory, TrialDirectory
 
 def summarise(run: RunDirectory, record: RunRecord) -> Results:
     """Aggregate what the trial directories say; planned trials without a record are excluded."""
-    trials = {plan: run.trial(plan).trial() for plan in _complete(run, record.trials)}
-    counted = [
-        Counted(plan, trials[plan].outcome, run.trial(plan).grade())
-        if plan in trials
-        else Counted(plan, None, None)
-        for plan in record.trials
-    ]
-    overall, tasks = aggregate(counted)
-    used = [t.usage for t in trials.values()]
+    counted = [_counted(plan, run.trial(plan)) for plan in record.trials]
+    overall, tasks = aggregate(counted, budget_s=record.config.limits.virtual_s)
+    used = [t.usage for t in counted if t.usage is not None]
     return Results(
         scoring_version=SCORING_VERSION,
         label=record.label,
@@ -36,10 +31,19 @@ def summarise(run: RunDirectory, record: RunRecord) -> Results:
         headline=headline(overall, of_one=record.config.agent != SEVERAL),
         overall=overall,
         tasks=tasks,
+        fixed_given_diagnosis=fixed_given_diagnosis([t for t in counted if t.completed]),
         tokens_in=_total([u.tokens_in for u in used]),
         tokens_out=_total([u.tokens_out for u in used]),
         cost_usd=_total_cost([u.cost_usd for u in used]),
     )
+
+
+def _counted(plan: PlannedTrial, directory: TrialDirectory) -> Counted:
+    if not directory.complete:
+        return Counted(plan, None, None)
+    trial = directory.trial()
+    truth = directory.truth() if directory.has_truth else None
+    return Counted(plan, trial.outcome, directory.grade(), trial.usage, truth)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from aiopslab.faults.base import condition
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.task import Task
 from aiopslab.models.truth import Truth
+from aiopslab.orchestrator.search_space import search_space
 from aiopslab.problems import intent, stage
 from aiopslab.problems.draw import DrawnIncident
 
@@ -78,6 +79,7 @@ async def strike(led: Led, *, twin: bool) -> Staged:
     await stage.strike(env, drawn, twin=twin)
     seen = await stage.await_symptom(env, drawn, twin=twin)
     truth = drawn.truth(twin=twin, started=started, symptom=seen, handover=env.now())
+    truth = truth.model_copy(update={"space": await search_space(env)})
     phases = {**led.phases, "incident": _since(env, started)}
     return Staged(env, drawn, led.before, twin, truth, await stage.page(env), phases)
 

@@ -304,9 +304,26 @@ def left_trial(staged: Staged, assignment: Assignment, ended: Ended, *, watch: S
     termination = "limit:wall_time" if ended.timed_out else "error: the process ended"
     trial = _trial(
         assignment, outcome, termination, twin=staged.twin, error=ended.reason
-    ).model_copy(update={"phases": staged.phases, "wall": _wall(assignment, watch)})
+    ).model_copy(
+        update={
+            "phases": staged.phases,
+            "usage": _left_usage(directory.steps(), staged.truth.handover_at),
+            "wall": _wall(assignment, watch),
+        }
+    )
     directory.finish(trial)
     return trial
+
+
+def _left_usage(steps: Sequence[Step], handover_at: float) -> Usage:
+    """Count what the steps tell of a trial whose session is gone; tokens and cost are not known."""
+    return Usage(
+        steps=sum(s.effect != "submit" for s in steps),
+        reads=sum(s.effect == "read" for s in steps),
+        writes=sum(s.effect == "write" and s.ok for s in steps),
+        tool_errors=sum(not s.ok for s in steps),
+        virtual_s=round(steps[-1].end - handover_at, 6) if steps else 0.0,
+    )
 
 
 def _trial(

@@ -7,12 +7,12 @@ radius and the losses. Mitigation that breaks the intent does not pass, however 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.faults.base import condition
-from aiopslab.models.evidence import CheckResult, ObjectChange
+from aiopslab.models.evidence import CheckResult, ObjectChange, Requests
 from aiopslab.models.intent import Invariant
 from aiopslab.models.kube import KubeError, Object
 from aiopslab.world.kube import quantity
@@ -147,7 +147,7 @@ def _wanted(state: Snapshot, component: str) -> int:
 
 
 def _budget(env: Environment, before: Snapshot, after: Snapshot) -> CheckResult:
-    old, new = _cpu_requests(before), _cpu_requests(after)
+    old, new = requests(before).cpu, requests(after).cpu
     allowed = old * (1.0 + env.app.intent.cpu_requests_growth)
     return condition(
         "cpu-budget",
@@ -156,15 +156,25 @@ def _budget(env: Environment, before: Snapshot, after: Snapshot) -> CheckResult:
     )
 
 
-def _cpu_requests(state: Snapshot) -> float:
-    total = 0.0
-    for obj in state.objects.values():
-        if obj["kind"] not in ("Deployment", "StatefulSet"):
+def requests(state: Snapshot, *, of: Container[str] | None = None) -> Requests:
+    """Sum up what the workloads of a snapshot ask for.
+
+    Args:
+        state: The snapshot.
+        of: References to count; None: all.
+    """
+    cpu = memory = 0.0
+    replicas = 0
+    for ref, obj in state.objects.items():
+        if obj["kind"] not in ("Deployment", "StatefulSet") or not (of is None or ref in of):
             continue
+        count = obj["spec"].get("replicas", 1)
+        replicas += count
         for container in obj["spec"]["template"]["spec"]["containers"]:
-            request = container.get("resources", {}).get("requests", {}).get("cpu", "0")
-            total += float(quantity.parse(request)) * obj["spec"].get("replicas", 1)
-    return total
+            asked = container.get("resources", {}).get("requests", {})
+            cpu += float(quantity.parse(asked.get("cpu", "0"))) * count
+            memory += float(quantity.parse(asked.get("memory", "0"))) * count
+    return Requests(cpu=cpu, memory=memory, replicas=replicas)
 
 
 def forbidden(patterns: Sequence[str], acts: Sequence[str]) -> list[CheckResult]:

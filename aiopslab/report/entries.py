@@ -52,7 +52,9 @@ class Entry:
     @property
     def counted(self) -> Counted:
         """The trial as aggregates count it."""
-        return Counted(self.plan, self.trial.outcome if self.trial else None, self.grade)
+        if self.trial is None:
+            return Counted(self.plan, None, self.grade)
+        return Counted(self.plan, self.trial.outcome, self.grade, self.trial.usage)
 
     @property
     def failures(self) -> list[Check]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from aiopslab.models.comparison import Comparison
 from aiopslab.models.run import Results
-from aiopslab.report import comparison
+from aiopslab.report import comparison, task_figures
 from aiopslab.report.entries import Entry, Reading
 from aiopslab.report.terminal import heading, interval, no_headline, number, score_rows
 from aiopslab.report.text import one_line
@@ -27,6 +27,10 @@ def as_markdown(reading: Reading) -> str:
     lines = [f"## {escape(' '.join(heading(results).split()))}", "", _headline(results), ""]
     lines += _table(*score_rows(results))
     lines += ["", _coverage(results), ""]
+    wall = task_figures.wall([e.trial for e in reading.entries if e.trial is not None])
+    for shown in (task_figures.figures(results), task_figures.process(results, wall)):
+        if shown.rows:
+            lines += [f"**{escape(shown.title)}**", "", *_table(shown.columns, shown.rows), ""]
     lines += _calibration(results)
     lines += _against(reading.against)
     lines += _unpassed([e for e in reading.entries if e.outcome != "passed"])
@@ -71,7 +75,7 @@ def _calibration(results: Results) -> list[str]:
     return [
         f"Calibration error (equal mass) {error.value:.3f}; a perfectly calibrated agent with these"
         f" {found.n} answers shows {error.floor.mean:.3f} on average, up to {error.floor.p95:.3f}"
-        f" by chance.",
+        f" by chance. Less what chance adds: {number(found.debiased)}.",
         "",
     ]
 

@@ -12,13 +12,14 @@ import io
 from typing import Any
 
 from aiopslab.report.entries import Entry, Reading
+from aiopslab.report.task_figures import wall
 from aiopslab.report.text import one_line
 
 COLUMNS = (
     "trial", "problem", "incident", "task", "attempt", "agent", "model", "seed", "environment",
     "outcome", "termination", "passed", "confidence", "failed_checks", "steps", "reads", "writes",
     "tool_errors", "repeated_calls", "format_violations", "tokens_in", "tokens_out", "cost_usd",
-    "virtual_s", "error",
+    "virtual_s", "wall_s", "error",
 )  # fmt: skip
 """Columns of every run; named scores follow, ``score.<name>`` each."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -47,7 +48,9 @@ def as_document(reading: Reading) -> dict[str, Any]:
     Beside another run ``against`` holds the comparison with it.
     """
     results = reading.results.model_dump(mode="json", by_alias=True)
-    found: dict[str, Any] = {"results": results, "trials": rows(reading)}
+    took = wall([e.trial for e in reading.entries if e.trial is not None])
+    wall_s = {task: spread.model_dump() for task, spread in took.items()}
+    found: dict[str, Any] = {"results": results, "wall_s": wall_s, "trials": rows(reading)}
     if reading.against is not None:
         found["against"] = reading.against.model_dump(mode="json", by_alias=True)
     return found
@@ -71,6 +74,7 @@ def _row(entry: Entry, reading: Reading, scores: list[str]) -> dict[str, Any]:
     if trial is not None:
         row |= {"termination": trial.termination, "error": trial.error}
         row |= {key: used[key] for key in COLUMNS if key in used}
+        row |= {"wall_s": trial.wall.get("agent")}
     if grade is not None:
         failed = " ".join(c.id for c in entry.failures)
         row |= {"passed": entry.outcome == "passed", "confidence": grade.confidence}

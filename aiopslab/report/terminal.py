@@ -34,17 +34,21 @@ def heading(results: Results) -> str:
 
 
 def score_rows(results: Results) -> tuple[list[str], list[list[str]]]:
-    """Return columns and rows of the score table, one row a task and one for all."""
+    """Return columns and rows of the score table, one row a task and one for all.
+
+    Beside each share passed is what guessing gets, and the best constant answer in hindsight.
+    """
     k = str(results.attempts)
-    columns = ["task", "problems", "pass^1 (95% CI)"]
+    columns = ["task", "problems", "pass^1 (95% CI)", "chance", "constant"]
     if results.attempts > 1:
-        columns.append(f"pass^{k}")
+        columns += [f"pass@{k}", f"pass^{k}"]
     columns += ["Brier", "infra"]
     rows = []
     for task in [*results.tasks, results.overall]:
         row = [task.task, str(task.n_problems), interval(task.completed)]
+        row += [number(task.floors.get("passed")), number(task.constant)]
         if results.attempts > 1:
-            row.append(number(task.pass_hat_k.get(k)))
+            row += [number(task.pass_at_k.get(k)), number(task.pass_hat_k.get(k))]
         rows.append([*row, number(task.brier.value), f"{task.n_infra}/{task.n_planned}"])
     return columns, rows
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from aiopslab.models.evidence import CheckResult, Evidence, ObjectChange, SliWindow
 from aiopslab.models.grade import Check, Grade
+from aiopslab.models.search_space import NamedCause, SearchSpace
 from aiopslab.models.trial import Step
 from aiopslab.models.truth import RootCause, Truth
 
@@ -25,17 +26,40 @@ GEO = RootCause(
 )
 
 
-def truth(*causes: RootCause, twin: bool = False) -> Truth:
+SPACE = SearchSpace(
+    components=["frontend", "geo", "job", "node-a", "profile", "rate", "rate-postgres", "search"],
+    dependencies=[
+        ("frontend", "profile"),
+        ("frontend", "search"),
+        ("rate", "rate-postgres"),
+        ("search", "geo"),
+        ("search", "rate"),
+    ],
+    entries={"search": "frontend"},
+    causes={
+        "memory_leak": NamedCause(family="release", definition="Memory is kept until the limit."),
+        "errors_in_release": NamedCause(family="release", definition="A version answers errors."),
+        "scaled_to_zero": NamedCause(family="kubernetes", definition="Scaled to no replicas."),
+        "too_many_connections": NamedCause(family="database", definition="Clients are refused."),
+    },
+)
+
+
+def truth(
+    *causes: RootCause, twin: bool = False, space: SearchSpace | None = None, **fields: Any
+) -> Truth:
     return Truth(
         incident="x",
         twin=twin,
         seed=1,
         draws={},
         root_causes=list(causes),
-        fix=[],
+        fix=fields.pop("fix", []),
         injected_at=900.0 if causes else None,
         symptom_at=950.0 if causes else None,
         handover_at=1000.0,
+        space=space,
+        **fields,
     )
 
 

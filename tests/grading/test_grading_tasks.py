@@ -246,8 +246,16 @@ def test_mitigation_passes_when_healthy_twice_whole_and_submitted() -> None:
         "time_to_mitigate_s": 60.0,
         "slo_violation_s": 80.0,
         "writes": 1.0,
+        "reverts": 0.0,
         "blast_radius": 0.0,
+        "collateral": 0.0,
+        "cpu_added": None,
+        "memory_added": None,
+        "replicas_added": None,
+        "budget_used": None,
         "brier": pytest.approx(0.01),
+        "malformed_answer": 0.0,
+        "malformed_after_repair": 0.0,
     }
 
 

@@ -63,6 +63,11 @@ def test_a_repair_passes_and_its_record_says_how_fast(tmp_path: Path) -> None:
     assert grade.passed
     assert [w.met for windows in evidence.settle for w in windows] == [True, True]
     assert evidence.losses == evidence.changes == []
+    assert evidence.requests_before is not None
+    assert evidence.requests_before == evidence.requests_after
+    space = directory.truth().space
+    assert space is not None
+    assert directory.truth().root_causes[0].component in space.components
     # 2 s of thought, 2 s of looking, 2 s of thought, 5 s of writing, in buckets of 10 s
     assert grade.scores["time_to_mitigate_s"] == 20.0
     assert trial.usage.model_dump(include={"steps", "reads", "writes", "tokens_in"}) == {

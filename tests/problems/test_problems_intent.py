@@ -11,7 +11,15 @@ from problems_fakes import MemoryEnvironment, deployment
 
 from aiopslab.models.evidence import CheckResult
 from aiopslab.models.intent import Intent, Invariant
-from aiopslab.problems.intent import Snapshot, changes, forbidden, invariants, losses, snapshot
+from aiopslab.problems.intent import (
+    Snapshot,
+    changes,
+    forbidden,
+    invariants,
+    losses,
+    requests,
+    snapshot,
+)
 
 
 def service(name: str) -> dict[str, object]:
@@ -128,6 +136,21 @@ def test_cpu_requests_may_grow_by_the_budget(env: Any, cpu: str, *, kept: bool) 
         for name in ("web", "cart", "ads", "idle"):
             env.kube.put(deployment(name, cpu=cpu))
         assert (await check(env, before))["cpu-budget"].met is kept
+
+    run(scenario())
+
+
+def test_requests_are_those_of_all_workloads_or_of_the_ones_asked_for(env: Any) -> None:
+    async def scenario() -> None:
+        for name in ("web", "cart", "ads", "idle"):
+            env.kube.put(deployment(name, cpu="150m"))
+        state = await snapshot(env)
+        one = requests(state, of=["Deployment/shop/web"])
+        every = requests(state)
+        assert one.cpu == pytest.approx(0.15 * one.replicas)
+        assert every.cpu == pytest.approx(0.15 * every.replicas)
+        assert every.replicas > one.replicas > 0
+        assert requests(state, of=[]).cpu == 0.0
 
     run(scenario())
 

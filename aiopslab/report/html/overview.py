@@ -12,7 +12,7 @@ from aiopslab.grading import aggregate
 from aiopslab.models.calibration import BinnedError, Calibration
 from aiopslab.models.comparison import Comparison
 from aiopslab.models.run import SEVERAL, Estimate, Results, TaskResults
-from aiopslab.report import comparison
+from aiopslab.report import comparison, task_figures
 from aiopslab.report.entries import Entry, Reading
 from aiopslab.report.html import charts
 from aiopslab.report.html.drawing import interval_bar
@@ -21,14 +21,20 @@ from aiopslab.report.terminal import interval, no_headline
 from aiopslab.report.text import MISSING, amount, figure
 
 _UNKNOWN = "not known here"
+_ALL_OF = "pass^k: the chance that all of k tries of a problem pass, averaged over problems."
+_ANY_OF = "pass@k: the chance that at least one of them does."
+_FLOORS = (
+    "Chance is what guessing passes; of mitigation, doing nothing. Constant is what the best single"
+    " answer for all trials would pass, chosen in hindsight."
+)
 
 
 def sections(reading: Reading) -> list[Element]:
     """Return the parts of the overview above the table of trials, in order."""
     results = reading.results
     found = [
-        _summary(results), _against(reading.against), _calibration(results), _pass_hat(results),
-        _cost(reading),
+        _summary(results), *_figures(reading), _against(reading.against), _calibration(results),
+        _pass_hat(results), _cost(reading),
     ]  # fmt: skip
     return [*(s for s in found if s is not None), *_groups(reading)]
 
@@ -64,6 +70,7 @@ def _summary(results: Results) -> Element:
         note,
         _scores(results),
         element("p", f"Bars are 95 % intervals. Scores: {head.convention}.", class_="note"),
+        element("p", _FLOORS, class_="note"),
     )
 
 
@@ -84,19 +91,36 @@ def _spent(results: Results) -> tuple[str, str]:
 def _scores(results: Results) -> Element:
     k = str(results.attempts)
     several = results.attempts > 1
-    columns = ["task", "problems", "passed (95 % interval)", ""]
-    columns += [f"pass^{k}"] if several else []
+    columns = ["task", "problems", "passed (95 % interval)", "", "chance", "constant"]
+    columns += [f"pass@{k}", f"pass^{k}"] if several else []
     columns += ["Brier", "overconfidence", "lab failed"]
     rows = []
     for task in [*results.tasks, results.overall]:
         row: list[Node] = [task.task, str(task.n_problems), *_estimate(task.completed)]
+        row += [figure(task.floors.get("passed")), figure(task.constant)]
         if several:
-            row.append(figure(task.pass_hat_k.get(k)))
+            row += [figure(task.pass_at_k.get(k)), figure(task.pass_hat_k.get(k))]
         over = MISSING if task.overconfidence is None else f"{task.overconfidence:+.2f}"
         row += [figure(task.brier.value), over, f"{task.n_infra}/{task.n_planned}"]
         rows.append(row)
     numeric = [1, *range(4, len(columns))]
     return table("Scores by task", columns, rows, numeric=numeric)
+
+
+def _figures(reading: Reading) -> list[Element]:
+    """Return the figures of each task beside chance, and what trials took."""
+    wall = task_figures.wall([e.trial for e in reading.entries if e.trial is not None])
+    shown = (
+        ("figures", 2, task_figures.figures(reading.results)),
+        ("process", 1, task_figures.process(reading.results, wall)),
+    )
+    return [
+        section(
+            id, t.title, table(t.title, t.columns, t.rows, numeric=range(first, len(t.columns)))
+        )
+        for id, first, t in shown
+        if t.rows
+    ]
 
 
 def _estimate(estimate: Estimate) -> list[Node]:
@@ -135,6 +159,7 @@ def _calibration(results: Results) -> Element | None:
     rows: list[list[Node]] = [
         ["calibration error, equal mass", *_error(found.ece_mass)],
         ["calibration error, equal width", *_error(found.ece_width)],
+        ["the same, debiased", figure(found.debiased, 3), "root mean square, less chance's part"],
         ["overconfidence (95 % interval)", over, ""],
         ["Brier score", f"{found.brier:.3f}", _parts(found)],
         ["discrimination (AUROC)", figure(found.auroc, 3), "0.5 tells right from wrong by chance"],
@@ -176,12 +201,21 @@ def _pass_hat(results: Results) -> Element | None:
     ks = [str(k) for k in range(1, most + 1)]
     shown = ks if most <= 8 else [k for k in ks if int(k) in {1, 2, 4, 8, most}]
     rows = [[name, *(figure(v.get(k)) for k in shown)] for name, v in series.items()]
+    any_of = [
+        [t.task, *(figure(t.pass_at_k.get(k)) for k in shown)]
+        for t in [results.overall, *results.tasks]
+    ]
     columns = ["task", *(f"k = {k}" for k in shown)]
-    figures = table("pass^k", columns, rows, numeric=range(1, len(columns)))
+    numeric = range(1, len(columns))
     picture = element("figure", charts.pass_hat(series), charts.legend(list(series)))
-    note = "The chance that all of k tries of a problem pass, averaged over problems."
-    beside = element("div", figures, element("p", note, class_="note"))
-    return section("pass-k", "pass^k", element("div", picture, beside, class_="pair"))
+    beside = element(
+        "div",
+        table("pass^k", columns, rows, numeric=numeric),
+        element("p", _ALL_OF, class_="note"),
+        table("pass@k", columns, any_of, numeric=numeric),
+        element("p", _ANY_OF, class_="note"),
+    )
+    return section("pass-k", "pass^k and pass@k", element("div", picture, beside, class_="pair"))
 
 
 Measure = Callable[[Entry], float | None]

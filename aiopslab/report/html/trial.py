@@ -69,7 +69,7 @@ def page(
     if trial is None:
         return {"tree": [data(element("p", _GONE))], "steps": [], "left_out": 0}
     steps = directory.steps()
-    truth = directory.truth() if (directory.path / "truth" / "truth.json").is_file() else None
+    truth = directory.truth() if directory.has_truth else None
     evidence = directory.evidence() if (directory.path / "evidence.json").is_file() else None
     parts: list[Node | None] = [_facts(entry, trial)]
     if truth is not None:
@@ -225,7 +225,7 @@ def _grade(grade: Grade | None, href: str, *, lean: bool) -> Element:
         return _part("grade", "Grade", element("p", "None: the lab failed.", class_="note"))
     failed = [c for c in grade.checks if not c.passed]
     passed = [c for c in grade.checks if c.passed]
-    scores = [element("div", element("dt", k), element("dd", MISSING if v is None else amount(v)))
+    scores = [element("div", element("dt", k), element("dd", *_score(v, grade.floors.get(k))))
               for k, v in grade.scores.items()]  # fmt: skip
     parts: list[Node] = []
     if failed:
@@ -239,6 +239,13 @@ def _grade(grade: Grade | None, href: str, *, lean: bool) -> Element:
         shown = _checks("Checks that passed", passed, href)
         parts.append(element("details", summary, shown, open=opened))
     return _part("grade", "Grade", *parts, element("dl", *scores, class_="facts"))
+
+
+def _score(value: float | None, floor: float | None) -> list[Node]:
+    if value is None:
+        return [MISSING]
+    beside = [] if floor is None else [element("small", f" by chance {amount(floor)}")]
+    return [amount(value), *beside]
 
 
 def _checks(label: str, checks: Sequence[Check], href: str) -> Element:
