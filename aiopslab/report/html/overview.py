@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 
 from aiopslab.grading import aggregate
+from aiopslab.grading.abstention import threshold
 from aiopslab.models.calibration import BinnedError, Calibration
 from aiopslab.models.run import SEVERAL, Estimate, Results, TaskResults
 from aiopslab.report.entries import Entry, Reading
@@ -125,7 +126,40 @@ def _calibration(results: Results) -> Element | None:
     )
     figures = table("Calibration", ["figure", "value", ""], rows, numeric=[1])
     beside = element("div", figures, words)
-    return section("calibration", "Confidence", element("div", diagram, beside, class_="pair"))
+    pair = element("div", diagram, beside, class_="pair")
+    return section("calibration", "Confidence", pair, _abstention(found))
+
+
+def _abstention(found: Calibration) -> Element | None:
+    """Return what handing over the less confident answers would have changed."""
+    if not found.risk_coverage:
+        return None
+    diagram = element("figure", charts.risk_coverage(found.risk_coverage))
+    rows: list[list[Node]] = [
+        ["share wrong over all coverages (AURC)", f"{found.aurc:.3f}",
+         f"{found.aurc_excess:.3f} above the best order of these answers"],
+    ]  # fmt: skip
+    rows += [
+        [f"utility, a mistake costs {cost} hand-over{'' if cost == '1' else 's'}", f"{gain:+.3f}",
+         _acting(float(cost))]
+        for cost, gain in found.utility.items()
+    ]  # fmt: skip
+    words = element(
+        "p",
+        "Utility is what acting on answers stated with enough confidence, and handing over the "
+        "others, saves in the mean against handing everything over, in hand-overs. The most is "
+        "the share right; below 0 the stated confidence does harm.",
+        class_="note",
+    )
+    figures = table("Abstention", ["figure", "value", ""], rows, numeric=[1])
+    beside = element("div", figures, words)
+    head = element("h3", "Handing over what is uncertain")
+    return element("div", head, element("div", diagram, beside, class_="pair"))
+
+
+def _acting(cost: float) -> str:
+    """Say from which confidence on acting costs no more than handing over."""
+    return f"acts from confidence {threshold(cost):.2f} on"
 
 
 def _error(found: BinnedError) -> tuple[str, str]:
