@@ -45,6 +45,12 @@ class Room:
 
 _GONE = "This trial was planned, but has no record: not run, or not finished."
 LEAN = 30_000
+RECORDS = (
+    "trial.json", "steps.jsonl", "answer.json", "evidence.json", "grade.json", "slis.json",
+    "counterfactual/nothing.json", "counterfactual/reference.json", "truth/truth.json",
+    "error.txt", "agent/stdout.txt", "agent/stderr.txt",
+)  # fmt: skip
+"""Files of a trial's record that are text; the page links to those that are there."""
 
 
 def page(
@@ -340,9 +346,6 @@ def _arguments(arguments: dict[str, Any]) -> str:
 
 
 def _files(path: Path, href: str) -> Element:
-    names = ("trial.json", "steps.jsonl", "answer.json", "evidence.json", "grade.json",
-             "slis.json", "truth/truth.json", "error.txt", "agent/stdout.txt",
-             "agent/stderr.txt")  # fmt: skip
-    there = [n for n in names if (path / n).is_file()]
+    there = [n for n in RECORDS if (path / n).is_file()]
     links = [node for n in there for node in (element("a", n, href=f"{href}/{n}"), " ")]
     return _part("files", "Record", element("p", *links, class_="files"))
