@@ -47,6 +47,8 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Judge the request; pass it on or refuse it."""
         if scope["type"] != "http":
+            # The server's own affairs, and websockets, which no address here is for.
+            await self._app(scope, receive, send)
             return
 
         async def with_headers(message: Message) -> None:
