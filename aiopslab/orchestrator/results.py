@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from aiopslab.grading import SCORING_VERSION, Counted, aggregate, grade, headline
 from aiopslab.grading.changes import changed_checks, changed_scores
@@ -16,15 +17,27 @@ from aiopslab.orchestrator.records import RunDirectory, TrialDirectory
 
 def summarise(run: RunDirectory, record: RunRecord) -> Results:
     """Aggregate what the trial directories say; planned trials without a record are excluded."""
-    trials = {plan: run.trial(plan).trial() for plan in _complete(run, record.trials)}
-    counted = [
-        Counted(plan, trials[plan].outcome, run.trial(plan).grade())
-        if plan in trials
-        else Counted(plan, None, None)
-        for plan in record.trials
-    ]
-    overall, tasks = aggregate(counted)
-    used = [t.usage for t in trials.values()]
+    return aggregated(record, [ended(run, plan) for plan in record.trials])
+
+
+Ended: TypeAlias = tuple[PlannedTrial, Trial | None, Grade | None]
+"""A planned trial, its record, and its grade; None: there is none."""
+
+
+def ended(run: RunDirectory, plan: PlannedTrial) -> Ended:
+    """Read what became of a planned trial."""
+    directory = run.trial(plan)
+    return (
+        (plan, directory.trial(), directory.grade()) if directory.complete else (plan, None, None)
+    )
+
+
+def aggregated(record: RunRecord, trials: Sequence[Ended]) -> Results:
+    """Aggregate trials that were read."""
+    overall, tasks = aggregate(
+        [Counted(plan, trial.outcome if trial else None, grade) for plan, trial, grade in trials]
+    )
+    used = [trial.usage for _, trial, _ in trials if trial is not None]
     return Results(
         scoring_version=SCORING_VERSION,
         label=record.label,

@@ -18,7 +18,7 @@ from aiopslab.models.run import PlannedTrial, Results, RunRecord
 from aiopslab.models.trial import Trial
 from aiopslab.orchestrator.lock import incident_digest
 from aiopslab.orchestrator.records import RunDirectory
-from aiopslab.orchestrator.results import summarise
+from aiopslab.orchestrator.results import aggregated, ended
 from aiopslab.problems import catalogue
 
 UNFINISHED = "unfinished"
@@ -102,20 +102,12 @@ def read(run: RunDirectory) -> Reading:
     """
     record = run.record()
     known = _specs(run.lock().incidents, record.trials)
-    entries = []
-    for plan in record.trials:
-        directory = run.trial(plan)
-        trial = directory.trial() if directory.complete else None
-        entries.append(
-            Entry(
-                plan=plan,
-                agent=record.config.agent_of(plan),
-                trial=trial,
-                grade=directory.grade() if trial is not None else None,
-                spec=known.get(plan.incident),
-            )
-        )
-    return Reading(run, record, summarise(run, record), entries)
+    trials = [ended(run, plan) for plan in record.trials]
+    entries = [
+        Entry(plan, record.config.agent_of(plan), trial, grade, known.get(plan.incident))
+        for plan, trial, grade in trials
+    ]
+    return Reading(run, record, aggregated(record, trials), entries)
 
 
 def _specs(locked: Mapping[str, str], plans: Sequence[PlannedTrial]) -> dict[str, IncidentSpec]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 
-from aiopslab.grading import aggregate
+from aiopslab.grading import Counted, share_passed
 from aiopslab.grading.abstention import threshold
 from aiopslab.models.calibration import BinnedError, Calibration
-from aiopslab.models.run import SEVERAL, Estimate, Results, TaskResults
+from aiopslab.models.run import SEVERAL, Estimate, Results
 from aiopslab.report.entries import Entry, Reading
 from aiopslab.report.html import charts
 from aiopslab.report.html.drawing import interval_bar
@@ -228,7 +228,7 @@ def _cost_in(unit: str, known: Sequence[tuple[Entry, float]], *, several: bool) 
         charts.Spent(
             name,
             sum(v for _, v in group) / len(group),
-            aggregate([e.counted for e, _ in group])[0].completed,
+            share_passed([e.counted for e, _ in group]),
         )
         for name, group in groups.items()
     ]
@@ -264,23 +264,26 @@ def _groups(reading: Reading) -> list[Element]:
 
 def _grouped(
     entries: Sequence[Entry], keys: Callable[[Entry], Sequence[Hashable]]
-) -> list[tuple[str, TaskResults]]:
-    """Aggregate groups; an entry may be in several. Sorted, what is not known comes last."""
+) -> list[tuple[str, list[Entry]]]:
+    """Return groups; an entry may be in several. Sorted, what is not known comes last."""
     groups: dict[Hashable, list[Entry]] = {}
     for entry in entries:
         for key in keys(entry):
             groups.setdefault(key, []).append(entry)
     order = sorted(groups, key=lambda k: (k == _UNKNOWN, isinstance(k, str), k))
-    return [(str(k), aggregate([e.counted for e in groups[k]])[0]) for k in order]
+    return [(str(k), groups[k]) for k in order]
 
 
-def _group_table(name: str, groups: Sequence[tuple[str, TaskResults]]) -> Element:
+def _group_table(name: str, groups: Sequence[tuple[str, list[Entry]]]) -> Element:
     columns = [name, "problems", "trials", "passed (95 % interval)", ""]
-    rows = [
-        [key, str(found.n_problems), str(found.n_completed), *_estimate(found.completed)]
-        for key, found in groups
-    ]
+    rows = [_group(key, [entry.counted for entry in members]) for key, members in groups]
     return table(f"Scores by {name}", columns, rows, numeric=[1, 2])
+
+
+def _group(key: str, members: Sequence[Counted]) -> list[Node]:
+    problems = len({member.plan.problem for member in members})
+    completed = sum(member.completed for member in members)
+    return [key, str(problems), str(completed), *_estimate(share_passed(members))]
 
 
 def _source_note(reading: Reading) -> Element | None:
