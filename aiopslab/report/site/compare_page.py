@@ -47,7 +47,7 @@ def chosen(value: str) -> tuple[str, str | None]:
 
 def choices(rows: Sequence[Row]) -> list[tuple[str, str]]:
     """Return (value, words) of everything that can be chosen: runs, or agents of one."""
-    found = []
+    found: list[tuple[str, str]] = []
     for row in rows:
         if len(row.agents) > 1:
             several = ((f"{row.name}{SEPARATOR}{a}", f"{row.name}: {a}") for a in row.agents)

@@ -8,6 +8,7 @@ here: what a run's page needs (``library``), how the list looks (``list_page``).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -184,8 +185,8 @@ class Listing:
             done = overall.n_completed + overall.n_infra
             return (overall.completed if shown else None), why, dict(overall.outcomes), done
         seen = self._outcomes(run, record.trials, signature[2])
-        outcomes = {o: list(seen.values()).count(o) for o in sorted(set(seen.values()))}
-        return None, "no results yet", dict(outcomes), len(seen)
+        outcomes = dict(Counter[str](seen.values()))
+        return None, "no results yet", outcomes, len(seen)
 
     def _outcomes(
         self, run: RunDirectory, plans: list[PlannedTrial], results: tuple[int, int]
