@@ -15,6 +15,7 @@ _COMMANDS = {
     "compare": "Compare two runs, or two agents of one, draw by draw; a gate against regressions.",
     "calibrate": "Fit a mapping from elicited evidence to confidence on runs, or show one.",
     "report": "Report on a run as html, md, json, csv or junit.",
+    "view": "Look at a folder of runs in a browser: list, filter, open, compare.",
     "export": "Write the telemetry of a run or a trial as parquet, csv, otlp or openmetrics.",
     "list": "List problems, incidents, suites, agents, apps, causes or runs.",
     "show": "Show one incident, problem, suite, agent, app or run.",
@@ -60,6 +61,11 @@ _EXAMPLES = {
         ("aiopslab report runs/NAME", "a page: runs/NAME/report.html"),
         ("aiopslab report runs/NAME -f md", "for a pull request"),
         ("aiopslab report runs/NAME -f junit -o junit.xml", "for continuous integration"),
+    ],
+    "view": [
+        ("aiopslab view", "the runs in runs/, on loopback"),
+        ("aiopslab view ~/all-runs --port 8000 --open", "elsewhere, in a browser at once"),
+        ("aiopslab view runs/NAME", "one run"),
     ],
     "export": [
         ("aiopslab export runs/NAME -f csv", "every trial, a directory each"),

@@ -22,6 +22,7 @@ from aiopslab.models.external import Disturbance
 from aiopslab.models.journey import Journey
 from aiopslab.models.kube import ExecResult, Object, PatchType
 from aiopslab.models.signal import Change
+from aiopslab.models.sli_series import SliSeries
 from aiopslab.models.task import Task
 from aiopslab.telemetry.answers import LogAnswer as LogAnswer
 from aiopslab.telemetry.answers import LogStats as LogStats
@@ -156,6 +157,10 @@ class Traffic(Protocol):
 
     async def slis(self, start: float, end: float) -> list[SliWindow]:
         """One window a journey; requests whose outcome is still open are not counted."""
+        ...
+
+    async def series(self, start: float, bucket_s: float, n: int) -> SliSeries:
+        """The same in n buckets from ``start`` on, for people to look at."""
         ...
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiopslab.environments.bridge import Bridge
 from aiopslab.models.evidence import SliWindow
 from aiopslab.models.journey import Journey
+from aiopslab.models.sli_series import SliSeries
 from aiopslab.world.users import Users
 from aiopslab.world.world import World
 
@@ -42,3 +43,6 @@ class SimTraffic:
 
     async def slis(self, start: float, end: float) -> list[SliWindow]:
         return self._world.slis.window(start, end)
+
+    async def series(self, start: float, bucket_s: float, n: int) -> SliSeries:
+        return self._world.slis.series(start, bucket_s, n)

@@ -44,6 +44,12 @@ def aggregate(
     return _results("all", ordered, budget_s), tasks
 
 
+def share_passed(trials: Sequence[Counted]) -> Estimate:
+    """Return the share passed over completed trials, as ``aggregate`` has it, and nothing else."""
+    ordered = sorted(trials, key=lambda t: (t.plan.problem, t.plan.attempt))
+    return _share([t for t in ordered if t.completed], lambda t: t.passed)
+
+
 def headline(overall: TaskResults, *, of_one: bool = True) -> Headline:
     """Return the two numbers to quote, or None for both below the required coverage.
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from aiopslab.models.evidence import SliWindow
 from aiopslab.models.journey import Slo
+from aiopslab.models.sli_series import JourneySeries, SliSeries
 
 
 class Slis:
@@ -77,6 +78,26 @@ class Slis:
             self._summary(name, start, end, columns, inside & (columns.journey == code))
             for name, code in self._codes.items()
         ]
+
+    def series(self, start: float, bucket_s: float, n: int) -> SliSeries:
+        """Summarise the requests intended from ``start`` on, in n buckets of so many seconds."""
+        columns = self._columns()
+        slot = np.floor((columns.start - start) / bucket_s).astype(np.int64)
+        inside = (slot >= 0) & (slot < n)
+        journeys = []
+        for name, code in self._codes.items():
+            mine = inside & (columns.journey == code)
+            good = mine & columns.ok
+            slo = self._slos[name]
+            journeys.append(
+                JourneySeries(
+                    journey=name, slo_success=slo.success, slo_p95_ms=slo.p95_ms,
+                    offered=np.bincount(slot[mine], minlength=n).tolist(),
+                    succeeded=np.bincount(slot[good], minlength=n).tolist(),
+                    p95_ms=_p95_ms_by(slot[good], columns.latency[good], n),
+                )
+            )  # fmt: skip
+        return SliSeries(start=start, bucket_s=bucket_s, journeys=journeys)
 
     def _summary(
         self,
@@ -159,6 +180,26 @@ def _within(value: float | None, promise: float) -> bool:
 def _percentile_ms(seconds: NDArray[np.float64], q: float) -> float | None:
     """Return a percentile in milliseconds (linear interpolation); None of nothing."""
     return float(np.percentile(seconds, q)) * 1000.0 if len(seconds) else None
+
+
+def _p95_ms_by(
+    slot: NDArray[np.int64], latency_s: NDArray[np.float64], n: int
+) -> list[float | None]:
+    """Return the p95 of each slot as ``_percentile_ms`` has it, to a tenth of a millisecond."""
+    ordered = latency_s[np.lexsort((latency_s, slot))] * 1000.0
+    counts = np.bincount(slot, minlength=n)
+    ends = np.cumsum(counts)
+    found: list[float | None] = []
+    for count, end in zip(counts.tolist(), ends.tolist(), strict=True):
+        if not count:
+            found.append(None)
+            continue
+        rank = 0.95 * (count - 1)
+        low = int(rank)
+        values = ordered[end - count : end]
+        above = values[min(low + 1, count - 1)]
+        found.append(round(float(values[low] + (rank - low) * (above - values[low])), 1))
+    return found
 
 
 def _percentiles_ms(

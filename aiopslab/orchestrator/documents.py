@@ -36,11 +36,11 @@ def encode(value: Any, *, indent: int | None = 2) -> str:
     )
 
 
-def write(path: Path, value: Any) -> None:
+def write(path: Path, value: Any, *, indent: int | None = 2) -> None:
     """Write a JSON document atomically: it is there whole, or as it was before."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     with beside.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
-        file.write(encode(value) + "\n")
+        file.write(encode(value, indent=indent) + "\n")
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)

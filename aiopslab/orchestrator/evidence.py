@@ -7,11 +7,13 @@ before the incident are looked at. Not here: what any of it is worth (``grading`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.models.evidence import CheckResult, Evidence, SliWindow
+from aiopslab.models.sli_series import SliSeries
 from aiopslab.models.trial import Step
 from aiopslab.orchestrator.staging import Staged
 from aiopslab.problems import intent
@@ -21,6 +23,8 @@ CONVERGE_S = 60.0
 DRAIN_S = 10.0
 """After the last window, so that requests begun in it have ended or given up."""
 BUCKET_S = 10.0
+LEAD_S = 300.0
+"""How much of the time before the incident is kept of what users experienced."""
 SURGE = 4.0
 """How many times the users seen so far a window may yet get, where it is given up early."""
 MINUTE_S = 60.0
@@ -138,6 +142,21 @@ async def _postconditions(staged: Staged) -> list[CheckResult]:
     for fault in staged.drawn.live_faults(twin=staged.twin):
         results += await fault.postconditions(staged.env)
     return results
+
+
+async def experience(staged: Staged) -> SliSeries:
+    """Return what users experienced around the trial; no grade reads it.
+
+    Buckets begin at hand-over and count both ways: from ``LEAD_S`` before the incident to
+    ``DRAIN_S`` before now, because later requests may not have ended.
+    """
+    env, handover = staged.env, staged.truth.handover_at
+    before = staged.phases.get("incident", 0.0)
+    if staged.truth.injected_at is not None:
+        before = max(before, handover - staged.truth.injected_at)
+    first = math.ceil((before + LEAD_S) / BUCKET_S)
+    after = math.floor(max(0.0, env.now() - DRAIN_S - handover) / BUCKET_S + 1e-6)
+    return await env.traffic.series(handover - first * BUCKET_S, BUCKET_S, first + after)
 
 
 async def violations(env: Environment, start: float, end: float) -> tuple[float, float | None]:

@@ -2,7 +2,7 @@
 
     <run>/run.json lock.json results.json events.jsonl
     <run>/trials/<problem>__<k>/steps.jsonl answer.json evidence.json grade.json
-                                telemetry/*.parquet truth/truth.json trial.json
+                                slis.json telemetry/*.parquet truth/truth.json trial.json
                                 counterfactual/nothing.json counterfactual/reference.json
                                 doors.json while it is served, agent_telemetry/*.parquet
                                 agent/stdout.txt agent/stderr.txt of a program
@@ -29,6 +29,7 @@ from aiopslab.models.evidence import Evidence
 from aiopslab.models.grade import Grade
 from aiopslab.models.lock import Lock
 from aiopslab.models.run import PlannedTrial, Results, RunRecord
+from aiopslab.models.sli_series import SliSeries
 from aiopslab.models.trial import Step, Trial
 from aiopslab.models.truth import Truth
 from aiopslab.orchestrator import documents, wallclock
@@ -171,6 +172,15 @@ class TrialDirectory:
     def has_truth(self) -> bool:
         """Whether the answer key is there; it is not where the lab failed."""
         return (self.path / "truth" / "truth.json").is_file()
+
+    def write_slis(self, series: SliSeries) -> None:
+        """Write what users experienced, in a line: it is one number after another."""
+        documents.write(self.path / "slis.json", series, indent=None)
+
+    def slis(self) -> SliSeries | None:
+        """Read what users experienced; None where that was not kept."""
+        path = self.path / "slis.json"
+        return documents.read(path, SliSeries) if path.exists() else None
 
     def write_course(self, name: str, course: Course) -> None:
         """Write what would have happened without the agent: ``nothing`` or ``reference``."""

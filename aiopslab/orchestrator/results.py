@@ -12,12 +12,44 @@ from aiopslab.models.grade import Grade
 from aiopslab.models.regrade import GradeChange
 from aiopslab.models.run import SEVERAL, PlannedTrial, Results, RunRecord
 from aiopslab.models.trial import Outcome, Trial
+from aiopslab.models.truth import Truth
 from aiopslab.orchestrator.records import RunDirectory, TrialDirectory
 
 
 def summarise(run: RunDirectory, record: RunRecord) -> Results:
     """Aggregate what the trial directories say; planned trials without a record are excluded."""
-    counted = [_counted(plan, run.trial(plan)) for plan in record.trials]
+    return aggregated(record, [ended(run, plan) for plan in record.trials])
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A planned trial with its record and its grade; None: there is none."""
+
+    plan: PlannedTrial
+    trial: Trial | None = None
+    grade: Grade | None = None
+    truth: Truth | None = None
+
+    @property
+    def counted(self) -> Counted:
+        """The trial as aggregates count it."""
+        if self.trial is None:
+            return Counted(self.plan, None, None)
+        return Counted(self.plan, self.trial.outcome, self.grade, self.trial.usage, self.truth)
+
+
+def ended(run: RunDirectory, plan: PlannedTrial) -> Ended:
+    """Read what became of a planned trial."""
+    directory = run.trial(plan)
+    if not directory.complete:
+        return Ended(plan)
+    truth = directory.truth() if directory.has_truth else None
+    return Ended(plan, directory.trial(), directory.grade(), truth)
+
+
+def aggregated(record: RunRecord, trials: Sequence[Ended]) -> Results:
+    """Aggregate trials that were read."""
+    counted = [trial.counted for trial in trials]
     overall, tasks = aggregate(counted, budget_s=record.config.limits.virtual_s)
     used = [t.usage for t in counted if t.usage is not None]
     return Results(
@@ -36,14 +68,6 @@ def summarise(run: RunDirectory, record: RunRecord) -> Results:
         tokens_out=_total([u.tokens_out for u in used]),
         cost_usd=_total_cost([u.cost_usd for u in used]),
     )
-
-
-def _counted(plan: PlannedTrial, directory: TrialDirectory) -> Counted:
-    if not directory.complete:
-        return Counted(plan, None, None)
-    trial = directory.trial()
-    truth = directory.truth() if directory.has_truth else None
-    return Counted(plan, trial.outcome, directory.grade(), trial.usage, truth)
 
 
 @dataclass(frozen=True, slots=True)

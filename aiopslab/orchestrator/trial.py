@@ -129,6 +129,8 @@ async def _conduct(
         raise session.failure
     passed = await _judge(staged, assignment, session.answer, begun, steps)
     watch.lap("evidence")
+    if not assignment.plan.verdict_only:
+        directory.write_slis(await measuring.experience(staged))
     await _keep_telemetry(env, assignment)
     watch.lap("telemetry")
     phases = {"agent": used.virtual_s, "settle": round(env.now() - agent_end, 6)}

@@ -19,7 +19,7 @@ from aiopslab.models.run import PlannedTrial, Results, RunRecord
 from aiopslab.models.trial import Trial
 from aiopslab.orchestrator.lock import incident_digest
 from aiopslab.orchestrator.records import RunDirectory
-from aiopslab.orchestrator.results import summarise
+from aiopslab.orchestrator.results import Ended, aggregated, ended
 from aiopslab.problems import catalogue
 
 UNFINISHED = "unfinished"
@@ -30,14 +30,25 @@ UNFINISHED = "unfinished"
 class Entry:
     """One planned trial and what became of it."""
 
-    plan: PlannedTrial
+    ended: Ended
     agent: str
-    trial: Trial | None
-    """None: not run or not finished."""
-    grade: Grade | None
-    """None where there is no record, or the lab failed."""
     spec: IncidentSpec | None
     """None where the incident's file is not known to be the one that was played."""
+
+    @property
+    def plan(self) -> PlannedTrial:
+        """What was planned."""
+        return self.ended.plan
+
+    @property
+    def trial(self) -> Trial | None:
+        """None: not run or not finished."""
+        return self.ended.trial
+
+    @property
+    def grade(self) -> Grade | None:
+        """None where there is no record, or the lab failed."""
+        return self.ended.grade
 
     @property
     def name(self) -> str:
@@ -52,9 +63,7 @@ class Entry:
     @property
     def counted(self) -> Counted:
         """The trial as aggregates count it."""
-        if self.trial is None:
-            return Counted(self.plan, None, self.grade)
-        return Counted(self.plan, self.trial.outcome, self.grade, self.trial.usage)
+        return self.ended.counted
 
     @property
     def failures(self) -> list[Check]:
@@ -107,20 +116,12 @@ def read(run: RunDirectory, *, against: Comparison | None = None) -> Reading:
     """
     record = run.record()
     known = _specs(run.lock().incidents, record.trials)
-    entries = []
-    for plan in record.trials:
-        directory = run.trial(plan)
-        trial = directory.trial() if directory.complete else None
-        entries.append(
-            Entry(
-                plan=plan,
-                agent=record.config.agent_of(plan),
-                trial=trial,
-                grade=directory.grade() if trial is not None else None,
-                spec=known.get(plan.incident),
-            )
-        )
-    return Reading(run, record, summarise(run, record), entries, against)
+    trials = [ended(run, plan) for plan in record.trials]
+    entries = [
+        Entry(done, record.config.agent_of(done.plan), known.get(done.plan.incident))
+        for done in trials
+    ]
+    return Reading(run, record, aggregated(record, trials), entries, against)
 
 
 def _specs(locked: Mapping[str, str], plans: Sequence[PlannedTrial]) -> dict[str, IncidentSpec]:

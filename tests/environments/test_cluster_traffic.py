@@ -69,6 +69,11 @@ def test_users_arrive_from_start_to_stop_and_their_slis_are_told(lab: Lab) -> No
         assert found["search"].start == begin
         (before, _) = await lab.traffic.slis(begin - HOUR, begin)
         assert before.offered == 0
+        series = await lab.traffic.series(begin - HOUR, HOUR, 2)
+        (search,) = [j for j in series.journeys if j.journey == "search"]
+        assert search.offered == [0, found["search"].offered]
+        assert search.p95_ms[0] is None
+        assert search.slo_success == found["search"].slo_success
 
     lab.run(scenario())
 

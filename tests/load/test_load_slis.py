@@ -47,6 +47,29 @@ def test_a_journey_without_promise_is_not_reported() -> None:
     assert len(slis) == 0
 
 
+def test_a_series_leaves_out_what_began_before_and_after_it() -> None:
+    slis = filled([(-0.1, 0.1, True), (0.0, 0.1, True), (19.9, 0.1, False), (20.0, 0.1, True)])
+    (journey,) = slis.series(0.0, 10.0, 2).journeys
+    assert (journey.offered, journey.succeeded) == ([1, 1], [1, 0])
+    assert journey.p95_ms == [100.0, None]
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 49.0), st.floats(0.0, 5.0), st.booleans()), max_size=80))
+@settings(max_examples=60, deadline=None)
+def test_each_bucket_of_a_series_is_the_window_of_its_bounds(
+    rows: list[tuple[float, float, bool]],
+) -> None:
+    slis = filled(rows)
+    (journey,) = slis.series(0.0, 10.0, 5).journeys
+    for i in range(5):
+        (window,) = slis.window(10.0 * i, 10.0 * (i + 1))
+        assert (journey.offered[i], journey.succeeded[i]) == (window.offered, window.succeeded)
+        if window.p95_ms is None:
+            assert journey.p95_ms[i] is None
+        else:
+            assert journey.p95_ms[i] == pytest.approx(window.p95_ms, abs=0.06)
+
+
 latencies = st.lists(st.floats(0.0, 5.0), min_size=1, max_size=80)
 
 

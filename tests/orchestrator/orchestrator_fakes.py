@@ -12,6 +12,7 @@ from collections.abc import Coroutine, Hashable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from aiopslab.environments.cluster.traffic import series_of
 from aiopslab.errors import InfraError, UsageError
 from aiopslab.faults.base import Site
 from aiopslab.faults.workload import ScaledToZero
@@ -20,6 +21,7 @@ from aiopslab.models.evidence import CheckResult, SliWindow
 from aiopslab.models.incident import IncidentSpec
 from aiopslab.models.kube import KubeError
 from aiopslab.models.signal import Alert
+from aiopslab.models.sli_series import SliSeries
 from aiopslab.models.task import TASKS, Problem, Task
 from aiopslab.orchestrator.lab import Place
 from aiopslab.orchestrator.staging import Staged
@@ -181,6 +183,10 @@ class FakeTraffic:
 
     async def scale(self, factor: float, *, journey: str | None = None) -> None:
         self.env.factor = factor
+
+    async def series(self, start: float, bucket_s: float, n: int) -> SliSeries:
+        bounds = [start + i * bucket_s for i in range(n)]
+        return series_of(start, bucket_s, [await self.slis(a, a + bucket_s) for a in bounds])
 
     async def slis(self, start: float, end: float) -> list[SliWindow]:
         offered = int((end - start) * 5)

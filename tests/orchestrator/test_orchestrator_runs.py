@@ -77,8 +77,26 @@ def test_every_planned_trial_leaves_a_complete_record(repaired: RunReport) -> No
     for plan in repaired.record.trials:
         names = {p.name for p in run.trial(plan).path.iterdir()}
         expected = {"trial.json", "answer.json", "evidence.json", "grade.json", "steps.jsonl"}
-        assert names == expected | {"telemetry", "truth"}
+        assert names == expected | {"slis.json", "telemetry", "truth"}
     assert run.results() == repaired.results
+
+
+def test_what_users_experienced_is_kept_from_before_the_incident_to_the_end_of_settling(
+    repaired: RunReport,
+) -> None:
+    run = RunDirectory(repaired.directory)
+    plan = next(p for p in repaired.record.trials if p.problem == "one-mitigation")
+    series, truth = run.trial(plan).slis(), run.trial(plan).truth()
+    assert series is not None
+    (journey,) = series.journeys
+    assert truth.injected_at is not None
+    assert series.start <= truth.injected_at - 300
+    handover = (truth.handover_at - series.start) / series.bucket_s
+    assert handover == round(handover)
+    share = [good / n for good, n in zip(journey.succeeded, journey.offered, strict=True)]
+    assert (share[0], share[round(handover) - 1], share[-1]) == (1.0, 0.0, 1.0)
+    end = series.start + len(share) * series.bucket_s
+    assert run.trial(plan).evidence().settle[-1][0].end == pytest.approx(end, abs=series.bucket_s)
 
 
 def test_oracle_scores_everything_and_noop_no_mitigation_of_a_fault(tmp_path: Path) -> None:

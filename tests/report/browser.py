@@ -51,9 +51,9 @@ class Page:
                 return result
 
     def open(
-        self, path: Path, *, width: int = 1440, dark: bool = False, fragment: str = ""
+        self, page: Path | str, *, width: int = 1440, dark: bool = False, fragment: str = ""
     ) -> None:
-        """Load a file and wait until it says that it is loaded."""
+        """Load a file or an address and wait until it says that it is loaded."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=900, deviceScaleFactor=1, mobile=False,
@@ -64,7 +64,12 @@ class Page:
         self.call("Page.navigate", url="about:blank")
         self.settle()
         self.requests.clear()
-        self.call("Page.navigate", url=path.resolve().as_uri() + fragment)
+        address = page.resolve().as_uri() if isinstance(page, Path) else page
+        self.call("Page.navigate", url=address + fragment)
+        self.loaded()
+
+    def loaded(self) -> None:
+        """Wait until the page that is there, or is on its way, says that it is loaded."""
         loaded = "document.readyState === 'complete' ? done() : addEventListener('load', done)"
         self.evaluate(f"new Promise(done => {loaded})")
         self.settle()
@@ -75,6 +80,13 @@ class Page:
         found = self.call("Runtime.evaluate", expression=expression, **how)
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
+
+    def until(self, expression: str) -> None:
+        """Wait until a JavaScript expression is true: each frame it is looked at."""
+        self.evaluate(
+            "new Promise(done => { const look = () => "
+            f"({expression}) ? done() : requestAnimationFrame(look); look(); }})"
+        )
 
     def press(self, key: str) -> None:
         """Press and release a key."""

@@ -20,10 +20,12 @@ from aiopslab.models.answer import (
     Mitigation,
 )
 from aiopslab.models.calibration import Bin, BinnedError, Calibration, Floor
+from aiopslab.models.counterfactual import Course, CoursePoint
 from aiopslab.models.evidence import Evidence, SliWindow
 from aiopslab.models.grade import Check, Grade
 from aiopslab.models.lock import Lock
 from aiopslab.models.run import PlannedTrial, RunConfig, RunRecord
+from aiopslab.models.sli_series import JourneySeries, SliSeries
 from aiopslab.models.task import TASKS, Task
 from aiopslab.models.trial import Outcome, Step, Trial, Usage
 from aiopslab.models.truth import RootCause, Truth
@@ -61,6 +63,7 @@ def made_run(
     calls: int = 4,
     text: str = HOSTILE,
     telemetry: bool = True,
+    slis: bool = True,
 ) -> RunDirectory:
     """Write the record of a run; its last trial is missing, and outcomes take turns."""
     plans = [
@@ -79,7 +82,41 @@ def made_run(
         _write(run.trial(plan), plan, outcome, n, calls, text)
         if telemetry:
             _telemetry(run.trial(plan).telemetry)
+        if slis and outcome != "infra_error":
+            run.trial(plan).write_slis(users(plan.attempt))
+        if plan.task == "mitigation" and outcome != "infra_error":
+            for name, healed in (("nothing", 900.0), ("reference", 30.0)):
+                run.trial(plan).write_course(name, course(healed))
     return run
+
+
+def users(seed: int) -> SliSeries:
+    """Two journeys in buckets of ten seconds; one fails from the fault until a repair."""
+    ats = range(-350, 250, 10)
+
+    def journey(name: str, broken: bool) -> JourneySeries:
+        bad = [broken and -50 <= at < 40 for at in ats]
+        return JourneySeries(
+            journey=name, slo_success=0.99, slo_p95_ms=250,
+            offered=[50] * len(ats), succeeded=[0 if b else 50 for b in bad],
+            p95_ms=[None if b else 20.0 + (7 * n + seed) % 30 for n, b in enumerate(bad)],
+        )  # fmt: skip
+
+    start = ZERO + ats[0]
+    journeys = [journey("browse", False), journey("buy", True)]
+    return SliSeries(start=start, bucket_s=10.0, journeys=journeys)
+
+
+def course(healed: float) -> Course:
+    """One journey, broken until so many seconds after hand-over."""
+    points = [
+        CoursePoint(
+            at=ZERO + at, journey="buy", success=float(at > healed),
+            p95_ms=40.0 if at > healed else None,
+        )
+        for at in range(10, 251, 10)
+    ]  # fmt: skip
+    return Course(until=ZERO + 250, slo_violation_s=min(250.0, healed), points=points)
 
 
 def calibration() -> Calibration:
@@ -90,7 +127,8 @@ def calibration() -> Calibration:
         ece_width=BinnedError(value=0.13, bins=10, floor=floor),
         ece_mass=BinnedError(value=0.12, bins=5, floor=floor),
         overconfidence=0.1, overconfidence_low=0.02, overconfidence_high=0.18, auroc=0.71,
-        aurc=0.3, aurc_excess=0.1,
+        aurc=0.3, aurc_excess=0.1, utility={"1": 0.63, "5": 0.12, "20": -0.4},
+        risk_coverage=[(0.25, 0.25), (0.6, 0.3), (0.8, 0.35), (1.0, 0.4)],
         bins=[
             Bin(low=0.2, high=0.3, n=4, confidence=0.25, right=0.25),
             Bin(low=0.5, high=0.6, n=6, confidence=0.56, right=0.33),

@@ -15,13 +15,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_run import HOSTILE, ZERO, calibration, data_of, made_run
+from made_run import HOSTILE, ZERO, calibration, course, data_of, made_run, users
 
 from aiopslab.errors import UsageError
 from aiopslab.models.calibration import Calibration
+from aiopslab.models.counterfactual import Counterfactual
 from aiopslab.orchestrator.records import RunDirectory
 from aiopslab.report.curves import Recordings
 from aiopslab.report.entries import Reading, read
+from aiopslab.report.experience import of_users
 from aiopslab.report.html import page
 from aiopslab.report.html.charts import null_range
 from aiopslab.report.html.drawing import Scale, steps
@@ -182,6 +184,74 @@ def test_curves_are_of_requests_from_outside_and_count_what_failed(run: RunDirec
     assert alerts == [(ZERO - 5, "HighErrorRatio")]
 
 
+def test_a_trial_shows_what_users_got_and_what_they_were_promised(report: str) -> None:
+    words = "".join(map(texts, trial(report, 0)["tree"]))
+    assert "users served" in words
+    assert "measured at the load generator" in words
+    assert "browse: promised 0.99" in words
+    assert "buy: promised 250" in words
+    assert "had nobody acted" not in words
+
+
+def test_a_mitigation_stands_beside_what_would_have_happened_without_the_agent(
+    report: str,
+) -> None:
+    (n,) = [
+        n for n in range(12)
+        if (row := rows_of(report)[n])[2] == "mitigation" and row[0].endswith("__1")
+    ]  # fmt: skip
+    words = "".join(map(texts, trial(report, n)["tree"]))
+    for panel in ("users served, had nobody acted", "with the reference fix at once"):
+        assert words.count(panel) >= 1
+
+
+def rows_of(report: str) -> list[Any]:
+    table = data_of(report, "trials-data")
+    assert isinstance(table, dict)
+    found: list[Any] = table["rows"]
+    return found
+
+
+def test_a_record_from_before_such_curves_shows_what_the_entry_saw(tmp_path: Path) -> None:
+    old = made_run(tmp_path, attempts=1, slis=False)
+    words = "".join(map(texts, trial(html(old), 0)["tree"]))
+    assert "What the app's entry saw" in words
+    assert "answered without error" in words
+
+
+def test_users_curves_begin_and_end_with_their_requests_and_count_both_ways() -> None:
+    series = users(0)
+    found = of_users(series, None, ZERO)
+    assert found is not None
+    assert found.volume[0] == (-350.0, 100)
+    buy = {s.at: s for s in found.lines["buy"]}
+    assert [at for at, s in buy.items() if s.share == 0.0] == [float(t) for t in range(-50, 40, 10)]
+    assert buy[-50.0].p95_ms is None
+    quiet = [j.model_copy(update={"offered": [0] * 60}) for j in series.journeys]
+    assert of_users(series.model_copy(update={"journeys": quiet}), None, ZERO) is None
+
+
+def test_merged_buckets_add_counts_and_keep_the_highest_latency() -> None:
+    found = of_users(users(0), None, ZERO, merged=4)
+    assert found is not None
+    assert found.bucket_s == 40.0
+    assert found.volume[0] == (-350.0, 400)
+    assert [s.p95_ms for s in found.lines["browse"]][:2] == [41.0, 48.0]
+    shares = {s.at: s.share for s in found.lines["buy"]}
+    assert [shares[at] for at in (-110.0, -70.0, -30.0, 10.0, 50.0)] == [1.0, 0.5, 0.0, 0.25, 1.0]
+
+
+def test_courses_begin_at_hand_over() -> None:
+    beside = Counterfactual(nothing=course(900.0), reference=course(30.0))
+    found = of_users(users(0), beside, ZERO)
+    assert found is not None
+    assert list(found.courses) == ["had nobody acted", "with the reference fix at once"]
+    nothing, reference = (lines["buy"] for lines in found.courses.values())
+    assert nothing[0].at == reference[0].at == 0.0
+    assert {s.share for s in nothing} == {0.0}
+    assert [s.share for s in reference[:4]] == [0.0, 0.0, 0.0, 1.0]
+
+
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "spans.parquet").write_text("no parquet", encoding="utf-8")
     with Recordings() as recordings, pytest.raises(UsageError, match=r"spans\.parquet"):
@@ -194,6 +264,10 @@ def test_confidence_is_shown_where_there_are_figures_and_nowhere_else(run: RunDi
     shown = "".join(markup(s) for s in sections(calibrated(read(run), calibration())))
     assert "Reliability: share right over stated confidence" in shown
     assert shown.count("confidence 0.85, right 0.67, 12 answers") == 1
+    assert "Risk and coverage" in shown
+    for cost, gain in (("1 hand-over", "+0.630"), ("5 hand-overs", "+0.120")):
+        assert f'a mistake costs {cost}</th><td class="n">{gain}' in shown
+    assert "acts from confidence 0.95 on" in shown
     assert "by chance 0.060 on average, 0.110 at most (95 %); p = 0.020" in shown
 
 

@@ -9,7 +9,7 @@ is measured with each look at its health. Not here: the generator (``load.progra
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -19,6 +19,7 @@ from aiopslab.load.plan import LoadState
 from aiopslab.models.evidence import SliWindow
 from aiopslab.models.journey import Journey
 from aiopslab.models.kube import KubeError
+from aiopslab.models.sli_series import JourneySeries, SliSeries
 
 NAME, PORT = "users", 8080
 _POLL_S = 0.5
@@ -71,11 +72,13 @@ class ClusterTraffic:
 
     async def slis(self, start: float, end: float) -> list[SliWindow]:
         await self.health()
-        ahead = self._ahead_s
-        query = {"start": repr(start + ahead), "end": repr(end + ahead)}
-        told = await self._ask("GET", "slis", query)
-        here = {"start": start, "end": end}
-        return [SliWindow.model_validate(window | here) for window in told]
+        return await self._windows(start, end)
+
+    async def series(self, start: float, bucket_s: float, n: int) -> SliSeries:
+        # The generator is asked bucket by bucket, so that its program need not know of series.
+        await self.health()
+        bounds = [(start + i * bucket_s, start + (i + 1) * bucket_s) for i in range(n)]
+        return series_of(start, bucket_s, [await self._windows(a, b) for a, b in bounds])
 
     # -- beside it --------------------------------------------------------------------------------
 
@@ -88,6 +91,14 @@ class ClusterTraffic:
         ahead, error = state.now - (before + after) / 2.0, (after - before) / 2.0
         self._ahead_s = ahead if abs(ahead) > error else 0.0
         return state.model_copy(update={"now": state.now - self._ahead_s})
+
+    async def _windows(self, start: float, end: float) -> list[SliWindow]:
+        """Return the windows by the difference of clocks that was measured last."""
+        ahead = self._ahead_s
+        query = {"start": repr(start + ahead), "end": repr(end + ahead)}
+        told = await self._ask("GET", "slis", query)
+        here = {"start": start, "end": end}
+        return [SliWindow.model_validate(window | here) for window in told]
 
     async def ready(self, timeout_s: float = _READY_S) -> None:
         """Wait until the generator answers.
@@ -128,3 +139,23 @@ class ClusterTraffic:
     ) -> Any:
         where = service_proxy(self._namespace, NAME, PORT, path)
         return await self._connection.ask(Request(method, where, query or {}, body))
+
+
+def series_of(start: float, bucket_s: float, buckets: Sequence[Sequence[SliWindow]]) -> SliSeries:
+    """Return windows of one length, in order of time, as a series."""
+    found: dict[str, list[SliWindow]] = {}
+    for windows in buckets:
+        for window in windows:
+            found.setdefault(window.journey, []).append(window)
+    return SliSeries(
+        start=start,
+        bucket_s=bucket_s,
+        journeys=[
+            JourneySeries(
+                journey=name, slo_success=mine[0].slo_success, slo_p95_ms=mine[0].slo_p95_ms,
+                offered=[w.offered for w in mine], succeeded=[w.succeeded for w in mine],
+                p95_ms=[None if w.p95_ms is None else round(w.p95_ms, 1) for w in mine],
+            )
+            for name, mine in sorted(found.items())
+        ],
+    )  # fmt: skip

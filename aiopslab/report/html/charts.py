@@ -1,4 +1,6 @@
-"""The charts of the overview: reliability, pass^k, cost against score. Each has its figures beside.
+"""The charts of the overview: reliability, risk and coverage, pass^k, cost against score.
+
+Each has its figures beside it.
 
 Not here: the charts of one trial (``timeline``), the page they stand on (``overview``).
 """
@@ -64,12 +66,29 @@ def reliability(bins: Sequence[Bin]) -> Element:
         parts.append(
             element("circle", title, cx=x(b.confidence), cy=y(b.right), r=radius, class_="dot s0")
         )
-    parts += [
-        label(x(t), _BOTTOM + 18, f"{t * 100:.0f} %", class_="tick", text_anchor="middle")
-        for t in _QUARTERS
-    ]
+    parts += _percent_labels(x)
     parts.append(_axis_name("stated confidence"))
     return chart(_WIDTH, _HEIGHT, "Reliability: share right over stated confidence", parts)
+
+
+def risk_coverage(points: Sequence[tuple[float, float]]) -> Element:
+    """Return the share wrong over coverage: of the most confident answers, so many acted on.
+
+    The dashed line is the share wrong of all answers: a confidence that tells nothing stays on it.
+    """
+    x, y = Scale(0.0, 1.0, _LEFT, _RIGHT), _shares()
+    parts: list[Node] = [*percent_axis(y, _LEFT, _RIGHT, _QUARTERS)]
+    if points:
+        overall = y(points[-1][1])
+        parts.append(line(_LEFT, overall, _RIGHT, overall, "ideal"))
+        d = polyline((x(coverage), y(risk)) for coverage, risk in points)
+        parts.append(element("path", d=d, class_="line s0"))
+    for coverage, risk in points if len(points) <= _MOST_DOTS else ():
+        title = element("title", f"{coverage:.0%} acted on, {risk:.0%} of them wrong")
+        parts.append(element("circle", title, cx=x(coverage), cy=y(risk), r=3, class_="dot s0"))
+    parts += _percent_labels(x)
+    parts.append(_axis_name("share of answers acted on, most confident first"))
+    return chart(_WIDTH, _HEIGHT, "Risk and coverage: share wrong over share acted on", parts)
 
 
 def null_range(n: int, p: float) -> tuple[float, float]:
@@ -164,6 +183,13 @@ def legend(names: Sequence[str]) -> Element:
         for n, name in enumerate(names)
     )
     return element("ul", *items, class_="legend")
+
+
+def _percent_labels(x: Scale) -> list[Node]:
+    return [
+        label(x(t), _BOTTOM + 18, f"{t * 100:.0f} %", class_="tick", text_anchor="middle")
+        for t in _QUARTERS
+    ]
 
 
 def _axis_name(text: str) -> Element:

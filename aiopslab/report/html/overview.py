@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 
-from aiopslab.grading import aggregate
+from aiopslab.grading import Counted, share_passed
+from aiopslab.grading.abstention import threshold
 from aiopslab.models.calibration import BinnedError, Calibration
 from aiopslab.models.comparison import Comparison
-from aiopslab.models.run import SEVERAL, Estimate, Results, TaskResults
+from aiopslab.models.run import SEVERAL, Estimate, Results
 from aiopslab.report import comparison, task_figures
 from aiopslab.report.entries import Entry, Reading
 from aiopslab.report.html import charts
@@ -172,7 +173,40 @@ def _calibration(results: Results) -> Element | None:
     )
     figures = table("Calibration", ["figure", "value", ""], rows, numeric=[1])
     beside = element("div", figures, words)
-    return section("calibration", "Confidence", element("div", diagram, beside, class_="pair"))
+    pair = element("div", diagram, beside, class_="pair")
+    return section("calibration", "Confidence", pair, _abstention(found))
+
+
+def _abstention(found: Calibration) -> Element | None:
+    """Return what handing over the less confident answers would have changed."""
+    if not found.risk_coverage:
+        return None
+    diagram = element("figure", charts.risk_coverage(found.risk_coverage))
+    rows: list[list[Node]] = [
+        ["share wrong over all coverages (AURC)", f"{found.aurc:.3f}",
+         f"{found.aurc_excess:.3f} above the best order of these answers"],
+    ]  # fmt: skip
+    rows += [
+        [f"utility, a mistake costs {cost} hand-over{'' if cost == '1' else 's'}", f"{gain:+.3f}",
+         _acting(float(cost))]
+        for cost, gain in found.utility.items()
+    ]  # fmt: skip
+    words = element(
+        "p",
+        "Utility is what acting on answers stated with enough confidence, and handing over the "
+        "others, saves in the mean against handing everything over, in hand-overs. The most is "
+        "the share right; below 0 the stated confidence does harm.",
+        class_="note",
+    )
+    figures = table("Abstention", ["figure", "value", ""], rows, numeric=[1])
+    beside = element("div", figures, words)
+    head = element("h3", "Handing over what is uncertain")
+    return element("div", head, element("div", diagram, beside, class_="pair"))
+
+
+def _acting(cost: float) -> str:
+    """Say from which confidence on acting costs no more than handing over."""
+    return f"acts from confidence {threshold(cost):.2f} on"
 
 
 def _error(found: BinnedError) -> tuple[str, str]:
@@ -250,7 +284,7 @@ def _cost_in(unit: str, known: Sequence[tuple[Entry, float]], *, several: bool) 
         charts.Spent(
             name,
             sum(v for _, v in group) / len(group),
-            aggregate([e.counted for e, _ in group])[0].completed,
+            share_passed([e.counted for e, _ in group]),
         )
         for name, group in groups.items()
     ]
@@ -286,23 +320,26 @@ def _groups(reading: Reading) -> list[Element]:
 
 def _grouped(
     entries: Sequence[Entry], keys: Callable[[Entry], Sequence[Hashable]]
-) -> list[tuple[str, TaskResults]]:
-    """Aggregate groups; an entry may be in several. Sorted, what is not known comes last."""
+) -> list[tuple[str, list[Entry]]]:
+    """Return groups; an entry may be in several. Sorted, what is not known comes last."""
     groups: dict[Hashable, list[Entry]] = {}
     for entry in entries:
         for key in keys(entry):
             groups.setdefault(key, []).append(entry)
     order = sorted(groups, key=lambda k: (k == _UNKNOWN, isinstance(k, str), k))
-    return [(str(k), aggregate([e.counted for e in groups[k]])[0]) for k in order]
+    return [(str(k), groups[k]) for k in order]
 
 
-def _group_table(name: str, groups: Sequence[tuple[str, TaskResults]]) -> Element:
+def _group_table(name: str, groups: Sequence[tuple[str, list[Entry]]]) -> Element:
     columns = [name, "problems", "trials", "passed (95 % interval)", ""]
-    rows = [
-        [key, str(found.n_problems), str(found.n_completed), *_estimate(found.completed)]
-        for key, found in groups
-    ]
+    rows = [_group(key, [entry.counted for entry in members]) for key, members in groups]
     return table(f"Scores by {name}", columns, rows, numeric=[1, 2])
+
+
+def _group(key: str, members: Sequence[Counted]) -> list[Node]:
+    problems = len({member.plan.problem for member in members})
+    completed = sum(member.completed for member in members)
+    return [key, str(problems), str(completed), *_estimate(share_passed(members))]
 
 
 def _source_note(reading: Reading) -> Element | None:

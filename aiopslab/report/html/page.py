@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -42,12 +43,25 @@ OnTrial = Callable[[int, int], None]
 """Receives how many trials are done, and how many there are."""
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A page that a server has: its trials are asked for one by one."""
+
+    home: str
+    """Where all runs are listed, as a relative address."""
+    compare: str
+    """Where this run is compared with another."""
+    seen: str | None = None
+    """Which state of a run that is not over this is; None: it is over."""
+
+
 def document(
     reading: Reading,
     *,
     records: str,
     recordings: curves.Recordings | None = None,
     on_trial: OnTrial | None = None,
+    served: Served | None = None,
 ) -> Iterator[str]:
     """Yield the file in pieces; trials are read one after the other.
 
@@ -57,15 +71,27 @@ def document(
             to the files of a record begin with it. Empty: in the same directory.
         recordings: Reads the trials' telemetry; None: it is not read, and no curves are drawn.
         on_trial: For progress.
+        served: The page has a server, and no trial stands in it.
 
     Raises:
         UsageError: A file of a record is no record.
     """
     style, script = _asset("report.css"), _asset("report.js")
-    yield from _head(reading, style, script)
+    yield from _head(reading, style, script, connect=served is not None)
     # The data of the trials are part of the body, which ends after them.
-    yield markup(_body(reading)).removesuffix("</body>") + "\n"
+    yield markup(_body(reading, served)).removesuffix("</body>") + "\n"
     yield _inert("trials-data", _rows(reading))
+    if served is None:
+        yield from _trials_data(reading, records, recordings, on_trial)
+    yield f"<script>{script}</script>\n</body>\n</html>\n"
+
+
+def _trials_data(
+    reading: Reading,
+    records: str,
+    recordings: curves.Recordings | None,
+    on_trial: OnTrial | None,
+) -> Iterator[str]:
     room = room_of(len(reading.entries))
     base = f"{records}/trials" if records else "trials"
     for n, entry in enumerate(reading.entries):
@@ -74,7 +100,6 @@ def document(
         yield _inert(f"trial-data-{n}", made)
         if on_trial is not None:
             on_trial(n + 1, len(reading.entries))
-    yield f"<script>{script}</script>\n</body>\n</html>\n"
 
 
 def room_of(trials: int) -> Room:
@@ -84,18 +109,32 @@ def room_of(trials: int) -> Room:
     return Room(characters, curves.BUCKET_S * coarse)
 
 
-def policy(style: str, script: str) -> str:
-    """Return the content security policy: this style, this script, and nothing else."""
+def policy(style: str, script: str, *, connect: bool = False) -> str:
+    """Return the content security policy: this style, this script, and nothing else.
+
+    Args:
+        style: The text of the one style.
+        script: The text of the one script.
+        connect: The script may ask the server that the page came from.
+    """
+    asking = "connect-src 'self'; " if connect else ""
     return (
         f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
+        f"{asking}img-src data:; base-uri 'none'; form-action 'none'"
     )
 
 
-def _head(reading: Reading, style: str, script: str) -> Iterator[str]:
+def policy_of_served() -> str:
+    """Return the policy of a page that a server has, for its header; no frame may hold it."""
+    allowed = policy(_asset("report.css"), _asset("report.js"), connect=True)
+    return f"{allowed}; frame-ancestors 'none'"
+
+
+def _head(reading: Reading, style: str, script: str, *, connect: bool) -> Iterator[str]:
+    allowed = policy(style, script, connect=connect)
     metas = [
         element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy(style, script)),
+        element("meta", http_equiv="Content-Security-Policy", content=allowed),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="referrer", content="no-referrer"),
         element("meta", name="generator", content=f"aiopslab {__version__}"),
@@ -106,7 +145,7 @@ def _head(reading: Reading, style: str, script: str) -> Iterator[str]:
     yield f'<!doctype html>\n<html lang="en">\n<head>\n{lines}\n<style>{style}</style>\n</head>\n'
 
 
-def _body(reading: Reading) -> Element:
+def _body(reading: Reading, served: Served | None) -> Element:
     """Return the visible document; the scripts' data follow it."""
     results = reading.results
     choice = reading.record.config.context
@@ -122,6 +161,7 @@ def _body(reading: Reading) -> Element:
             element(
                 "p", f"{' · '.join(w for w in what if w)}, {attempts}, seed {results.seed}{status}"
             ),
+            *(_ways(served) if served is not None else ()),
         ),
         element("button", "Light or dark", type="button", id="theme"),
         class_="top",
@@ -131,6 +171,23 @@ def _body(reading: Reading) -> Element:
     return element(
         "body", element("a", "Skip to the scores", href="#main", class_="skip"), top, main
     )
+
+
+def _ways(served: Served) -> list[Element]:
+    """Return the links from a served page to its neighbours, and the button of a live run."""
+    links = element(
+        "p",
+        element("a", "All runs", href=served.home),
+        " · ",
+        element("a", "Compare with another run", href=served.compare),
+    )
+    if served.seen is None:
+        return [links]
+    words = "Further trials have ended: show them"
+    return [
+        links,
+        element("button", words, type="button", id="live", hidden="", data_seen=served.seen),
+    ]
 
 
 def _trials() -> Element:

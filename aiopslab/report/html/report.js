@@ -152,10 +152,21 @@
     return made;
   }
 
+  // In a file the data of every trial stand beside; where a server has them, they are asked for.
   function openTrial(n) {
     if (current === null) place = scrollY;
     current = n;
-    const { tree, steps, left_out: left } = read("trial-data-" + n);
+    if (byId("trial-data-" + n)) return showTrial(n, read("trial-data-" + n));
+    fetch("trial/" + n + ".json").then(async (answer) => {
+      if (!answer.ok) throw new Error(await answer.text());
+      return answer.json();
+    }).then((data) => { if (current === n) showTrial(n, data); }, (error) => {
+      const said = make("p", "error", "This trial cannot be shown: " + error.message);
+      if (current === n) showTrial(n, { tree: [], steps: [], left_out: 0 }, said);
+    });
+  }
+
+  function showTrial(n, { tree, steps, left_out: left }, failure) {
     const page = byId("trial-page");
     const title = make("div", "title");
     title.append(make("h2", "", rows[n][0]), make("span", "outcome " + rows[n][OUTCOME], rows[n][OUTCOME]));
@@ -166,6 +177,7 @@
     calls.append(make("h3", "", "Transcript: " + (steps.length + left) + " calls"));
     calls.append(...steps.map((step) => call(step, cited)));
     if (left) calls.append(make("p", "cut", left + " further calls are in the record only (steps.jsonl)"));
+    if (failure) calls.replaceChildren(failure);
     const files = page.querySelector("#trial-files");
     files ? files.before(calls) : page.append(calls);
     const at = chosen.indexOf(n);
@@ -242,6 +254,22 @@
     event.preventDefault();
     done();
   });
+  // A run that is not over, where a server tells how far it is.
+  const live = byId("live");
+  if (live) {
+    const seen = live.dataset.seen;
+    const ask = () => {
+      setTimeout(ask, 15000);
+      if (document.hidden) return;
+      fetch("state.json").then((answer) => answer.ok ? answer.json() : null).then((state) => {
+        if (!state || state.seen === seen) return;
+        if (current === null && !filter.value && !scrollY) return location.reload();
+        live.hidden = false;
+      }, () => {});
+    };
+    setTimeout(ask, 15000);
+    live.onclick = () => location.reload();
+  }
   byId("trial-page").addEventListener("click", (event) => {
     const target = event.target.closest("[data-step]");
     if (!target) return;

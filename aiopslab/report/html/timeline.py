@@ -1,16 +1,18 @@
-"""The picture of one trial: what the app's entry saw, and what the agent did, on one time axis.
+"""The picture of one trial: what users got, and what the agent did, on one time axis.
 
-Curves come from ``report.curves``; marks from the trial's record. Time zero is the hand-over. Not
-here: the words beside it (``trial``).
+Curves come from ``report.experience``: beside what happened, in panels of the same scale, what
+would have happened without the agent. Marks are from the trial's record. Time zero is the
+hand-over. Not here: the words beside it (``trial``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from aiopslab.models.trial import Step
-from aiopslab.report.curves import Curves, Point
+from aiopslab.report.experience import COURSE_BUCKET_S, Experience, Sample
+from aiopslab.report.html.charts import SERIES
 from aiopslab.report.html.drawing import (
     Scale,
     chart,
@@ -27,9 +29,11 @@ from aiopslab.report.text import amount, clock
 _WIDTH = 1000.0
 _LEFT, _RIGHT = 64.0, 988.0
 _STAGES = (22.0, 38.0)
-_SHARE = (64.0, 164.0)
-_LATENCY = (194.0, 294.0)
-_VOLUME = (324.0, 364.0)
+_FIRST_PANEL = 34.0
+_ABOVE = 30.0
+"""Between a panel and the one above it: its title, and room for the highest label."""
+_ALONE, _BESIDE, _VOLUME = 100.0, 64.0, 40.0
+"""Heights of panels: of what happened alone, of several courses, of the volume."""
 _GAP = 3.0
 """Buckets without a request after which a line is broken."""
 
@@ -56,7 +60,7 @@ class Marks:
 
 
 def timeline(
-    curves: Curves | None,
+    curves: Experience | None,
     marks: Marks,
     handover_at: float,
     steps: Sequence[Step],
@@ -66,7 +70,7 @@ def timeline(
     """Return the picture; without curves it has the stages and the marks only.
 
     Args:
-        curves: What the entry saw.
+        curves: What users got.
         marks: Moments of the trial.
         handover_at: Unix seconds of the world.
         steps: The agent's calls; each mark carries ``data-step`` with the observation's id.
@@ -74,11 +78,10 @@ def timeline(
     """
     end = max(marks.end, marks.agent_end, 1.0)
     x = Scale(marks.begin, end, _LEFT, _RIGHT)
-    top = _VOLUME[1] + 24 if curves is not None else _STAGES[1] + 20
+    drawn, below = _panels(x, curves) if curves is not None else ([], _STAGES[1] - 4)
+    top = below + 24
     bottom = top + 58
-    parts: list[Node] = [*_windows(x, marks, bottom), *_stages(x, marks, end)]
-    if curves is not None:
-        parts += [*_success(x, curves), *_latency(x, curves), *_volume(x, curves)]
+    parts: list[Node] = [*_windows(x, marks, bottom), *_stages(x, marks, end), *drawn]
     parts += [*_lanes(x, marks, handover_at, steps, top, lean=lean), *_time_axis(x, bottom + 16)]
     parts += _moments(x, marks, bottom)
     return chart(_WIDTH, bottom + 26, "Timeline of the trial", parts)
@@ -129,38 +132,63 @@ def _moments(x: Scale, marks: Marks, bottom: float) -> list[Node]:
     return found
 
 
+def _panels(x: Scale, curves: Experience) -> tuple[list[Node], float]:
+    """Return the panels, one below the other, and where the last of them ends."""
+    happened = (curves.lines, curves.bucket_s)
+    courses = {"": happened} | {
+        f", {words}": (lines, COURSE_BUCKET_S) for words, lines in curves.courses.items()
+    }
+    height = _ALONE if len(courses) == 1 else _BESIDE
+    found: list[Node] = []
+    bottom = _FIRST_PANEL
+    of_whom = "users served" if curves.of_users else "answered without error"
+    for words, (lines, bucket_s) in courses.items():
+        top, bottom = bottom + _ABOVE, bottom + _ABOVE + height
+        y = Scale(0.0, 1.0, bottom, top)
+        promised = {name: p.success for name, p in curves.promises.items()}
+        found += [_panel(f"{of_whom}{words}", top), *percent_axis(y, _LEFT, _RIGHT, (0, 0.5, 1))]
+        found += _promises(y, curves, promised)
+        found += _lines(x, y, curves, lines, bucket_s, lambda sample: sample.share)
+    highest = _highest(curves)
+    for words, (lines, bucket_s) in courses.items():
+        top, bottom = bottom + _ABOVE, bottom + _ABOVE + height
+        y = Scale(0.0, highest, bottom, top)
+        promised = {name: p.p95_ms for name, p in curves.promises.items()}
+        found += [_panel(f"p95 latency, ms{words}", top), *_amounts(y, 4 if height > 80 else 3)]
+        found += _promises(y, curves, promised)
+        found += _lines(x, y, curves, lines, bucket_s, lambda sample: sample.p95_ms)
+    top, bottom = bottom + _ABOVE, bottom + _ABOVE + _VOLUME
+    return [*found, *_volume(x, curves, top, bottom)], bottom
+
+
+def _highest(curves: Experience) -> float:
+    """Return the upper end of the axis of latencies, one for all courses."""
+    lines = [*curves.lines.values(), *(v for c in curves.courses.values() for v in c.values())]
+    known = [s.p95_ms for samples in lines for s in samples if s.p95_ms is not None]
+    return max([*known, *(p.p95_ms for p in curves.promises.values())], default=1.0) * 1.05
+
+
 def _panel(title: str, top: float) -> Element:
     return label(_LEFT, top - 9, title, class_="panel")
 
 
-def _success(x: Scale, curves: Curves) -> list[Node]:
-    top, bottom = _SHARE
-    y = Scale(0.0, 1.0, bottom, top)
-
-    def share(point: Point) -> float:
-        return 1.0 - point.failed / point.n
-
-    lines = _lines(x, y, curves, share)
-    return [_panel("answered without error", top), *percent_axis(y, _LEFT, _RIGHT, (0, 0.5, 1)),
-            *lines]  # fmt: skip
+def _promises(y: Scale, curves: Experience, promised: Mapping[str, float]) -> list[Node]:
+    """Return the SLO of each journey as a line in its colour."""
+    return [
+        line(_LEFT, y(promised[name]), _RIGHT, y(promised[name]), f"line promise s{n % SERIES}",
+             element("title", f"{name}: promised {amount(promised[name])}"))
+        for n, name in enumerate(curves.lines)
+        if name in promised
+    ]  # fmt: skip
 
 
-def _latency(x: Scale, curves: Curves) -> list[Node]:
-    top, bottom = _LATENCY
-    known = [p.p95_ms for points in curves.routes.values() for p in points if p.p95_ms is not None]
-    y = Scale(0.0, max(known, default=1.0) * 1.05, bottom, top)
-    lines = _lines(x, y, curves, lambda point: point.p95_ms)
-    return [_panel("p95 latency, ms", top), *_amounts(y, 4), *lines]
-
-
-def _volume(x: Scale, curves: Curves) -> list[Node]:
-    top, bottom = _VOLUME
+def _volume(x: Scale, curves: Experience, top: float, bottom: float) -> list[Node]:
     rates = [(at, n / curves.bucket_s) for at, n in curves.volume]
     y = Scale(0.0, max((r for _, r in rates), default=1.0) * 1.05, bottom, top)
     half = curves.bucket_s / 2
     d = polyline((x(at + half), y(rate)) for at, rate in rates)
     drawn = [element("path", d=d, class_="line volume")] if rates else []
-    return [_panel("requests a second, all routes", top), *_amounts(y, 2), *drawn]
+    return [_panel("requests a second, all together", top), *_amounts(y, 2), *drawn]
 
 
 def _amounts(y: Scale, most: int) -> list[Element]:
@@ -172,13 +200,18 @@ def _amounts(y: Scale, most: int) -> list[Element]:
 
 
 def _lines(
-    x: Scale, y: Scale, curves: Curves, value: Callable[[Point], float | None]
+    x: Scale,
+    y: Scale,
+    curves: Experience,
+    lines: Mapping[str, Sequence[Sample]],
+    bucket_s: float,
+    value: Callable[[Sample], float | None],
 ) -> list[Node]:
-    """Return a line for each route; it is broken where nothing is known for a while."""
+    """Return each line in its colour; it is broken where nothing is known for a while."""
     found: list[Node] = []
-    half, gap = curves.bucket_s / 2, _GAP * curves.bucket_s
-    for n, (route, points) in enumerate(curves.routes.items()):
-        known = [(p.at, v) for p in points if (v := value(p)) is not None]
+    half, gap = bucket_s / 2, _GAP * bucket_s
+    for n, name in enumerate(curves.lines):
+        known = [(s.at, v) for s in lines.get(name, ()) if (v := value(s)) is not None]
         pieces: list[list[tuple[float, float]]] = []
         last = None
         for at, v in known:
@@ -188,7 +221,8 @@ def _lines(
             last = at
         # A piece of one point would have no length; a dot is drawn by its round end.
         drawn = "".join(polyline(p if len(p) > 1 else p * 2) for p in pieces)
-        found.append(element("path", element("title", route), d=drawn, class_=f"line s{n}"))
+        style = f"line s{n % SERIES}"
+        found.append(element("path", element("title", name), d=drawn, class_=style))
     return found
 
 

@@ -20,6 +20,7 @@ from aiopslab.models.truth import Truth
 from aiopslab.orchestrator.records import TrialDirectory
 from aiopslab.report import curves as seen
 from aiopslab.report.entries import Entry
+from aiopslab.report.experience import Experience, of_entry, of_users
 from aiopslab.report.html import charts
 from aiopslab.report.html.elements import Element, Node, data, element, script_json, table
 from aiopslab.report.html.timeline import Marks, timeline
@@ -44,6 +45,12 @@ class Room:
 
 _GONE = "This trial was planned, but has no record: not run, or not finished."
 LEAN = 30_000
+RECORDS = (
+    "trial.json", "steps.jsonl", "answer.json", "evidence.json", "grade.json", "slis.json",
+    "counterfactual/nothing.json", "counterfactual/reference.json", "truth/truth.json",
+    "error.txt", "agent/stdout.txt", "agent/stderr.txt",
+)  # fmt: skip
+"""Files of a trial's record that are text; the page links to those that are there."""
 
 
 def page(
@@ -73,7 +80,7 @@ def page(
     evidence = directory.evidence() if (directory.path / "evidence.json").is_file() else None
     parts: list[Node | None] = [_facts(entry, trial)]
     if truth is not None:
-        found = _recorded(trial, truth, directory.telemetry, room, recordings)
+        found = _recorded(trial, truth, directory, room, recordings)
         parts.append(_picture(trial, truth, evidence or Evidence(), steps, found))
     parts += [
         _answer(directory.answer()),
@@ -114,11 +121,11 @@ def _facts(entry: Entry, trial: Trial) -> Element:
 
 @dataclass(frozen=True, slots=True)
 class _Recorded:
-    """What of a trial's telemetry is drawn."""
+    """What of a trial's record is drawn over time."""
 
     begin: float
     """Where the axis begins, seconds from hand-over."""
-    curves: seen.Curves | None
+    curves: Experience | None
     alerts: list[tuple[float, str]]
     asked: bool
     """Whether there was a wish to see any."""
@@ -126,19 +133,35 @@ class _Recorded:
 
 
 def _recorded(
-    trial: Trial, truth: Truth, telemetry: Path, room: Room, recordings: seen.Recordings | None
+    trial: Trial,
+    truth: Truth,
+    directory: TrialDirectory,
+    room: Room,
+    recordings: seen.Recordings | None,
 ) -> _Recorded:
     zero = truth.handover_at
     first = min(0.0, -trial.phases.get("incident", 0.0), (truth.injected_at or zero) - zero)
     begin = first - seen.LEAD_S
     if recordings is None:
         return _Recorded(first - 30.0, None, [], asked=False, lean=room.lean)
-    found = recordings.curves(telemetry, zero, zero + begin, room.bucket_s)
-    fired = recordings.alerts(telemetry, zero + begin)
+    found = _curves(directory, zero, begin, room, recordings)
+    fired = recordings.alerts(directory.telemetry, zero + begin)
     if found is not None and found.volume:
         # The record may begin later than that.
         begin = max(begin, found.volume[0][0])
     return _Recorded(begin, found, [(at - zero, name) for at, name in fired], True, room.lean)
+
+
+def _curves(
+    directory: TrialDirectory, zero: float, begin: float, room: Room, recordings: seen.Recordings
+) -> Experience | None:
+    """Return what users got; of a record that did not keep that, what the entry saw."""
+    kept = directory.slis()
+    if kept is not None:
+        merged = max(1, round(room.bucket_s / kept.bucket_s))
+        return of_users(kept, directory.counterfactual(), zero, merged=merged)
+    found = recordings.curves(directory.telemetry, zero, zero + begin, room.bucket_s)
+    return None if found is None else of_entry(found)
 
 
 def _picture(
@@ -168,13 +191,22 @@ def _explained(found: _Recorded) -> list[Node]:
     if curves is None:
         why = "kept no requests of users" if found.asked else "is drawn without its telemetry"
         return [element("p", f"The trial {why}. Minutes from hand-over.", class_="note")]
-    more = f" {curves.further} routes with fewer requests are not drawn." if curves.further else ""
-    said = (
-        f"What the app's entry saw, by route, in buckets of {curves.bucket_s:g} s: requests that"
-        " did not reach it show as missing volume only. Shaded: windows in which the users' own"
-        f" SLIs were measured (below). Minutes from hand-over.{more}"
-    )
-    return [charts.legend(list(curves.routes)), element("p", said, class_="note")]
+    if curves.of_users:
+        said = (
+            "What users got, measured at the load generator, by journey, in buckets of"
+            f" {curves.bucket_s:g} s; dashed: what they were promised."
+        )
+    else:
+        said = (
+            f"What the app's entry saw, by route, in buckets of {curves.bucket_s:g} s: requests"
+            " that did not reach it show as missing volume only."
+        )
+    if curves.courses:
+        said += " Beside it, the same world from hand-over on without the agent."
+    said += " Shaded: windows in which the users' SLIs decide (below). Minutes from hand-over."
+    if curves.further:
+        said += f" {curves.further} routes with fewer requests are not drawn."
+    return [charts.legend(list(curves.lines)), element("p", said, class_="note")]
 
 
 def _from(zero: float, at: float | None) -> float | None:
@@ -321,8 +353,6 @@ def _arguments(arguments: dict[str, Any]) -> str:
 
 
 def _files(path: Path, href: str) -> Element:
-    names = ("trial.json", "steps.jsonl", "answer.json", "evidence.json", "grade.json",
-             "truth/truth.json", "error.txt", "agent/stdout.txt", "agent/stderr.txt")  # fmt: skip
-    there = [n for n in names if (path / n).is_file()]
+    there = [n for n in RECORDS if (path / n).is_file()]
     links = [node for n in there for node in (element("a", n, href=f"{href}/{n}"), " ")]
     return _part("files", "Record", element("p", *links, class_="files"))
