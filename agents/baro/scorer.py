@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from aiopslab.agents.deviation import change_point, robust_score
+from aiopslab.agents.changepoint import change_point
+from aiopslab.agents.deviation import quartiles, robust_score
 
 LEAST_BEFORE = 8
 """Samples without which there is no past to compare with."""
@@ -59,9 +60,9 @@ def cut(matrix: Sequence[Series]) -> tuple[int, float]:
 def standardised(values: Sequence[float], floor: float) -> list[float]:
     """Return values less the median of their first half, in units of its interquartile range."""
     first = values[: max(1, len(values) // 2)]
-    low, median, high = np.percentile(first, [25.0, 50.0, 75.0])
-    scale = max(float(high - low), 0.05 * abs(float(median)), floor, 1e-12)
-    moved = (np.asarray(values, dtype=float) - float(median)) / scale
+    low, median, high = quartiles(first)
+    scale = max(high - low, 0.05 * abs(median), floor, 1e-12)
+    moved = (np.asarray(values, dtype=float) - median) / scale
     return [float(v) for v in np.clip(moved, -_CLIPPED, _CLIPPED)]
 
 

@@ -31,7 +31,10 @@ SEED = 0
 
 
 class Svm(Model):
-    """A stored model: ``decision = weights . sqrt(2 / D) cos(scaled x . directions + offsets) + bias``."""
+    """A stored model of D random features.
+
+    ``decision = weights . sqrt(2 / D) cos(scaled x . directions + offsets) + bias``.
+    """
 
     learnt_from: list[str]
     """Incidents."""

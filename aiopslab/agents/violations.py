@@ -1,4 +1,4 @@
-"""Which requests violate what was usual: those that failed, or took longer than 95 % of healthy ones.
+"""Which requests violate what was usual: those that failed, or took longer than 95 % did before.
 
 Usual is what requests of the same kind (root service and operation) took in a healthy window. Pure
 functions of traces. Not here: sampling them (``sampling``), whose fault it is (the agents).
