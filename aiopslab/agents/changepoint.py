@@ -35,23 +35,15 @@ def change_point(series: Matrix, hazard: float = HAZARD) -> tuple[int, float]:
     rows, columns = series.shape
     if rows < 4 or not columns:
         return 0, 0.0
-    weight = 1.0 / math.sqrt(columns)
-    mean = np.zeros((1, columns))
-    scale, shape = np.ones(1), np.ones(1)
-    rate = np.ones((1, columns))
+    runs = _Runs(columns)
     log_run = np.zeros(1)
     for row in series:
-        likely = weight * _predictive(row, mean, scale, shape, rate)
+        likely = runs.likely(row) / math.sqrt(columns)
         grown = log_run + likely + math.log1p(-hazard)
         fresh = np.logaddexp.reduce(log_run + likely) + math.log(hazard)
         log_run = np.concatenate([[fresh], grown])
         log_run -= np.logaddexp.reduce(log_run)
-        updated = (scale[:, None] * mean + row) / (scale + 1.0)[:, None]
-        error = scale[:, None] * (row - mean) ** 2 / (2.0 * (scale + 1.0)[:, None])
-        mean = np.concatenate([np.zeros((1, columns)), updated])
-        rate = np.concatenate([np.ones((1, columns)), rate + error])
-        scale = np.concatenate([[1.0], scale + 1.0])
-        shape = np.concatenate([[1.0], shape + 0.5])
+        runs.learn(row)
     lengths = np.exp(log_run)
     # A run that began with the first rows only learnt the level: that is no change.
     sure = float(lengths[1 : rows - 2].sum())
@@ -59,16 +51,36 @@ def change_point(series: Matrix, hazard: float = HAZARD) -> tuple[int, float]:
     return (rows - run if run < rows - 2 else 0), sure
 
 
-def _predictive(
-    row: NDArray[np.float64], mean: Matrix, scale: Matrix, shape: Matrix, rate: Matrix
-) -> Matrix:
-    """Return the log density of a row under each run, summed over columns."""
-    freedom = 2.0 * shape[:, None]
-    spread = rate * ((scale + 1.0) / (scale * shape))[:, None]
-    gamma = np.array([math.lgamma(s + 0.5) - math.lgamma(s) for s in shape])[:, None]
-    density = (
-        gamma
-        - 0.5 * np.log(np.pi * freedom * spread)
-        - (freedom + 1.0) / 2.0 * np.log1p((row - mean) ** 2 / (freedom * spread))
-    )
-    return np.asarray(density.sum(axis=1))
+class _Runs:
+    """What each run length has learnt: a Normal-Gamma distribution of every column.
+
+    Args:
+        columns: How many.
+    """
+
+    def __init__(self, columns: int) -> None:
+        self._mean, self._rate = np.zeros((1, columns)), np.ones((1, columns))
+        self._scale, self._shape = np.ones(1), np.ones(1)
+
+    def likely(self, row: Matrix) -> Matrix:
+        """Return the log density of a row under each run, summed over columns."""
+        freedom = 2.0 * self._shape[:, None]
+        spread = self._rate * ((self._scale + 1.0) / (self._scale * self._shape))[:, None]
+        gamma = np.array([math.lgamma(s + 0.5) - math.lgamma(s) for s in self._shape])[:, None]
+        density = (
+            gamma
+            - 0.5 * np.log(np.pi * freedom * spread)
+            - (freedom + 1.0) / 2.0 * np.log1p((row - self._mean) ** 2 / (freedom * spread))
+        )
+        return np.asarray(density.sum(axis=1))
+
+    def learn(self, row: Matrix) -> None:
+        """Let every run take the row, and begin a new one that knows nothing."""
+        scale = self._scale[:, None]
+        mean = (scale * self._mean + row) / (scale + 1.0)
+        error = scale * (row - self._mean) ** 2 / (2.0 * (scale + 1.0))
+        rate = self._rate + error
+        self._mean = np.concatenate([np.zeros_like(mean[:1]), mean])
+        self._rate = np.concatenate([np.ones_like(rate[:1]), rate])
+        self._scale = np.concatenate([[1.0], self._scale + 1.0])
+        self._shape = np.concatenate([[1.0], self._shape + 0.5])

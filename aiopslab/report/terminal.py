@@ -112,11 +112,10 @@ def method_rows(
 
     The columns mean what those of ``baseline_rows`` do; ``trials`` are those that ended.
     """
-    others = [t for t in TASKS if t != "detection"]
-    columns = ["agent", "detection", *others, "quiet", "trials"]
+    columns = ["agent", *TASKS, "quiet", "trials"]
     rows = []
     for agent, tasks in scores.items():
-        figures = [interval(estimated(tasks[t], t)) for t in ("detection", *others)]
+        figures = [interval(estimated(tasks[t], t)) for t in TASKS]
         n = sum(s.n + s.quiet_n for s in tasks.values())
         rows.append([agent, *figures, interval(quiet(tasks)), str(n)])
     return columns, rows
