@@ -22,7 +22,7 @@ from aiopslab.agents import loading
 from aiopslab.cli.tree import build
 from aiopslab.faults.registry import KINDS
 from aiopslab.grading import margins as margin_grading
-from aiopslab.grading.baselines import by_hops, scores
+from aiopslab.grading.baselines import by_hops, scores, unmeasured
 from aiopslab.models import app as models
 from aiopslab.models.agreement import Agreement
 from aiopslab.models.base import Model
@@ -33,13 +33,14 @@ from aiopslab.models.observation import Brief, Budget, Observation
 from aiopslab.models.run import SIMULATED
 from aiopslab.models.task import TASKS
 from aiopslab.observer import kubelet
+from aiopslab.orchestrator.baselines import AGENTS
 from aiopslab.orchestrator.documents import read_journal
 from aiopslab.orchestrator.lock import of_incident
 from aiopslab.problems import catalogue, distractors, parity
 from aiopslab.problems.patterns import built_on
 from aiopslab.report.catalogue import pages
 from aiopslab.report.fidelity import agreement_rows, differences, summary
-from aiopslab.report.terminal import baseline_rows, margin_rows, number
+from aiopslab.report.terminal import baseline_rows, margin_rows, method_rows, number
 from aiopslab.services import catalogue as services
 from aiopslab.telemetry import catalogue as metrics
 from aiopslab.tools import TOOLS, answer_schema, describe_tools
@@ -49,6 +50,10 @@ ROOT = Path(__file__).parents[1]
 WIDTH = 100
 HOPS_FOR = ("statistical", "n-sigma", "alert-name")
 """Agents that look before they answer; the others score the same on hard and easy."""
+METHODS = ("noop", "n-sigma", "baro", "spectrum", "firm", "statistical", "oracle")
+"""Agents of the table with intervals: floor, metrics, traces, everything, ceiling."""
+METHODS_ON = "core"
+"""Suite that they are compared on."""
 _BLOCK = re.compile(
     r"(?P<head><!-- generated: (?P<name>[a-z-]+) -->\n).*?(?P<tail><!-- end -->)", re.DOTALL
 )
@@ -256,7 +261,7 @@ def measured_baselines() -> list[Baseline]:
 
 def baselines() -> str:
     """Return what trivial agents scored on each suite, from the rows that were measured."""
-    rows = measured_baselines()
+    rows = [row for row in measured_baselines() if row.agent in AGENTS]
     names = {row.incident for row in rows}
     parts = []
     for ref, suite in catalogue.suites().items():
@@ -266,6 +271,28 @@ def baselines() -> str:
         table = _table(*baseline_rows(scores(own))) if own else ""
         parts.append(f"### {ref}\n\n{missing}\n\n{table}\n")
     return "\n".join(parts)
+
+
+def method_baselines() -> str:
+    """Return what metric and trace baselines scored on one suite, with intervals, and what lacks.
+
+    Of the first draw of each incident, because intervals take trials as independent.
+    """
+    found = catalogue.suites().items()
+    ref, chosen = next(
+        (ref, set(catalogue.suite_incidents(s))) for ref, s in found if s.name == METHODS_ON
+    )
+    rows = [r for r in measured_baselines() if r.seed == 0 and r.incident in chosen]
+    missing = unmeasured(rows, METHODS, chosen)
+    lack = [
+        f"{agent}: {len(chosen) - len(names)} of {len(chosen)} incidents, without {_names(names)}"
+        for agent, names in missing.items()
+        if len(names) < len(chosen)
+    ]
+    lack += [f"{agent}: nothing" for agent, names in missing.items() if len(names) == len(chosen)]
+    scored = scores(r for r in rows if r.agent in METHODS)
+    table = _table(*method_rows({a: scored[a] for a in METHODS if a in scored}))
+    return f"{ref}, seed 0. Not measured as it is now: {'; '.join(lack) or 'none'}.\n\n{table}"
 
 
 def difficulty_results() -> str:
@@ -470,6 +497,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "both-scores": both_scores,
     "incident-keys": _fields(IncidentSpec),
     "margins": margins,
+    "method-baselines": method_baselines,
     "metrics-on-cluster": metrics_on_cluster,
     "patterns": patterns,
     "observation": _fields(Observation),

@@ -1,13 +1,15 @@
-"""From rows of trivial agents to scores, and to the incidents they solve.
+"""From rows of baseline agents to scores, and to the incidents they solve.
 
 Pure functions of rows. Not here: who plays (``orchestrator.baselines``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
+from aiopslab.grading.statistics import mean_of_two, wilson
 from aiopslab.models.baseline import Baseline, Score
+from aiopslab.models.run import Estimate
 from aiopslab.models.task import TASKS, Task
 
 
@@ -21,6 +23,55 @@ def scores(rows: Iterable[Baseline]) -> dict[str, dict[Task, Score]]:
         }
         for agent in sorted({r.agent for r in rows})
     }
+
+
+def estimated(score: Score, task: Task) -> Estimate:
+    """Return what a table shows of a score, with its 95 % interval.
+
+    Detection is the balanced accuracy, the interval that of the mean of two proportions; of other
+    tasks the share of the trials with a fault, by Wilson. Both take trials as independent: rows
+    must be of one draw an incident.
+    """
+    if task == "detection":
+        sides = (score.passed, score.n), (score.quiet_passed, score.quiet_n)
+        found = mean_of_two(*sides)
+        if found is None:
+            return Estimate()
+        value, (low, high) = found
+        n = score.n + score.quiet_n
+        return Estimate(value=value, low=low, high=high, n=n, method="wilson")
+    return _share(score.passed, score.n)
+
+
+def quiet(tasks: Mapping[Task, Score]) -> Estimate:
+    """Return the share of localization, diagnosis and mitigation right where nothing was wrong.
+
+    The three are of one incident and hang together, so that the interval takes a third of them.
+    """
+    others = [score for task, score in tasks.items() if task != "detection"]
+    passed, n = sum(s.quiet_passed for s in others), sum(s.quiet_n for s in others)
+    incidents = max((s.quiet_n for s in others), default=0)
+    if not n or not incidents:
+        return Estimate()
+    bounds = wilson(round(passed / n * incidents), incidents)
+    low, high = bounds or (None, None)
+    return Estimate(value=passed / n, low=low, high=high, n=n, method="wilson")
+
+
+def unmeasured(
+    rows: Iterable[Baseline], agents: Sequence[str], incidents: Iterable[str]
+) -> dict[str, list[str]]:
+    """Return agent -> incidents of which there is no row of it, sorted; agents that lack none out.
+
+    Args:
+        rows: What was measured.
+        agents: Whom the question is about.
+        incidents: What should have been measured.
+    """
+    known = {(row.agent, row.incident) for row in rows}
+    wanted = sorted(incidents)
+    missing = {agent: [i for i in wanted if (agent, i) not in known] for agent in agents}
+    return {agent: names for agent, names in missing.items() if names}
 
 
 def by_hops(
@@ -48,8 +99,14 @@ def solved(rows: Iterable[Baseline], agent: str) -> list[str]:
     return sorted(incident for incident, passed in outcomes.items() if all(passed))
 
 
+def _share(passed: int, n: int) -> Estimate:
+    low, high = wilson(passed, n) or (None, None)
+    value = passed / n if n else None
+    return Estimate(value=value, low=low, high=high, n=n, method="wilson" if n else "none")
+
+
 def _score(rows: list[Baseline], task: Task) -> Score:
     ended = [row for row in rows if row.passed[task] is not None]
-    quiet = [bool(row.passed[task]) for row in ended if task in row.quiet]
+    calm = [bool(row.passed[task]) for row in ended if task in row.quiet]
     struck = [bool(row.passed[task]) for row in ended if task not in row.quiet]
-    return Score(passed=sum(struck), n=len(struck), quiet_passed=sum(quiet), quiet_n=len(quiet))
+    return Score(passed=sum(struck), n=len(struck), quiet_passed=sum(calm), quiet_n=len(calm))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from aiopslab.grading.baselines import estimated, quiet
 from aiopslab.models.baseline import Score
 from aiopslab.models.calibration import Calibration
 from aiopslab.models.margin import MarginRow
@@ -105,6 +106,22 @@ def baseline_rows(
         shares = [number(tasks[t].share) for t in others]
         n = sum(s.n + s.quiet_n for s in tasks.values())
         rows.append([agent, number(tasks["detection"].balanced), *shares, number(quiet), str(n)])
+    return columns, rows
+
+
+def method_rows(
+    scores: Mapping[str, Mapping[Task, Score]],
+) -> tuple[list[str], list[list[str]]]:
+    """Return columns and rows of what agents score, with intervals; rows of one draw an incident.
+
+    The columns mean what those of ``baseline_rows`` do; ``trials`` are those that ended.
+    """
+    columns = ["agent", *TASKS, "quiet", "trials"]
+    rows = []
+    for agent, tasks in scores.items():
+        figures = [interval(estimated(tasks[t], t)) for t in TASKS]
+        n = sum(s.n + s.quiet_n for s in tasks.values())
+        rows.append([agent, *figures, interval(quiet(tasks)), str(n)])
     return columns, rows
 
 

@@ -12,6 +12,7 @@ from aiopslab.grading.ranking import ac_at_k, avg_at_k, first_hits, reciprocal_r
 from aiopslab.grading.statistics import (
     cluster_bootstrap,
     mean,
+    mean_of_two,
     minimum_detectable_difference,
     pass_at_k,
     pass_hat_k,
@@ -270,3 +271,28 @@ def test_aggregates_add_up_and_do_not_depend_on_order(
     for estimate in (overall.strict, overall.completed):
         if estimate.low is not None and estimate.high is not None and estimate.value is not None:
             assert estimate.low - 1e-9 <= estimate.value <= estimate.high + 1e-9
+
+
+@given(st.integers(0, 40), st.integers(1, 40), st.integers(0, 40), st.integers(1, 40))
+def test_the_mean_of_two_shares_lies_in_its_interval_and_never_for_certain(
+    a: int, n: int, b: int, m: int
+) -> None:
+    found = mean_of_two((min(a, n), n), (min(b, m), m))
+    assert found is not None
+    middle, (low, high) = found
+    assert 0.0 <= low <= middle <= high <= 1.0
+    assert low < high
+
+
+def test_the_interval_of_a_mean_of_two_is_newcombes() -> None:
+    found = mean_of_two((56, 70), (48, 80))
+    assert found is not None
+    # Newcombe 1998, table II, (a): the difference .2 has (.0524, .3339). The mean's is about half
+    # as wide: lower and upper parts of the second side change places.
+    middle, (low, high) = found
+    assert middle == pytest.approx(0.7)
+    assert high - low == pytest.approx((0.3339 - 0.0524) / 2, abs=2e-3)
+
+
+def test_a_mean_of_two_needs_both() -> None:
+    assert mean_of_two((1, 2), (0, 0)) is None

@@ -12,7 +12,7 @@ from orchestrator_fakes import SPECS
 
 from aiopslab.errors import InfraError, UsageError
 from aiopslab.grading import SCORING_VERSION
-from aiopslab.grading.baselines import by_hops, scores, solved
+from aiopslab.grading.baselines import by_hops, estimated, quiet, scores, solved, unmeasured
 from aiopslab.models.baseline import Baseline
 from aiopslab.models.incident import IncidentSpec
 from aiopslab.models.run import EnvironmentChoice, PlannedTrial, RunConfig
@@ -101,6 +101,26 @@ def test_scores_are_told_by_declared_hops_and_only_of_incidents_that_have_them()
     assert list(found) == [("noop", 3), ("prior", 1), ("prior", 3)]
     assert found["prior", 1]["diagnosis"].share == 1.0
     assert found["prior", 3]["diagnosis"].share == 0.0
+
+
+def test_a_score_is_told_with_the_interval_of_its_incidents() -> None:
+    rows = [row(name, "baro", {"diagnosis": name in "abc", "detection": True}) for name in "abcdef"]
+    rows.append(row("calm", "baro", {"diagnosis": True, "detection": True}, quiet=list(TASKS)))
+    tasks = scores(rows)["baro"]
+    share = estimated(tasks["diagnosis"], "diagnosis")
+    assert share.value == 0.5
+    assert (share.low, share.high) == pytest.approx((0.188, 0.812), abs=1e-3)
+    balanced = estimated(tasks["detection"], "detection")
+    assert (balanced.value, balanced.high, balanced.n) == (1.0, 1.0, 7)
+    assert balanced.low is not None
+    assert 0.5 < balanced.low < 0.9
+    assert (quiet(tasks).value, quiet(tasks).n) == (1.0, 1)
+
+
+def test_what_was_not_measured_is_named_by_agent() -> None:
+    rows = [row("a", "baro", {}), row("b", "baro", {}), row("a", "firm", {})]
+    lack = unmeasured(rows, ("baro", "firm", "spectrum"), ["b", "a"])
+    assert lack == {"firm": ["b"], "spectrum": ["a", "b"]}
 
 
 def test_what_the_lab_failed_counts_for_nobody() -> None:

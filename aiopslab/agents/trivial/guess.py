@@ -37,6 +37,10 @@ class Guess:
     """The likeliest first; probabilities sum to at most 1."""
     repair: list[FixStep] = field(default_factory=list)
     """Calls of the mitigation task; refused ones do not stop it."""
+    confidence: float = 0.5
+    """How likely the system is healthy after the repair."""
+    escalate: bool = False
+    """Whether to leave it to somebody else; detection is answered in any case."""
 
 
 class Guesser(ABC):
@@ -65,7 +69,9 @@ class Guesser(ABC):
                 if found.repair:
                     await trial.call("wait", seconds=PATIENCE_S, reason="the repair takes effect")
                 said = "did the usual" if found.repair else "nothing done"
-                answer = {"summary": said, "confidence": 0.5}
+                answer = {"summary": said, "confidence": found.confidence}
+        if found.escalate and trial.brief.task != "detection":
+            answer["escalate"] = True
         await trial.call("submit", **answer)
 
 

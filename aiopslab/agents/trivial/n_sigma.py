@@ -1,15 +1,15 @@
 """``n-sigma``: the series that left its own past farthest is the culprit.
 
 The classic baseline of the root-cause literature (BARO's comparison calls it N-Sigma): z-scores of
-the last minutes against the first ones, the largest wins. Not here: anything but metrics.
+the last minutes against the first ones, the largest wins. Neighbour: ``deviation`` scores. Not
+here: anything but metrics.
 """
 
 from __future__ import annotations
 
-import math
-from statistics import fmean, pstdev
 from typing import Any
 
+from aiopslab.agents.deviation import z_score
 from aiopslab.agents.protocol import TrialHandle
 from aiopslab.agents.trivial.guess import MOST, Guess, Guesser, Suspicion, restart, workloads
 
@@ -34,8 +34,6 @@ SERIES = {
 """Name to (PromQL, the cause a shift of it is blamed on)."""
 N = 3.0
 """Standard deviations beyond which a shift counts."""
-_FLOOR = 0.05
-"""Least standard deviation, relative to the mean: flat series are not infinitely surprising."""
 
 
 class NSigma(Guesser):
@@ -57,21 +55,6 @@ class NSigma(Guesser):
         suspicions = [Suspicion(n, c, 0.9 * s / total) for (n, c), s in ranked if s > N]
         repair = [restart(known[s.component], s.component) for s in suspicions[:1]]
         return Guess(0.9 if suspicions else 0.1, suspicions, repair)
-
-
-def z_score(values: list[float]) -> float:
-    """Return how many standard deviations the last sixth lies off the first half.
-
-    >>> z_score([1.0, 1.2, 0.8, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 3.0, 3.0]) > 10
-    True
-    """
-    finite = [v for v in values if math.isfinite(v)]
-    if len(finite) < 12:
-        return 0.0
-    before, after = finite[: len(finite) // 2], finite[-len(finite) // 6 :]
-    mean = fmean(before)
-    spread = max(pstdev(before), _FLOOR * abs(mean), 1e-9)
-    return abs(fmean(after) - mean) / spread
 
 
 def _component(labels: dict[str, Any], known: dict[str, str]) -> str:
