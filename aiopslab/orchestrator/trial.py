@@ -129,9 +129,7 @@ async def _conduct(
         raise session.failure
     passed = await _judge(staged, assignment, session.answer, begun, steps)
     watch.lap("evidence")
-    if not assignment.plan.verdict_only:
-        directory.write_slis(await measuring.experience(staged))
-    await _keep_telemetry(env, assignment)
+    await _keep_signals(staged, assignment)
     watch.lap("telemetry")
     phases = {"agent": used.virtual_s, "settle": round(env.now() - agent_end, 6)}
     pushed = session.brief.context
@@ -148,7 +146,11 @@ async def _conduct(
     return trial
 
 
-async def _keep_telemetry(env: Environment, assignment: Assignment) -> None:
+async def _keep_signals(staged: Staged, assignment: Assignment) -> None:
+    """Keep what users experienced, and where the run asks for it the app's telemetry."""
+    env = staged.env
+    if not assignment.plan.verdict_only:
+        assignment.directory.write_slis(await measuring.experience(staged))
     if assignment.config.telemetry and assignment.plan.telemetry:
         assignment.directory.telemetry.mkdir()
         await env.telemetry.write_parquet(assignment.directory.telemetry)
