@@ -20,6 +20,21 @@ from aiopslab.models.trial import Step
 COMMON = 0.08
 """A word that more than this share of all cause kinds has tells none of them apart."""
 BREADTH = 0.5
+HEADING = 3
+"""Lines within which the heading of a table stands; before it is what was asked for."""
+SYNONYMS = {
+    "cache": "valkey redis",
+    "cpu": "throttled",
+    "error": "status failed exception",
+    "laten": "duration",
+    "memor": "oom",
+    "queue": "stream",
+    "relea": "rollout image",
+    "repli": "ready",
+    "scale": "replicas ready",
+    "versi": "rollout image",
+}
+"""Stems of the catalogue to the words that telemetry has for them."""
 _NAME = re.compile(r"[\w./-]+")
 _PART = re.compile(r"[A-Z]?[a-z]{2,}|[A-Z]{2,}(?![a-z])")
 _STEM = 5
@@ -70,8 +85,10 @@ def carries(step: Step, known: Collection[str], signs: Collection[str]) -> bool:
         signs: Stems, as ``signs_of`` returns them.
     """
     lines, said = step.text.splitlines(), _said(step)
-    of_all = f"{said} {lines[0]}" if lines and lines[0].isupper() else said
-    named, shown = _mentions(said, known), not stems(of_all).isdisjoint(signs)
+    heading = next((line for line in lines[:HEADING] if line.isupper()), "")
+    asked = " ".join(key for key, value in step.arguments.items() if value)
+    named = _mentions(said, known)
+    shown = not stems(f"{said} {asked} {heading}").isdisjoint(signs)
     if named and shown:
         return True
     return any(
@@ -83,12 +100,14 @@ def carries(step: Step, known: Collection[str], signs: Collection[str]) -> bool:
 def signs_of(cause: str, vocabulary: Mapping[str, NamedCause]) -> set[str]:
     """Return the stems of the words that tell a cause kind from most others.
 
-    Those of its id and its definition which at most 8 % of all kinds have, common words left out.
+    Those of its id and its definition which at most 8 % of all kinds have, common words left out;
+    and what telemetry says for them.
     """
     words = {id: stems(f"{id} {kind.definition}") for id, kind in vocabulary.items()}
     having = Counter(word for found in words.values() for word in found)
     most = max(1.0, COMMON * len(vocabulary))
-    return {word for word in words.get(cause, set()) if having[word] <= most}
+    own = {word for word in words.get(cause, set()) if having[word] <= most}
+    return own | stems(" ".join(SYNONYMS[word] for word in own if word in SYNONYMS))
 
 
 def stems(text: str) -> set[str]:

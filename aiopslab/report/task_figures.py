@@ -14,7 +14,7 @@ from aiopslab.models.figures import RestrictedTime, Spread
 from aiopslab.models.run import Results, TaskResults
 from aiopslab.models.task import TASKS, Task
 from aiopslab.models.trial import Trial
-from aiopslab.report.terminal import interval, number
+from aiopslab.report.terminal import floor, interval, number
 from aiopslab.report.text import amount
 
 UNKNOWN = "-"
@@ -121,13 +121,13 @@ def _of_task(task: Task, found: TaskResults) -> list[list[str]]:
     if found.balanced_accuracy is not None:
         balanced = interval(found.balanced_accuracy)
         rows.append(
-            [task, "balanced accuracy (95% CI)", balanced, number(found.floors.get("passed"))]
+            [task, "balanced accuracy (95% CI)", balanced, floor(found.floors.get("passed"))]
         )
     for label, score in _SCORES[task]:
         value = found.scores.get(score)
         if value is not None:
             shown = value / _MIB if score == "memory_added" else value
-            rows.append([task, label, number(shown), number(found.floors.get(score))])
+            rows.append([task, label, number(shown), floor(found.floors.get(score))])
     if found.restricted_time is not None:
         rows.append([task, *_time(found.restricted_time)])
     malformed = found.scores.get("malformed_answer")

@@ -47,7 +47,7 @@ def score_rows(results: Results) -> tuple[list[str], list[list[str]]]:
     rows = []
     for task in [*results.tasks, results.overall]:
         row = [task.task, str(task.n_problems), interval(task.completed)]
-        row += [number(task.floors.get("passed")), number(task.constant)]
+        row += [floor(task.floors.get("passed")), number(task.constant)]
         if results.attempts > 1:
             row += [number(task.pass_at_k.get(k)), number(task.pass_hat_k.get(k))]
         rows.append([*row, number(task.brier.value), f"{task.n_infra}/{task.n_planned}"])
@@ -198,6 +198,15 @@ def interval(estimate: Estimate, *, signed: bool = False) -> str:
 def number(value: float | None) -> str:
     """Return two decimals, or ``-`` where nothing is known."""
     return "-" if value is None else f"{value:.2f}"
+
+
+def floor(value: float | None) -> str:
+    """Return two decimals, one digit of what they would call 0, or ``-`` where nothing is known.
+
+    >>> floor(0.125), floor(0.0004), floor(0.0)
+    ('0.12', '0.0004', '0.00')
+    """
+    return f"{value:.1g}" if value is not None and 0.0 < value < 0.005 else number(value)
 
 
 def _unfinished(overall: TaskResults) -> bool:

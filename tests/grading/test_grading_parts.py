@@ -204,8 +204,14 @@ def test_evidence_scores_are_bounded_and_more_evidence_covers_no_less(cited: set
     assert (scores["unsupported_claims"] or 0.0) <= (fewer["unsupported_claims"] or 0.0)
 
 
+def test_what_was_asked_for_belongs_to_every_row_if_it_was_asked_for() -> None:
+    for asked, carried in ((True, True), (False, False)):
+        found = step(1, text="rate: GET /", arguments={"errors_only": asked})
+        assert citations.carries(found, ["rate"], citations.stems("error")) is carried
+
+
 def test_a_heading_in_capitals_belongs_to_every_row() -> None:
-    table = step(1, text="NAME  MEMORY\nrate  190Mi")
+    table = step(1, text="at: 12:00Z\nNAME  MEMORY\nrate  190Mi")
     assert citations.carries(table, ["rate"], citations.stems("memory"))
     assert not citations.carries(table, ["geo"], citations.stems("memory"))
 
@@ -214,6 +220,7 @@ def test_words_that_most_kinds_share_are_no_sign_of_any() -> None:
     kinds = {f"k{i}": SPACE.causes["memory_leak"] for i in range(40)} | SPACE.causes
     assert "memor" in citations.signs_of("memory_leak", SPACE.causes)
     assert citations.signs_of("memory_leak", kinds) == {"leak"}
+    assert {"scale", "repli", "ready"} <= citations.signs_of("scaled_to_zero", SPACE.causes)
     assert citations.signs_of("unheard_of", SPACE.causes) == set()
 
 

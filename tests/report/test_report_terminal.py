@@ -8,7 +8,7 @@ from aiopslab.models.run import PlannedTrial, Results
 from aiopslab.models.task import Task
 from aiopslab.models.trial import Trial, Usage
 from aiopslab.report import task_figures
-from aiopslab.report.terminal import calibration_notes, calibration_rows, score_rows
+from aiopslab.report.terminal import calibration_notes, calibration_rows, floor, score_rows
 
 
 def counted(i: int, task: Task, confidence: float | None, *, passed: bool) -> Counted:
@@ -69,6 +69,10 @@ def test_beside_each_share_stands_what_chance_gives_and_pass_at_k_beside_pass_ha
     assert (shown["pass@2"], shown["pass^2"]) == ("1.00", "0.00")
     once, _ = score_rows(results(trials[:1]))
     assert not [c for c in once if c.startswith("pass@")]
+
+
+def test_a_small_chance_is_not_shown_as_none() -> None:
+    assert [floor(v) for v in (0.125, 0.0004, 0.0, None)] == ["0.12", "0.0004", "0.00", "-"]
 
 
 def test_figures_of_a_task_stand_beside_their_floor_and_unknown_ones_are_left_out() -> None:

@@ -18,7 +18,7 @@ from aiopslab.report.entries import Entry, Reading
 from aiopslab.report.html import charts
 from aiopslab.report.html.drawing import interval_bar
 from aiopslab.report.html.elements import Element, Node, element, table
-from aiopslab.report.terminal import interval, no_headline
+from aiopslab.report.terminal import floor, interval, no_headline
 from aiopslab.report.text import MISSING, amount, figure
 
 _UNKNOWN = "not known here"
@@ -98,7 +98,8 @@ def _scores(results: Results) -> Element:
     rows = []
     for task in [*results.tasks, results.overall]:
         row: list[Node] = [task.task, str(task.n_problems), *_estimate(task.completed)]
-        row += [figure(task.floors.get("passed")), figure(task.constant)]
+        chance = task.floors.get("passed")
+        row += [MISSING if chance is None else floor(chance), figure(task.constant)]
         if several:
             row += [figure(task.pass_at_k.get(k)), figure(task.pass_hat_k.get(k))]
         over = MISSING if task.overconfidence is None else f"{task.overconfidence:+.2f}"
