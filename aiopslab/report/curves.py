@@ -9,6 +9,7 @@ for the minute before hand-over and the settle windows. Not here: how curves are
 
 from __future__ import annotations
 
+import glob
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,9 @@ class Recordings:
         if not file.exists():
             return []
         try:
-            return self._connection.execute(query, {"file": str(file), **asked}).fetchall()
+            # What a directory is called is no pattern of files.
+            named = {"file": glob.escape(str(file))}
+            return self._connection.execute(query, named | asked).fetchall()
         except _UNREADABLE as error:
             raise UsageError(f"{str(file)!r} cannot be read: {error}") from error
 

@@ -50,10 +50,10 @@ def test_other_formats_go_to_standard_output_or_to_a_file(aiopslab, finished) ->
 
 def test_without_curves_no_telemetry_is_read(aiopslab, finished) -> None:
     trial = Path(finished, "trials/one-mitigation__1/telemetry")
-    (trial / "spans.parquet").write_text("damaged", encoding="utf-8")
+    (trial / "alerts.parquet").write_text("damaged", encoding="utf-8")
     failed = aiopslab("report", finished)
     assert failed.code == 2
-    assert "spans.parquet" in failed.err
+    assert "alerts.parquet" in failed.err
     assert not Path(finished, "report.html").exists()
     assert [p.name for p in Path(finished).iterdir() if "report" in p.name] == []
     assert aiopslab("report", finished, "--no-curves").code == 0

@@ -184,6 +184,16 @@ def test_curves_are_of_requests_from_outside_and_count_what_failed(run: RunDirec
     assert alerts == [(ZERO - 5, "HighErrorRatio")]
 
 
+def test_what_a_directory_is_called_is_no_pattern_of_files(tmp_path: Path) -> None:
+    made_run(tmp_path / "ab", attempts=1)
+    odd = made_run(tmp_path / "a[b]?*", attempts=1)
+    telemetry = odd.trial(odd.record().trials[0]).telemetry
+    with Recordings() as recordings:
+        found = recordings.curves(telemetry, ZERO, ZERO - 100)
+    assert found is not None
+    assert dict(found.volume)[0.0] == 20
+
+
 def test_a_trial_shows_what_users_got_and_what_they_were_promised(report: str) -> None:
     words = "".join(map(texts, trial(report, 0)["tree"]))
     assert "users served" in words
