@@ -86,8 +86,8 @@ def restricted_time(
     clusters: dict[str, list[float]] = {}
     times = [t.grade.scores.get(score) if t.grade is not None else None for t in struck]
     for t, time in zip(struck, times, strict=True):
-        clusters.setdefault(t.plan.incident, []).append(min(budget_s, time or 0.0) if time is not
-                                                        None else budget_s)  # fmt: skip
+        spent = budget_s if time is None else min(budget_s, time)
+        clusters.setdefault(t.plan.incident, []).append(spent)
     values = [v for name in sorted(clusters) for v in clusters[name]]
     alike = len(set(values)) == 1
     low, high = (None if alike else cluster_bootstrap(clusters, seed=_SEED)) or (None, None)
