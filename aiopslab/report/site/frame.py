@@ -39,7 +39,7 @@ def framed(
         element("button", "Light or dark", type="button", id="theme"),
         class_="top",
     )
-    body = f"<body>{markup(top)}{markup(element('main', *children, id='main'))}"
+    body = f'<body class="site">{markup(top)}{markup(element("main", *children, id="main"))}'
     held = "".join(
         f'<script type="application/json" id="{id}">{script_json(value)}</script>\n'
         for id, value in (told or {}).items()

@@ -54,7 +54,7 @@ def _row(row: Row) -> dict[str, Any]:
     agents = ", ".join(row.agents)
     passed = row.passed.value if row.passed is not None else None
     outcomes = ", ".join(f"{n} {name}" for name, n in sorted(row.outcomes.items()))
-    began = (row.started or MISSING).replace("T", " ")[:19]
+    began = (row.started or MISSING).replace("T", " ")[:16]
     cells = [
         row.name, row.status, f"{row.done}/{row.planned}", row.suite, agents, row.model or MISSING,
         row.environment, str(row.seed), interval(row.passed) if row.passed else row.why, outcomes,
