@@ -288,7 +288,7 @@ def method_baselines() -> str:
     lack = sorted({incident for names in missing.values() for incident in names})
     common = [r for r in rows if r.agent in METHODS and r.incident not in lack]
     said = (
-        f"{ref}, seed 0: the {len(chosen) - len(lack)} of {len(chosen)} incidents of which every "
+        f"{ref}, seed 0: the {len(chosen) - len(lack)} of {len(chosen)} incidents on which every "
         f"agent was measured. Not measured as it is now: {_names(lack)}."
     )
     scored = scores(common)
