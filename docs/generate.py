@@ -277,7 +277,8 @@ def baselines() -> str:
 def method_baselines() -> str:
     """Return what metric and trace baselines scored on one suite, with intervals, and what lacks.
 
-    Of the first draw of each incident, because intervals take trials as independent.
+    Of the first draw of each incident, because intervals take trials as independent; and of
+    incidents on which all were measured, because agents are compared.
     """
     found = catalogue.suites().items()
     ref, chosen = next(
@@ -285,15 +286,15 @@ def method_baselines() -> str:
     )
     rows = [r for r in measured_baselines() if r.seed == 0 and r.incident in chosen]
     missing = unmeasured(rows, METHODS, chosen)
-    lack = [
-        f"{agent}: {len(chosen) - len(names)} of {len(chosen)} incidents, without {_names(names)}"
-        for agent, names in missing.items()
-        if len(names) < len(chosen)
-    ]
-    lack += [f"{agent}: nothing" for agent, names in missing.items() if len(names) == len(chosen)]
-    scored = scores(r for r in rows if r.agent in METHODS)
+    lack = sorted({incident for names in missing.values() for incident in names})
+    common = [r for r in rows if r.agent in METHODS and r.incident not in lack]
+    said = (
+        f"{ref}, seed 0: the {len(chosen) - len(lack)} of {len(chosen)} incidents on which every "
+        f"agent was measured. Not measured as it is now: {_names(lack)}."
+    )
+    scored = scores(common)
     table = _table(*method_rows({a: scored[a] for a in METHODS if a in scored}))
-    return f"{ref}, seed 0. Not measured as it is now: {'; '.join(lack) or 'none'}.\n\n{table}"
+    return f"{said}\n\n{table}"
 
 
 def difficulty_results() -> str:
