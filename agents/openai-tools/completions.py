@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aiopslab.agents.chat import BrokenReply
+from aiopslab.agents.chat import BrokenReply, counted
 from aiopslab.agents.prices import TokenUsage
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, AsyncStream
-    from openai.types import CompletionUsage
     from openai.types.chat import ChatCompletionChunk, ChatCompletionMessage
 
 
@@ -74,7 +73,7 @@ class Completions:
         choice = whole.choices[0]
         if choice.message is None:
             raise BrokenReply("the reply holds no message")
-        return _reply(choice.message, choice.finish_reason or ""), _usage(whole.usage)
+        return _reply(choice.message, choice.finish_reason or ""), counted(whole.usage)
 
     async def _create(self, **fields: Any) -> Any:
         """Send a request; without the temperature, now and later, where the model takes none."""
@@ -121,7 +120,7 @@ async def _assembled(parts: AsyncStream[ChatCompletionChunk]) -> tuple[Reply, To
     if not reply.finish:
         raise BrokenReply("the stream ended in the middle of the reply")
     reply.calls = [calls[index] for index in sorted(calls)]
-    return reply, _usage(usage)
+    return reply, counted(usage)
 
 
 def _add(reply: Reply, calls: dict[int, Call], choice: Any) -> None:
@@ -137,12 +136,3 @@ def _add(reply: Reply, calls: dict[int, Call], choice: Any) -> None:
         if piece.function is not None:
             call.name += piece.function.name or ""
             call.arguments += piece.function.arguments or ""
-
-
-def _usage(counted: CompletionUsage | None) -> TokenUsage | None:
-    """Return the tokens as the endpoint counted them; None where it did not."""
-    if counted is None:
-        return None
-    details = counted.prompt_tokens_details
-    cached = (details.cached_tokens or 0) if details is not None else 0
-    return TokenUsage(counted.prompt_tokens, counted.completion_tokens, cached)

@@ -18,6 +18,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from aiopslab.agents import Agent, AgentLoader, DelegatingTrial, ModelSettings, TrialHandle, load
+from aiopslab.agents.prices import Prices, load_prices
 from aiopslab.errors import LimitExceeded, PreflightError, UsageError
 from aiopslab.models.answer import Answer
 from aiopslab.models.confidence import FILE, Ablation, Elicited, JudgeKind, uncalibrated
@@ -47,6 +48,7 @@ class Pace:
         votes: Votes of a model judge in each phase, or samples for self-consistency.
         mapping: Path of a fitted mapping; empty: uncalibrated.
         ablation: What is left out, or takes the place of the judge.
+        prices: A file of prices that goes before the others, for a model judge; empty: none.
         memory: Past incidents; None takes those of the content.
 
     Raises:
@@ -63,6 +65,7 @@ class Pace:
         votes: int = 5,
         mapping: str = "",
         ablation: str = "none",
+        prices: str = "",
         *,
         memory: Memory | None = None,
     ) -> None:
@@ -73,7 +76,9 @@ class Pace:
         self._inner, self._model, self._votes = inner, model, votes
         self._loader, self._inner_args = load(inner), _arguments(inner_args)
         _check_inner(self._loader, self._inner_args, model)
-        self._judge = _judge(self._judge_kind, model, votes) if ablation in _JUDGED else None
+        self._judge = None
+        if ablation in _JUDGED:
+            self._judge = _judge(self._judge_kind, model, votes, load_prices(prices))
         self._mapping, self._digest = _mapping(mapping)
         self._check_mapping()
         self._memory = memory
@@ -121,9 +126,8 @@ class Pace:
         if self._ablation == "none":
             found = references(self._memory or _content_memory(), trial.brief, seen)
         case = Case(trial.brief, seen, found, searched, claim(answer))
-        judgement = await self._judge.judge(case)
+        judgement = await self._judge.judge(case, trial)
         if judgement.judge_calls:
-            trial.usage(judgement.judge_tokens_in, judgement.judge_tokens_out)
             lines = [json.dumps(one, sort_keys=True) for one in judgement.transcript]
             trial.keep(TRANSCRIPT, ("\n".join(lines) + "\n").encode())
         return _fields(judgement) | {"references": [r.id for r in found]}
@@ -229,14 +233,14 @@ def _check_inner(
         )
 
 
-def _judge(kind: str, model: ModelSettings | None, votes: int) -> Judge:
+def _judge(kind: str, model: ModelSettings | None, votes: int, prices: Prices) -> Judge:
     if kind == "scripted":
         return ScriptedJudge()
     if model is None:
         raise PreflightError("judge=model needs a model", hint="--model PROVIDER/NAME")
     if importlib.util.find_spec("openai") is None:
         raise PreflightError("judge=model needs openai", hint="pip install 'aiopslab[react]'")
-    return ModelJudge(model, votes)
+    return ModelJudge(model, votes, prices)
 
 
 def _mapping(path: str) -> tuple[ConfidenceMapping | None, str]:

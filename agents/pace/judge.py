@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from aiopslab.agents import TrialHandle
 from aiopslab.models.observation import Brief, Observation
 from aiopslab.models.past_incident import PastIncident
 
@@ -43,6 +44,6 @@ class Judgement:
 class Judge(Protocol):
     """Says how far the evidence suffices and supports a claim."""
 
-    async def judge(self, case: Case) -> Judgement:
-        """Judge one claim."""
+    async def judge(self, case: Case, trial: TrialHandle) -> Judgement:
+        """Judge one claim; what that consumes is booked with the trial."""
         ...

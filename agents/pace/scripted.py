@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from aiopslab.agents import TrialHandle
+
 from .evidence import ALARMING, KINDS, Evidence, collect
 from .judge import Case, Judgement
 from .retrieval import similarity
@@ -27,7 +29,7 @@ Part = tuple[float, float]
 class ScriptedJudge:
     """The judge of tests, of runs without a model, and the floor of every other judge."""
 
-    async def judge(self, case: Case) -> Judgement:
+    async def judge(self, case: Case, trial: TrialHandle) -> Judgement:
         """Judge by rules."""
         claimed = (case.claim.component, *case.claim.others)
         evidence = collect(case.seen, claimed)

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aiopslab.agents import ModelSettings
-from aiopslab.errors import PreflightError
+from aiopslab.agents import ModelSettings, TrialHandle
+from aiopslab.agents.chat import RETRIES, BrokenReply, ModelLine, Prompts, counted
+from aiopslab.agents.prices import Prices, TokenUsage
 from aiopslab.models.observation import Observation
 from aiopslab.models.past_incident import PastIncident
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 VERSION = "pace/v1"
 TEMPERATURE = 1.0
-_PROMPTS = Path(__file__).parent / "prompts"
+_PROMPTS = Prompts(Path(__file__).parent / "prompts")
 _EVIDENCE = 24_000
 """Characters of observations in a prompt, the newest ones kept."""
 _OBSERVATION = 1_200
@@ -39,20 +41,24 @@ class ModelJudge:
     Args:
         model: The model and its endpoint.
         votes: How often each phase is asked, at least 1.
+        prices: What its tokens cost.
         timeout_s: Seconds to wait for one reply.
 
     Raises:
         PreflightError: The key is missing.
     """
 
-    def __init__(self, model: ModelSettings, votes: int, timeout_s: float = 120.0) -> None:
+    def __init__(
+        self, model: ModelSettings, votes: int, prices: Prices, timeout_s: float = 120.0
+    ) -> None:
         self._settings = model
         self._key = model.key()
         self._votes = votes
+        self._prices = prices
         self._timeout_s = timeout_s
 
-    async def judge(self, case: Case) -> Judgement:
-        """Collect the votes.
+    async def judge(self, case: Case, trial: TrialHandle) -> Judgement:
+        """Collect the votes; what they consume is booked.
 
         Raises:
             PreflightError: The endpoint does not answer as it should.
@@ -60,21 +66,21 @@ class ModelJudge:
         import openai
 
         found = Judgement(coe=None, rce=None)
+        line = ModelLine(trial, self._settings, self._prices)
         told = {
             "case": case.brief.text(),
             "references": _references(case.references),
             "evidence": _evidence(case.seen),
         }
         async with openai.AsyncOpenAI(
-            base_url=self._settings.base_url, api_key=self._key, timeout=self._timeout_s
-        ) as client:
-            analyses = [
-                await self._ask(client, found, "evaluate", told) for _ in range(self._votes)
-            ]
+            base_url=self._settings.base_url, api_key=self._key, timeout=self._timeout_s,
+            max_retries=RETRIES,
+        ) as client:  # fmt: skip
+            ask = partial(self._ask, line, client, found)
+            analyses = [await ask("evaluate", told) for _ in range(self._votes)]
             claim = case.claim.text()
             ratings = [
-                await self._ask(client, found, "rate", {**told, "analysis": text, "claim": claim})
-                for text in analyses
+                await ask("rate", {**told, "analysis": text, "claim": claim}) for text in analyses
             ]
         for text in analyses:
             if said := _last(_SUFFICIENT, text):
@@ -87,29 +93,32 @@ class ModelJudge:
         return found
 
     async def _ask(
-        self, client: openai.AsyncOpenAI, found: Judgement, prompt: str, told: dict[str, str]
+        self,
+        line: ModelLine,
+        client: openai.AsyncOpenAI,
+        found: Judgement,
+        prompt: str,
+        told: dict[str, str],
     ) -> str:
-        """Send one prompt; book and keep it."""
-        import openai
+        """Send one prompt; count and keep it."""
+        text = _PROMPTS(prompt, **told)
 
-        text = (_PROMPTS / f"{prompt}.md").read_text(encoding="utf-8").format(**told)
-        try:
+        async def once() -> tuple[str, TokenUsage | None]:
             reply = await client.chat.completions.create(
                 model=self._settings.name,
                 messages=[{"role": "user", "content": text}],
                 temperature=TEMPERATURE,
             )
-        except openai.OpenAIError as error:
-            where = self._settings.base_url or "the default endpoint"
-            raise PreflightError(
-                f"model {self._settings.model!r} at {where} does not answer: {error}",
-                hint="check --model, --base-url and OPENAI_API_KEY",
-            ) from error
-        said = (reply.choices[0].message.content or "") if reply.choices else ""
+            if not reply.choices:
+                raise BrokenReply("the reply holds no choice")
+            usage = counted(reply.usage)
+            if usage is not None:
+                found.judge_tokens_in += usage.tokens_in
+                found.judge_tokens_out += usage.tokens_out
+            return reply.choices[0].message.content or "", usage
+
+        said = await line.reply(once)
         found.judge_calls += 1
-        if reply.usage is not None:
-            found.judge_tokens_in += reply.usage.prompt_tokens
-            found.judge_tokens_out += reply.usage.completion_tokens
         found.transcript.append({"prompt": prompt, "text": text, "reply": said})
         return said
 

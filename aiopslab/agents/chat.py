@@ -14,13 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from aiopslab.agents.prices import PriceList, Prices, TokenUsage
 from aiopslab.agents.protocol import TrialHandle
 from aiopslab.agents.spec import ModelSettings
 from aiopslab.errors import AgentError, PreflightError
 from aiopslab.models.observation import Budget
+
+if TYPE_CHECKING:
+    from openai.types import CompletionUsage
 
 R = TypeVar("R")
 RETRIES = 5
@@ -124,6 +127,15 @@ class ModelLine:
             name = self._model.name
             used = prices.model_copy(update={"models": {name: prices.models[name]}})
             self._trial.keep("prices.json", used.model_dump_json(by_alias=True).encode())
+
+
+def counted(usage: CompletionUsage | None) -> TokenUsage | None:
+    """Return the tokens as the endpoint counted them; None where it did not."""
+    if usage is None:
+        return None
+    details = usage.prompt_tokens_details
+    cached = (details.cached_tokens or 0) if details is not None else 0
+    return TokenUsage(usage.prompt_tokens, usage.completion_tokens, cached)
 
 
 class Prompts:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agents_fakes import completions
+from agents_server import completions
 from hypothesis import given
 from hypothesis import strategies as st
 from pace_fakes import (
@@ -336,11 +336,12 @@ def test_a_sample_may_repair_its_answer_once() -> None:
 def judged(claimed: dict[str, Any], *seen: Observation, references: Any = ()) -> Any:
     answers = module("answers")
     answer = answers.read("diagnosis", claimed)
+    trial = KeepingTrial("diagnosis")
     case = module("judge").Case(
-        KeepingTrial("diagnosis").brief, seen, references, "HighErrorRatio web answers",
+        trial.brief, seen, references, "HighErrorRatio web answers",
         answers.claim(answer),
     )  # fmt: skip
-    return asyncio.run(module("scripted").ScriptedJudge().judge(case))
+    return asyncio.run(module("scripted").ScriptedJudge().judge(case, trial))
 
 
 def saw(tool: str, said: str, data: Any = None, **arguments: Any) -> Observation:
@@ -459,3 +460,10 @@ def test_prompts_that_change_need_another_version() -> None:
 def test_an_endpoint_that_refuses_is_no_fault_of_the_agent() -> None:
     with pytest.raises(PreflightError, match="does not answer"):
         voted(404)
+
+
+def test_a_vote_that_was_turned_away_is_asked_for_again() -> None:
+    trial, requests = voted(429, text("SUFFICIENT: yes"), text("RATING: 70"), votes=1)
+    assert len(requests) == 3
+    assert (trial.elicited.coe, trial.elicited.rce) == (1.0, 0.7)
+    assert (trial.elicited.judge_calls, trial.tokens) == (2, [200, 14])
