@@ -62,7 +62,7 @@ def main() -> int:
             _MEASURED.get(config.agent, Bench.work)(bench, job, channel, lifeline)
         else:
             try:
-                asyncio.run(_watched(cold.work(bench, job, channel.send), lifeline))
+                asyncio.run(watched(cold.work(bench, job, channel.send), lifeline))
             except asyncio.CancelledError:
                 break
         channel.send({"event": "job_done"})
@@ -74,10 +74,19 @@ _MEASURED = {margins.AGENT: margins.work, sightings.AGENT: sightings.work}
 """What is carried out in place of trials, by the name under which a run asks for it."""
 
 
-async def _watched(work: Coroutine[Any, Any, None], lifeline: int) -> None:
-    """Await a job, or cancel it when its run has ended: nothing is told to a host at work."""
-    task = asyncio.ensure_future(work)
-    asyncio.get_running_loop().add_reader(lifeline, task.cancel)
+async def watched(work: Coroutine[Any, Any, None], lifeline: int) -> None:
+    """Await a job, or cancel it when its run has ended: nothing is told to a host at work.
+
+    Cancelled once: what the job made is taken down on its way out, which takes awaiting too.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
+
+    def ended() -> None:
+        # An end of file stays readable: the reader would be called again and again.
+        loop.remove_reader(lifeline)
+        task.cancel()
+
+    loop.add_reader(lifeline, ended)
     await task
 
 
