@@ -27,6 +27,7 @@ from aiopslab.models import app as models
 from aiopslab.models.agreement import Agreement
 from aiopslab.models.base import Model
 from aiopslab.models.baseline import Baseline
+from aiopslab.models.context_profile import ContextChoice
 from aiopslab.models.incident import Difficulty, IncidentSpec, SliCondition
 from aiopslab.models.margin import Margin
 from aiopslab.models.observation import Brief, Budget, Observation
@@ -112,7 +113,7 @@ def tools_table() -> str:
 def tools_reference() -> str:
     """Return every tool with its arguments."""
     parts = []
-    for tool in describe_tools("mitigation"):
+    for tool in describe_tools("mitigation", ContextChoice(profile="P5")):
         if tool.effect == "submit":
             continue
         cost = _cost(TOOLS[tool.name].cost)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from aiopslab.cli import EXIT_INVALID, output
 from aiopslab.cli.progress import Display, display
+
+if TYPE_CHECKING:
+    from aiopslab.models.sighting import Sighting
 
 
 def command(
@@ -43,18 +47,20 @@ def command(
         seen = asyncio.run(see(draws, out=sightings, hosts=concurrency or cores(), progress=show))
     made = memory.corpus(seen)
     counts = publish([one.record for one in made], out)
-    unseen = [row for row in seen if not row.shown]
-    bad = len(memory.unreliable(made))
-    if json:
-        data = {
-            "records": counts,
-            "unreliable": bad,
-            "unseen": [row.model_dump(mode="json") for row in unseen],
-        }
-        output.envelope("aiopslab/memory@1", data)
-    else:
-        for row in unseen:
-            print(f"{row.incident} (seed {row.seed}) gives no record: {row.error or row.unseen}")
-        each = ", ".join(f"{app} {n}" for app, n in counts.items())
-        print(f"{len(made)} records ({each}) are in {out}; {bad} are stale or misleading")
+    _print(seen, counts, len(memory.unreliable(made)), out, as_json=json)
     return EXIT_INVALID if any(row.error for row in seen) else 0
+
+
+def _print(
+    seen: Sequence[Sighting], counts: dict[str, int], bad: int, out: Path, *, as_json: bool
+) -> None:
+    unseen = [row for row in seen if not row.shown]
+    if as_json:
+        rows = [row.model_dump(mode="json") for row in unseen]
+        data = {"records": counts, "unreliable": bad, "unseen": rows}
+        output.envelope("aiopslab/memory@1", data)
+        return
+    for row in unseen:
+        print(f"{row.incident} (seed {row.seed}) gives no record: {row.error or row.unseen}")
+    each = ", ".join(f"{app} {n}" for app, n in counts.items())
+    print(f"{sum(counts.values())} records ({each}) are in {out}; {bad} are stale or misleading")

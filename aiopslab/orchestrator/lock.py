@@ -49,7 +49,7 @@ def take(lab: Lab, config: RunConfig, trials: Sequence[PlannedTrial]) -> Lock:
 def _context(choice: ContextChoice) -> dict[str, str]:
     if choice == ContextChoice():
         return {}
-    said = {"profile": choice.profile, "delivery": choice.delivery}
+    said: dict[str, str] = {"profile": choice.profile, "delivery": choice.delivery}
     memory = _digest_files(_room("problems", "memory/*.jsonl"))
     return {**said, "memory": memory} if choice.remembers else said
 

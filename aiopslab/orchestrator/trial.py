@@ -132,18 +132,18 @@ async def _conduct(
     await _keep_telemetry(env, assignment)
     watch.lap("telemetry")
     phases = {"agent": used.virtual_s, "settle": round(env.now() - agent_end, 6)}
-    pushed = session.brief.context
-    measured = {
-        "phases": {**staged.phases, **phases},
-        "usage": used,
-        "context_tokens": None if pushed is None else briefing.tokens(pushed),
-    }
+    measured = _told(session.brief) | {"phases": {**staged.phases, **phases}, "usage": used}
     outcome: Outcome = ending.outcome or ("passed" if passed else "failed")
     trial = _trial(
         assignment, outcome, ending.termination, twin=staged.twin, error=ending.error
     ).model_copy(update={**measured, "wall": _wall(assignment, watch)})
     directory.finish(trial)
     return trial
+
+
+def _told(brief: Brief) -> dict[str, object]:
+    """Estimate what of the brief was pushed as context."""
+    return {"context_tokens": None if brief.context is None else briefing.tokens(brief.context)}
 
 
 async def _keep_telemetry(env: Environment, assignment: Assignment) -> None:

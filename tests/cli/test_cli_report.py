@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -86,3 +87,29 @@ def test_help_of_the_command_loads_no_database_and_no_grading(aiopslab) -> None:
     )
     assert "--format" in done.stdout
     assert {"duckdb", "numpy", "pandas"}.isdisjoint(json.loads(done.stderr.splitlines()[-1]))
+
+
+def test_beside_another_run_the_paired_differences_are_shown(aiopslab, finished) -> None:
+    bare = Path("runs/bare")
+    shutil.copytree(finished, bare)
+    record = json.loads((bare / "run.json").read_text("utf-8"))
+    record["config"]["context"] = {"profile": "P0"}
+    (bare / "run.json").write_text(json.dumps(record), encoding="utf-8")
+    shown = aiopslab("report", finished, "-f", "md", "--against", str(bare)).out
+    assert "### Paired differences" in shown
+    assert r"context P0" in shown
+    assert "setting differs" in shown
+    document = aiopslab("report", finished, "-f", "json", "--against", str(bare)).document
+    assert document["data"]["against"]["a"]["context"] == "P0"
+    assert document["data"]["against"]["overall"]["n"] == 4
+    assert "against" not in aiopslab("report", finished, "-f", "json").document["data"]
+    assert aiopslab("report", finished, "-q", "--against", str(bare)).code == 0
+    page = Path(finished, "report.html").read_text("utf-8")
+    assert 'id="against"' in page
+    assert "context.profile: P0 -&gt; P4" in page or "context.profile: P0 -> P4" in page
+
+
+def test_rows_and_test_cases_have_no_place_for_another_run(aiopslab, finished) -> None:
+    refused = aiopslab("report", finished, "-f", "csv", "--against", finished)
+    assert refused.code == 2
+    assert "--against is not for 'csv'" in refused.err

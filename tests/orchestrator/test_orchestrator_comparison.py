@@ -226,3 +226,26 @@ def test_of_two_trials_of_one_draw_neither_is_taken(several: Path, copied: Copy)
     edit(twice / "run.json", trials=trials)
     with pytest.raises(UsageError, match="nothing to compare: 1 several in A"):
         compare(twice, several, agent_b="noop")
+
+
+def test_a_profile_that_differs_is_a_setting_and_tokens_are_compared(
+    noop: Path, copied: Copy
+) -> None:
+    few = copied(noop, "few", context={"profile": "P0"})
+    many = copied(noop, "many", context={"profile": "P5", "delivery": "push"})
+    for run_, tokens in ((few, 100), (many, 250)):
+        for path in run_.glob("trials/*/trial.json"):
+            usage = json.loads(path.read_text("utf-8"))["usage"]
+            edit(path, usage=usage | {"tokens_in": tokens, "tokens_out": 10})
+    edit(many / "lock.json", context={"profile": "P5", "delivery": "push", "memory": "a" * 64})
+    found = compare(few, many)
+    assert found.settings == ["context.delivery: pull -> push", "context.profile: P0 -> P5"]
+    assert found.locks == ["context.memory: (absent) -> aaaaaaaaaaaa"]
+    assert (found.a.context, found.b.context) == ("P0", "P5 pushed")
+    spent = [s for s in found.scores if s.score == "tokens"]
+    assert {s.task for s in spent} == set(TASKS)
+    assert {(s.mean_a, s.mean_b, s.difference.value) for s in spent} == {(110.0, 260.0, 150.0)}
+
+
+def test_tokens_that_nobody_counted_are_not_compared(noop: Path) -> None:
+    assert "tokens" not in {s.score for s in compare(noop, noop).scores}
