@@ -40,8 +40,12 @@ async def search_incidents(context: ToolContext, args: SearchIncidentsArgs) -> R
     found = memory.search(args.query, limit=args.limit)
     if not found:
         return Result("no write-up matches; try alert names or components", [], 0)
+    # The schema of the file is the benchmark's own affair, and names it.
     data = [
-        {**match.record.model_dump(mode="json", by_alias=True), "score": round(match.score, 4)}
+        {
+            **match.record.model_dump(mode="json", exclude={"schema_"}),
+            "score": round(match.score, 4),
+        }
         for match in found
     ]
     return Result("\n\n".join(write_up(match.record) for match in found), data, len(found))

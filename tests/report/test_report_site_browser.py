@@ -170,6 +170,9 @@ def test_a_live_run_is_seen_to_grow_without_a_click(page: Page, served: Served) 
     trials += "r.children[0].textContent === 'live')?.children[2].textContent"
     try:
         page.open(served.address)
+        while page.evaluate(trials) is None:
+            # The server's list may be a second old, and a list without a live run stays as it is.
+            page.open(served.address)
         page.until(f"({trials}) === '6/8'")
         (served.root / ".aside").rename(hidden)
         RunDirectory(run.path).event("trial_finished")
