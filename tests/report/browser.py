@@ -20,6 +20,11 @@ _FLAGS = (
     "--disable-component-update", "--remote-debugging-port=0", "--force-device-scale-factor=1",
 )  # fmt: skip
 _PATIENCE_S = 120.0
+_DRAWN = "new Promise(done => requestAnimationFrame(() => setTimeout(done, 0)))"
+
+
+class Gone(Exception):
+    """The page that was asked went away before it answered: another is on its way."""
 
 
 class Page:
@@ -46,6 +51,9 @@ class Page:
         while True:
             answer = self._receive()
             if answer.get("id") == self._n:
+                words = answer.get("error", {}).get("message", "")
+                if "navigated" in words or "context" in words:
+                    raise Gone(words)
                 assert "error" not in answer, answer
                 result: dict[str, Any] = answer["result"]
                 return result
@@ -71,8 +79,8 @@ class Page:
     def loaded(self) -> None:
         """Wait until the page that is there, or is on its way, says that it is loaded."""
         loaded = "document.readyState === 'complete' ? done() : addEventListener('load', done)"
-        self.evaluate(f"new Promise(done => {loaded})")
-        self.settle()
+        self._evaluate_there(f"new Promise(done => {loaded})")
+        self._evaluate_there(_DRAWN)
 
     def evaluate(self, expression: str) -> Any:
         """Return the value of a JavaScript expression."""
@@ -83,10 +91,19 @@ class Page:
 
     def until(self, expression: str) -> None:
         """Wait until a JavaScript expression is true: each frame it is looked at."""
-        self.evaluate(
+        self._evaluate_there(
             "new Promise(done => { const look = () => "
             f"({expression}) ? done() : requestAnimationFrame(look); look(); }})"
         )
+
+    def _evaluate_there(self, expression: str) -> None:
+        """Evaluate an expression on the page that is there in the end."""
+        while True:
+            try:
+                self.evaluate(expression)
+            except Gone:
+                continue
+            return
 
     def press(self, key: str) -> None:
         """Press and release a key."""
@@ -97,7 +114,7 @@ class Page:
 
     def settle(self) -> None:
         """Wait until what was asked for is done and drawn."""
-        self.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done, 0)))")
+        self.evaluate(_DRAWN)
 
     def picture(self, path: Path) -> None:
         """Write a PNG of the whole page."""
