@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, nargs="*", default=[250, 1000, 5000])
     asked = parser.parse_args()
     found = []
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         files = {n: large_report(Path(scratch) / str(n), n) for n in asked.trials}
         with browser(Path(scratch) / "profile") as page:
             for trials, path in files.items():
