@@ -92,9 +92,9 @@ class Firm(Guesser):
         """Sample traces and judge every instance on their critical paths."""
         known = await components(trial)
         seen = await windows(trial)
-        found = finding(seen, known)
-        chances = suspicions(found, self._model)
         usual = Usual(seen.healthy)
+        found = finding(seen, known, usual)
+        chances = suspicions(found, self._model)
         share = usual.worst_share(seen.recent)
         ranked = sorted(chances.items(), key=lambda item: (-item[1], item[0]))
         trial.note(_report(found, ranked, share))
@@ -126,12 +126,12 @@ class Firm(Guesser):
         return {"summary": f"{said}; requests still violate", "confidence": 0.05}
 
 
-def finding(seen: Windows, known: Mapping[str, str]) -> list[Instance]:
+def finding(seen: Windows, known: Mapping[str, str], usual: Usual) -> list[Instance]:
     """Return the features of every instance on critical paths of requests that suffer.
 
     Recent ones beside healthy ones of the same kinds.
     """
-    kinds = Usual(seen.healthy).suffering(seen.recent)
+    kinds = usual.suffering(seen.recent)
     recent, healthy = (
         [path for trace in sampled if (path := critical_path(trace)) and route(path.root) in kinds]
         for sampled in (seen.recent, seen.healthy)

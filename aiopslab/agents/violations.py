@@ -46,19 +46,21 @@ class Usual:
 
         The lower end of Wilson's interval, so that three of ten are not yet a tenth.
         """
-        everything = _at_least([self.violates(trace) for trace in traces])
-        return max([everything, *self._shares(traces).values()])
+        kinds = self._found(traces)
+        everything = [violates for found in kinds.values() for violates in found]
+        return max(map(_at_least, [everything, *kinds.values()]))
 
     def suffering(self, traces: Sequence[Trace]) -> set[str]:
         """Return the kinds of request of which more violate than may; all where none stands out."""
-        shares = self._shares(traces)
+        shares = {kind: _at_least(found) for kind, found in self._found(traces).items()}
         return {kind for kind, share in shares.items() if share > ALARM} or set(shares)
 
-    def _shares(self, traces: Sequence[Trace]) -> dict[str, float]:
+    def _found(self, traces: Sequence[Trace]) -> dict[str, list[bool]]:
+        """Return, by kind of request, whether each one violates."""
         kinds: dict[str, list[bool]] = {}
         for trace in traces:
             kinds.setdefault(route(root(trace)), []).append(self.violates(trace))
-        return {kind: _at_least(found) for kind, found in kinds.items()}
+        return kinds
 
 
 def anomaly(share: float) -> float:

@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from aiopslab.grading.calibration import overconfidence
 from aiopslab.grading.calibration_figures import Stated, calibration
 from aiopslab.grading.counted import Counted
+from aiopslab.grading.estimates import mean_by_incident
 from aiopslab.grading.figures import balanced_accuracy, best_constant, process, restricted_time
-from aiopslab.grading.statistics import cluster_bootstrap, mean, pass_at_k, pass_hat_k, wilson
+from aiopslab.grading.statistics import mean, pass_at_k, pass_hat_k, wilson
 from aiopslab.models.run import Estimate, Headline, TaskResults
 from aiopslab.models.task import TASKS
 from aiopslab.seeds import derive
@@ -114,26 +115,12 @@ def _share(trials: Sequence[Counted], hit: Callable[[Counted], bool]) -> Estimat
     if value in (0.0, 1.0) or incidents == len(values):
         low, high = wilson(round(value * incidents), incidents) or (None, None)
         return Estimate(value=value, low=low, high=high, n=len(values), method="wilson")
-    return _bootstrapped(values)
-
-
-def _bootstrapped(values: Sequence[tuple[str, float]]) -> Estimate:
-    clusters: dict[str, list[float]] = {}
-    for incident, value in values:
-        clusters.setdefault(incident, []).append(value)
-    bounds = cluster_bootstrap(clusters, seed=_BOOTSTRAP_SEED)
-    return Estimate(
-        value=mean([v for _, v in values]),
-        low=bounds[0] if bounds else None,
-        high=bounds[1] if bounds else None,
-        n=len(values),
-        method="cluster-bootstrap" if bounds else "none",
-    )
+    return mean_by_incident(values, seed=_BOOTSTRAP_SEED)
 
 
 def _mean_score(done: Sequence[Counted], name: str) -> Estimate:
     values = _of_score(done, name)
-    return _bootstrapped(values) if values else Estimate()
+    return mean_by_incident(values, seed=_BOOTSTRAP_SEED) if values else Estimate()
 
 
 def _scores(done: Sequence[Counted]) -> dict[str, float | None]:

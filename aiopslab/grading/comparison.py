@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aiopslab.grading.aggregate import MIN_COVERAGE
+from aiopslab.grading.estimates import mean_by_incident
 from aiopslab.grading.statistics import (
     Z80,
     Z95,
-    cluster_bootstrap,
     holm,
     mcnemar,
     minimum_detectable_difference,
@@ -212,18 +212,10 @@ def _score(score: str, task: Task, known: Sequence[tuple[str, float, float]]) ->
 
 def _bootstrapped(values: Sequence[tuple[str, float]]) -> Estimate:
     """Estimate a mean, resampling incidents; no interval where all values are the same."""
-    clusters: dict[str, list[float]] = {}
-    for incident, value in values:
-        clusters.setdefault(incident, []).append(value)
-    alike = len({value for _, value in values}) == 1
-    bounds = None if alike else cluster_bootstrap(clusters, seed=_BOOTSTRAP_SEED)
-    return Estimate(
-        value=sum(v for _, v in values) / len(values),
-        low=bounds[0] if bounds else None,
-        high=bounds[1] if bounds else None,
-        n=len(values),
-        method="cluster-bootstrap" if bounds else "none",
-    )
+    found = mean_by_incident(values, seed=_BOOTSTRAP_SEED)
+    if len({value for _, value in values}) > 1:
+        return found
+    return Estimate(value=found.value, n=found.n, method="none")
 
 
 def _sorted(pairs: Sequence[Pair]) -> list[Pair]:

@@ -18,9 +18,9 @@ import numpy as np
 
 from aiopslab.grading import reliability
 from aiopslab.grading.calibration_figures import Stated, calibration
+from aiopslab.grading.estimates import mean_by_incident
 from aiopslab.grading.monotone import isotonic_grid, isotonic_line, nonnegative_logistic
 from aiopslab.grading.ordering import Array
-from aiopslab.grading.statistics import cluster_bootstrap
 from aiopslab.models.confidence import Feature, uncalibrated
 from aiopslab.models.mapping import (
     Form,
@@ -93,8 +93,7 @@ def fit(
     if len(answers) >= ISOTONIC_FROM:
         names.append("isotonic")
     scores = [_cross_validated(name, parts, features) for name in names]
-    best = min(scores, key=lambda s: s.brier).name
-    chosen = next(name for name in names if name == best)
+    chosen, _ = min(zip(names, scores, strict=True), key=lambda pair: pair[1].brier)
     return Fitted(_fit_form(chosen, answers, features), [*scores, *_references(parts)])
 
 
@@ -264,16 +263,5 @@ def _row(name: str, answers: Sequence[Labelled], predict: Predict) -> Row:
 
 def _difference(answers: Sequence[Labelled], before: Predict, after: Predict) -> Estimate:
     """Estimate the mean difference of squared errors, pair by pair, resampling incidents."""
-    clusters: dict[str, list[float]] = {}
-    for a in answers:
-        gain = (after(a) - a.right) ** 2 - (before(a) - a.right) ** 2
-        clusters.setdefault(a.incident, []).append(gain)
-    values = [v for vs in clusters.values() for v in vs]
-    bounds = cluster_bootstrap(clusters, seed=_BOOTSTRAP_SEED)
-    return Estimate(
-        value=sum(values) / len(values),
-        low=bounds[0] if bounds else None,
-        high=bounds[1] if bounds else None,
-        n=len(values),
-        method="cluster-bootstrap" if bounds else "none",
-    )
+    gains = [(a.incident, (after(a) - a.right) ** 2 - (before(a) - a.right) ** 2) for a in answers]
+    return mean_by_incident(gains, seed=_BOOTSTRAP_SEED)

@@ -11,6 +11,9 @@ from pydantic import Field
 
 from aiopslab.models.base import Model
 
+BUCKET_S = 10.0
+"""Seconds of a bucket of what users experienced, with the agent and in the courses without it."""
+
 
 class JourneySeries(Model):
     """One journey; its lists have one item a bucket."""

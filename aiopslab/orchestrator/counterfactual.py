@@ -13,6 +13,7 @@ from aiopslab.environments.protocol import Environment
 from aiopslab.errors import InfraError
 from aiopslab.models.counterfactual import Course, CoursePoint
 from aiopslab.models.evidence import Evidence
+from aiopslab.models.sli_series import BUCKET_S
 from aiopslab.orchestrator import evidence as measuring
 from aiopslab.orchestrator.staging import Staged
 from aiopslab.orchestrator.trial import Assignment, open_session
@@ -61,7 +62,7 @@ async def _repair(staged: Staged, assignment: Assignment) -> None:
 async def _points(env: Environment, start: float, end: float) -> list[CoursePoint]:
     found, at = [], start
     while at < end:
-        upto = min(at + measuring.BUCKET_S, end)
+        upto = min(at + BUCKET_S, end)
         for window in await env.traffic.slis(at, upto):
             success = window.succeeded / window.offered if window.offered else None
             point = CoursePoint(

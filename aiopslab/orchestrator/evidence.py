@@ -13,7 +13,7 @@ from typing import Any
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.models.evidence import CheckResult, Evidence, SliWindow
-from aiopslab.models.sli_series import SliSeries
+from aiopslab.models.sli_series import BUCKET_S, SliSeries
 from aiopslab.models.trial import Step
 from aiopslab.orchestrator.staging import Staged
 from aiopslab.problems import intent
@@ -22,7 +22,6 @@ CONVERGE_S = 60.0
 """From ``submit`` to the first window: what was ordered before it may still be rolling out."""
 DRAIN_S = 10.0
 """After the last window, so that requests begun in it have ended or given up."""
-BUCKET_S = 10.0
 LEAD_S = 300.0
 """How much of the time before the incident is kept of what users experienced."""
 SURGE = 4.0

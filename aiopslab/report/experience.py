@@ -13,12 +13,10 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from aiopslab.models.counterfactual import Counterfactual, Course
-from aiopslab.models.sli_series import JourneySeries, SliSeries
+from aiopslab.models.sli_series import BUCKET_S, JourneySeries, SliSeries
 from aiopslab.report.curves import Curves
 
 T = TypeVar("T")
-COURSE_BUCKET_S = 10.0
-"""Length of a ``CoursePoint``'s bucket."""
 _COURSES = (("nothing", "had nobody acted"), ("reference", "with the reference fix at once"))
 
 
@@ -46,7 +44,7 @@ class Experience:
     """What is drawn over time."""
 
     bucket_s: float
-    """Length of the buckets of the lines; courses beside them have ``COURSE_BUCKET_S``."""
+    """Length of the buckets of the lines; courses beside them have ``BUCKET_S``."""
     lines: dict[str, list[Sample]]
     """What happened, by journey or route, sorted by name."""
     volume: list[tuple[float, int]]
@@ -130,6 +128,6 @@ def _samples(series: JourneySeries, zero: float, bucket_s: float) -> list[Sample
 def _course(course: Course, handover_at: float) -> dict[str, list[Sample]]:
     found: dict[str, list[Sample]] = {}
     for point in course.points:
-        begin = point.at - COURSE_BUCKET_S - handover_at
+        begin = point.at - BUCKET_S - handover_at
         found.setdefault(point.journey, []).append(Sample(begin, point.success, point.p95_ms))
     return dict(sorted(found.items()))

@@ -225,6 +225,8 @@ def test_a_model_judge_without_a_model_is_told_before_anything_boots() -> None:
 
 def test_arguments_of_the_inner_agent_are_given_as_json() -> None:
     load("pace").preflight({"inner_args": '{"repairs": 2}'})
+    with pytest.raises(UsageError, match="'statistical' has no argument 'repair'"):
+        load("pace").preflight({"inner_args": '{"repair": 2}'})
 
 
 # -- ablations ------------------------------------------------------------------------------------

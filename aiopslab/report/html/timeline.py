@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from aiopslab.models.sli_series import BUCKET_S
 from aiopslab.models.trial import Step
-from aiopslab.report.experience import COURSE_BUCKET_S, Experience, Sample
+from aiopslab.report.experience import Experience, Sample
 from aiopslab.report.html.charts import SERIES
 from aiopslab.report.html.drawing import (
     Scale,
@@ -136,7 +137,7 @@ def _panels(x: Scale, curves: Experience) -> tuple[list[Node], float]:
     """Return the panels, one below the other, and where the last of them ends."""
     happened = (curves.lines, curves.bucket_s)
     courses = {"": happened} | {
-        f", {words}": (lines, COURSE_BUCKET_S) for words, lines in curves.courses.items()
+        f", {words}": (lines, BUCKET_S) for words, lines in curves.courses.items()
     }
     height = _ALONE if len(courses) == 1 else _BESIDE
     found: list[Node] = []
