@@ -111,16 +111,16 @@ def _images(names: Sequence[str], apps: tuple[str, ...], made: Made) -> None:
     images, client = _references(made), _engine()
     loaded = [load_app(app) for app in apps]
     ours = {b.ref: b for app in loaded for b in image_builds.builds(app, images)}
-    theirs = sorted({ref for app in loaded for ref in image_builds.pulled(app, images)})
+    theirs = dict(item for app in loaded for item in image_builds.pulled(app, images).items())
     root = image_builds.checkout()
     given = {"BASE": made.base, "PIP_ARGS": made.pip_args}
     arguments = {key: value for key, value in given.items() if value}
     for n, one in enumerate(ours.values(), 1):
         output.note(f"image {n} of {len(ours)}: {one.ref}")
         image_builds.build(client, one, root, arguments)
-    for ref in sorted(set(theirs) - image_builds.present(client, theirs)):
-        output.note(f"pulling {ref}")
-        image_builds.pull(client, ref)
+    for ref in sorted(set(theirs) - image_builds.present(client, list(theirs))):
+        output.note(f"pulling {theirs[ref]}")
+        image_builds.pull(client, ref, theirs[ref])
     for name in names:
         output.note(f"loading {len(ours) + len(theirs)} images onto {_called([name])}")
         kind_cluster.load(name, [*ours, *theirs])

@@ -47,8 +47,10 @@ class Where:
 
     def contexts(self) -> tuple[str, ...]:
         """Return the contexts that are meant; raises as ``names``."""
+        from aiopslab.environments.contexts import kind_context
+
         given = names(self.context, "--context")
-        return given or tuple(f"kind-{name}" for name in self.names())
+        return given or tuple(kind_context(name) for name in self.names())
 
 
 def names(text: str, flag: str) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from aiopslab.errors import PreflightError, UsageError
 
 ALLOW = "--allow-production"
 """What is typed to use such a context all the same."""
+_KIND = "kind-"
 _PRODUCTION = frozenset({"prod", "production", "productive", "prd", "live"})
 _NEGATED = frozenset({"non", "not", "no"})
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -47,6 +48,16 @@ class Context:
             if word:
                 return f"its {what} {text!r} says {word!r}"
         return ""
+
+
+def kind_context(cluster: str) -> str:
+    """Return what kind calls the context of one of its clusters."""
+    return f"{_KIND}{cluster}"
+
+
+def is_kind(context: str) -> bool:
+    """Return whether a context is of a kind cluster, by its name: images are loaded onto those."""
+    return context.startswith(_KIND)
 
 
 def production_word(text: str) -> str:

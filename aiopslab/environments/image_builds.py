@@ -8,13 +8,13 @@ how references are composed (``cluster.images``), getting them onto a cluster (`
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiopslab import content
 from aiopslab.environments.cluster.images import Images
-from aiopslab.environments.image_names import lacking
+from aiopslab.environments.image_names import lacking, without_tag
 from aiopslab.errors import PreflightError
 from aiopslab.models.app import App
 
@@ -48,9 +48,15 @@ def builds(app: App, images: Images) -> list[Build]:
     return found
 
 
-def pulled(app: App, images: Images) -> list[str]:
-    """Return the images that somebody else makes: the stores'."""
-    return sorted({images.store(store) for store in app.stores.values()})
+def pulled(app: App, images: Images) -> dict[str, str]:
+    """Return the images that somebody else makes, the stores'.
+
+    Returns:
+        What manifests call each, sorted, to what is pulled for it: by its digest, where one is
+        known.
+    """
+    sure = replace(images, pinned=True)
+    return dict(sorted((images.store(store), sure.store(store)) for store in app.stores.values()))
 
 
 def present(client: DockerClient, refs: Sequence[str]) -> set[str]:
@@ -86,8 +92,13 @@ def build(client: DockerClient, one: Build, context: Path, arguments: Mapping[st
         raise PreflightError(f"building {one.ref}: {error.explanation}") from error
 
 
-def pull(client: DockerClient, ref: str) -> None:
+def pull(client: DockerClient, ref: str, source: str) -> None:
     """Have the container engine get an image.
+
+    Args:
+        client: The container engine.
+        ref: What the image is called from then on.
+        source: What is pulled.
 
     Raises:
         PreflightError: It cannot; the hint says how to name another.
@@ -95,10 +106,12 @@ def pull(client: DockerClient, ref: str) -> None:
     from docker.errors import APIError  # noqa: PLC0415 - an extra
 
     try:
-        client.images.pull(ref)
+        image = client.images.pull(without_tag(source))
+        if source != ref:
+            image.tag(ref)
     except APIError as error:
         hint = "name one that can be had: --store-image KIND=REF"
-        raise PreflightError(f"pulling {ref}: {error.explanation}", hint=hint) from error
+        raise PreflightError(f"pulling {source}: {error.explanation}", hint=hint) from error
 
 
 def _words(log: Iterable[Mapping[str, Any]]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aiopslab.environments.cluster.images import Images
+from aiopslab.environments.contexts import is_kind, kind_context
 from aiopslab.environments.host_checks import KIND, Finding, ask_engine
 from aiopslab.environments.image_builds import builds, present, pulled
 from aiopslab.environments.image_names import lacking
@@ -43,16 +44,17 @@ class Needed:
         return (*self.ours, *self.theirs)
 
 
-def needed(registry: str = "") -> list[Needed]:
+def needed(registry: str = "", *, pinned: bool = False) -> list[Needed]:
     """Return the images of every app, as ``aiopslab cluster up`` builds and pulls them.
 
     Args:
         registry: Put before the names of ours.
+        pinned: Whether the stores' are known by their digests, as on a cluster that pulls them.
 
     Raises:
         UsageError: The content has an app that cannot be read.
     """
-    images, found = Images(registry), []
+    images, found = Images(registry, pinned=pinned), []
     for name in app_names():
         app = load_app(name)
         ours = tuple(one.ref for one in builds(app, images))
@@ -145,8 +147,9 @@ def _some(refs: Sequence[str]) -> str:
 
 
 def _fix(app: Needed, context: str) -> str:
-    cluster = context.removeprefix("kind-")
-    return _ELSEWHERE if cluster == context else f"{_up(app, cluster)}, or {_ELSEWHERE}"
+    if not is_kind(context):
+        return _ELSEWHERE
+    return f"{_up(app, context.removeprefix(kind_context('')))}, or {_ELSEWHERE}"
 
 
 def _up(app: Needed, cluster: str) -> str:

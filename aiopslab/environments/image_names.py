@@ -34,6 +34,19 @@ def whole(ref: str) -> str:
     return f"{registry}/{rest}@{digest}" if at else f"{registry}/{rest}:{tag}"
 
 
+def without_tag(ref: str) -> str:
+    """Return a reference with a digest without its tag, any other as it is.
+
+    >>> without_tag("postgres:17.5@sha256:12ab")
+    'postgres@sha256:12ab'
+    >>> without_tag("localhost:5000/nats:2")
+    'localhost:5000/nats:2'
+    """
+    name, at, digest = ref.partition("@")
+    path, colon, tag = name.rpartition(":")
+    return f"{path}@{digest}" if at and colon and "/" not in tag else ref
+
+
 def lacking(refs: Iterable[str], names: Iterable[str]) -> list[str]:
     """Return those references that none of the names stands for, in order."""
     known = {whole(name) for name in names}

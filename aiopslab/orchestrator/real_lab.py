@@ -26,7 +26,7 @@ from aiopslab.environments.cluster.images import Images
 from aiopslab.environments.cluster.kube import ClusterKube
 from aiopslab.environments.cluster.manifests import Placement, placed
 from aiopslab.environments.cluster.readiness import unpulled
-from aiopslab.environments.contexts import Context, choose
+from aiopslab.environments.contexts import Context, choose, is_kind, kind_context
 from aiopslab.environments.protocol import Environment
 from aiopslab.errors import InfraError, PreflightError, UsageError
 from aiopslab.models.kube import KubeError
@@ -272,7 +272,8 @@ class RealLab(Library):
     def _placement(self, trial: str) -> Placement:
         given = self.options
         stores = {"postgres": given.postgres, "valkey": given.valkey, "nats": given.nats}
-        images = Images(given.registry, {kind: ref for kind, ref in stores.items() if ref})
+        own = {kind: ref for kind, ref in stores.items() if ref}
+        images = Images(given.registry, own, pinned=not is_kind(self._context(self.cluster).name))
         return Placement(
             trial, images, cpu_share=given.cpu_share, storage_class=given.storage_class
         )
@@ -322,7 +323,7 @@ def contexts_of(kind: str, options: RealOptions) -> tuple[str, ...]:
     """Return the contexts that are meant; an empty name is the kubeconfig's current one."""
     if options.contexts:
         return options.contexts
-    return tuple(f"kind-{name}" for name in options.names) if kind == "kind" else ("",)
+    return tuple(kind_context(name) for name in options.names) if kind == "kind" else ("",)
 
 
 async def _with_images(env: Environment, failure: InfraError) -> InfraError:

@@ -26,6 +26,7 @@ from aiopslab.models.app import App
 from aiopslab.models.kube import Object
 from aiopslab.services.catalogue import app_names, load_app
 from aiopslab.services.manifests import manifests
+from aiopslab.services.store_images import published
 
 APPS = {name: load_app(name) for name in app_names()}
 SIMULATED = {name: manifests(app, 7, 1e9) for name, app in APPS.items()}
@@ -173,6 +174,15 @@ def test_images_are_those_that_are_named() -> None:
     assert {s.image.ref for s in here.services.values()} <= used
     assert all("/" in ref or ref.startswith("postgres:") for ref in used)
     assert images.partners(app).startswith("localhost/lab/shop-partners:")
+
+
+def test_where_images_are_pulled_the_stores_are_named_with_their_digests() -> None:
+    app = APPS["shop"]
+    here, objects = both(app, placement_of(app, images=Images(pinned=True)))
+    used = {c["image"] for _, c in containers(objects)}
+    for store in here.stores.values():
+        assert published(store.image, pinned=True) in used
+        assert published(store.image, pinned=False) not in used
 
 
 def test_a_fault_names_the_image_and_the_namespace_that_are_there() -> None:

@@ -84,6 +84,9 @@ def test_every_app_is_looked_for_with_all_that_a_cluster_runs() -> None:
     hotel, images = load_app("hotel"), Images("r/")
     assert found["hotel"].ours == tuple(b.ref for b in builds(hotel, images))
     assert found["hotel"].theirs == tuple(pulled(hotel, images))
+    pinned = {one.app: one for one in needed("r/", pinned=True)}
+    assert pinned["hotel"].theirs == tuple(pulled(hotel, images).values())
+    assert pinned["hotel"].ours == found["hotel"].ours
 
 
 def test_images_that_the_engine_lacks_are_to_be_built(monkeypatch: pytest.MonkeyPatch) -> None:

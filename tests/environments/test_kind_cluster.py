@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import stat
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -95,6 +97,24 @@ def test_images_of_stores_are_those_that_the_manifests_name_or_what_stands_for_t
     app = load_app("shop")
     usual = image_builds.pulled(app, Images())
     assert {ref.partition(":")[0] for ref in usual} == {"postgres", "valkey/valkey", "nats"}
+    for ref, source in usual.items():
+        assert source.startswith(f"{ref}@sha256:")
     own = image_builds.pulled(app, Images(stores={"postgres": "mine/pg:17"}))
-    assert "mine/pg:17" in own
+    assert own["mine/pg:17"] == "mine/pg:17"
     assert not any(ref.startswith("postgres:") for ref in own)
+
+
+def test_a_stores_image_is_pulled_by_its_digest_and_called_by_its_version() -> None:
+    asked: list[tuple[str, ...]] = []
+    image = SimpleNamespace(tag=lambda ref: asked.append(("tag", ref)))
+
+    def pull(source: str) -> SimpleNamespace:
+        asked.append(("pull", source))
+        return image
+
+    client: Any = SimpleNamespace(images=SimpleNamespace(pull=pull))
+    image_builds.pull(client, "postgres:17.5", "postgres:17.5@sha256:12ab")
+    assert asked == [("pull", "postgres@sha256:12ab"), ("tag", "postgres:17.5")]
+    asked.clear()
+    image_builds.pull(client, "mine/pg:17", "mine/pg:17")
+    assert asked == [("pull", "mine/pg:17")]

@@ -92,7 +92,7 @@ def test_the_labs_are_found_by_the_names_of_their_environments() -> None:
 @pytest.fixture
 def kubeconfig(tmp_path: Path) -> str:
     """The contexts of two labs and of something that must not be touched."""
-    names = ("kind-a", "kind-b", "shop-prod")
+    names = ("kind-a", "kind-b", "shop-prod", "team-lab")
     content = {
         "current-context": "kind-b",
         "contexts": [{"name": n, "context": {"cluster": n, "user": "me"}} for n in names],
@@ -113,6 +113,16 @@ def test_the_seats_of_a_run_take_turns_at_its_clusters(kubeconfig: str) -> None:
 
 def test_the_current_context_is_found_by_its_name(kubeconfig: str) -> None:
     assert KubeconfigLab({"kubeconfig": kubeconfig}).clusters() == ["kind-b"]
+
+
+@pytest.mark.parametrize(
+    ("context", "pinned"), [("kind-a", False), ("", False), ("team-lab", True)]
+)
+def test_stores_images_are_pinned_where_nodes_pull_them(
+    kubeconfig: str, context: str, *, pinned: bool
+) -> None:
+    lab = KubeconfigLab({"kubeconfig": kubeconfig, "context": context})
+    assert lab._placement("x7k2p").images.pinned is pinned
 
 
 @pytest.mark.parametrize(

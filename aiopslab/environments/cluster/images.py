@@ -2,8 +2,9 @@
 
 ``app.yaml`` names images as the simulated registry knows them. On a cluster those of the app have a
 registry before their names, stores are the real servers, and each reference can be replaced by
-another, for a cluster that pulls from nowhere. Not here: the manifests (``cluster.manifests``),
-building images (``services/Dockerfile``).
+another, for a cluster that pulls from nowhere. Not here: where stores' images are published
+(``services.store_images``), the manifests (``cluster.manifests``), building images
+(``services/Dockerfile``).
 """
 
 from __future__ import annotations
@@ -15,9 +16,7 @@ from aiopslab._version import __version__
 from aiopslab.models.app import App
 from aiopslab.models.store import Store
 from aiopslab.models.workload import Image
-
-_STORES = {"valkey": "valkey/valkey"}
-"""Names of stores' images at Docker Hub, where they are not those of ``app.yaml``."""
+from aiopslab.services.store_images import published
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +29,9 @@ class Images:
     """Kind of store to the whole reference that all stores of that kind run."""
     others: Mapping[str, str] = field(default_factory=dict)
     """Reference in the manifests to the whole one that stands for it."""
+    pinned: bool = False
+    """Whether stores' images are named by their digest too. Only a cluster that pulls them can tell
+    it: an image that was loaded onto a node from an archive has a tag alone."""
 
     @property
     def lab(self) -> str:
@@ -43,8 +45,8 @@ class Images:
     def store(self, store: Store) -> str:
         """Of a store."""
         image = store.image
-        usual = f"{_STORES.get(image.name, image.name)}:{image.version}"
-        return self.stores.get(store.kind) or self.others.get(image.ref, usual)
+        own = self.stores.get(store.kind) or self.others.get(image.ref)
+        return own or published(image, pinned=self.pinned)
 
     def other(self, ref: str) -> str:
         """Of anything that is neither of the app nor a store."""
