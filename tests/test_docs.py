@@ -61,7 +61,8 @@ def test_generated_parts_are_up_to_date() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_stale_document_is_noticed() -> None:
+def test_a_stale_document_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
     generate = runpy.run_path(str(ROOT / "docs" / "generate.py"))
     stale = "<!-- generated: agents -->\nwas written yesterday\n<!-- end -->\n"
     fresh = generate["render"](stale)
