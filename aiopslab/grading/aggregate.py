@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from aiopslab.grading.calibration import overconfidence
 from aiopslab.grading.calibration_figures import Stated, calibration
 from aiopslab.grading.counted import Counted
-from aiopslab.grading.estimates import mean_by_incident
+from aiopslab.grading.estimates import alike, mean_by_incident
 from aiopslab.grading.figures import balanced_accuracy, best_constant, process, restricted_time
 from aiopslab.grading.statistics import mean, pass_at_k, pass_hat_k, wilson
 from aiopslab.models.run import Estimate, Headline, TaskResults
@@ -105,15 +105,16 @@ def _results(task: str, trials: Sequence[Counted], budget_s: float | None) -> Ta
 def _share(trials: Sequence[Counted], hit: Callable[[Counted], bool]) -> Estimate:
     """Estimate a share: Wilson where each incident has one trial, else bootstrap by incident.
 
-    Where all trials agree a bootstrap has no width; then the incidents count as one trial each.
+    Where all incidents have the same share a bootstrap has no width; then they count as one trial
+    each.
     """
     values = [(t.plan.incident, float(hit(t))) for t in trials]
     if not values:
         return Estimate()
-    incidents = len({incident for incident, _ in values})
+    incidents = {incident for incident, _ in values}
     value = sum(v for _, v in values) / len(values)
-    if value in (0.0, 1.0) or incidents == len(values):
-        low, high = wilson(round(value * incidents), incidents) or (None, None)
+    if len(incidents) == len(values) or alike(values):
+        low, high = wilson(value * len(incidents), len(incidents)) or (None, None)
         return Estimate(value=value, low=low, high=high, n=len(values), method="wilson")
     return mean_by_incident(values, seed=_BOOTSTRAP_SEED)
 

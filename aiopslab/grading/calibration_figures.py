@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiopslab.grading import abstention, discrimination, reliability
+from aiopslab.grading.estimates import alike, mean_by_incident
 from aiopslab.grading.noise_floor import noise_floor
 from aiopslab.grading.ordering import Array
 from aiopslab.grading.reliability import Bins
-from aiopslab.grading.statistics import cluster_bootstrap, wilson
+from aiopslab.grading.statistics import wilson
 from aiopslab.models.calibration import Bin, BinnedError, Calibration
 from aiopslab.seeds import derive
 
@@ -94,19 +95,18 @@ def _binned_error(bins: Bins, right: NDArray[np.bool_]) -> BinnedError:
 def _overconfidence_interval(answers: Sequence[Stated]) -> tuple[float | None, float | None]:
     """Return the 95 % interval of mean confidence minus share right.
 
-    By bootstrap over incidents. Where all answers are right, or all wrong, a bootstrap would see
-    chance in the confidence alone; then the share right has Wilson's interval over the incidents.
+    By bootstrap over incidents. Where the same share is right of every incident, a bootstrap would
+    see chance in the confidence alone; then that share has Wilson's interval over the incidents.
     """
     incidents = {a.incident for a in answers}
     share = sum(a.right for a in answers) / len(answers)
-    if share in (0.0, 1.0):
-        bounds = wilson(round(share * len(incidents)), len(incidents))
-        stated = sum(a.confidence for a in answers) / len(answers)
-        return (stated - bounds[1], stated - bounds[0]) if bounds else (None, None)
-    clusters: dict[str, list[float]] = {}
-    for answer in answers:
-        clusters.setdefault(answer.incident, []).append(answer.confidence - answer.right)
-    return cluster_bootstrap(clusters, seed=_BOOTSTRAP_SEED) or (None, None)
+    if not alike((a.incident, float(a.right)) for a in answers):
+        gaps = [(a.incident, a.confidence - a.right) for a in answers]
+        found = mean_by_incident(gaps, seed=_BOOTSTRAP_SEED)
+        return found.low, found.high
+    bounds = wilson(share * len(incidents), len(incidents))
+    stated = sum(a.confidence for a in answers) / len(answers)
+    return (stated - bounds[1], stated - bounds[0]) if bounds else (None, None)
 
 
 def _diagram(bins: Bins, right: NDArray[np.bool_]) -> list[Bin]:

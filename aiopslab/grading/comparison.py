@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aiopslab.grading.aggregate import MIN_COVERAGE
-from aiopslab.grading.estimates import mean_by_incident
+from aiopslab.grading.estimates import alike, mean_by_incident
 from aiopslab.grading.statistics import (
     Z80,
     Z95,
@@ -171,16 +171,15 @@ def _row(task: Task | str, pairs: Sequence[Pair]) -> TaskDifference:
 def _difference(pairs: Sequence[Pair]) -> Estimate:
     """Estimate the difference of shares passed.
 
-    Where all pairs agree in what they show (nothing flips, or everything does) a bootstrap has no
-    width. Then the incidents count as one pair each: at least the share w of all incidents shows
+    Where all incidents agree in what they show (nothing flips, or everything does) a bootstrap has
+    no width. Then the incidents count as one pair each: at least the share w of all incidents shows
     the same, w the lower bound of Wilson's interval, and the rest may show anything.
     """
     steps = [(p.incident, float(p.step)) for p in _sorted(pairs)]
-    seen = {step for _, step in steps}
-    if len(seen) > 1:
-        return _bootstrapped(steps)
+    if not alike(steps):
+        return mean_by_incident(steps, seed=_BOOTSTRAP_SEED)
     incidents = len({incident for incident, _ in steps})
-    (step,) = seen
+    step = sum(step for _, step in steps) / len(steps)
     share = (wilson(incidents, incidents) or (0.0, 1.0))[0]
     low, high = step * share - (1.0 - share), step * share + (1.0 - share)
     return Estimate(
@@ -206,16 +205,10 @@ def _score(score: str, task: Task, known: Sequence[tuple[str, float, float]]) ->
         score=score, task=task, n=n,
         mean_a=sum(a for _, a, _ in known) / n,
         mean_b=sum(b for _, _, b in known) / n,
-        difference=_bootstrapped([(incident, b - a) for incident, a, b in known]),
+        difference=mean_by_incident(
+            [(incident, b - a) for incident, a, b in known], seed=_BOOTSTRAP_SEED
+        ),
     )  # fmt: skip
-
-
-def _bootstrapped(values: Sequence[tuple[str, float]]) -> Estimate:
-    """Estimate a mean, resampling incidents; no interval where all values are the same."""
-    found = mean_by_incident(values, seed=_BOOTSTRAP_SEED)
-    if len({value for _, value in values}) > 1:
-        return found
-    return Estimate(value=found.value, n=found.n, method="none")
 
 
 def _sorted(pairs: Sequence[Pair]) -> list[Pair]:

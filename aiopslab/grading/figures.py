@@ -14,7 +14,8 @@ import numpy as np
 
 from aiopslab.grading.components import normal
 from aiopslab.grading.counted import Counted
-from aiopslab.grading.statistics import balanced_bootstrap, cluster_bootstrap, wilson
+from aiopslab.grading.estimates import mean_by_incident
+from aiopslab.grading.statistics import balanced_bootstrap, wilson
 from aiopslab.models.figures import FixedGivenDiagnosis, RestrictedTime, Spread
 from aiopslab.models.run import Estimate
 from aiopslab.models.task import Task
@@ -46,7 +47,8 @@ def process(done: Sequence[Counted]) -> dict[str, Spread]:
 def balanced_accuracy(done: Sequence[Counted]) -> Estimate | None:
     """Return the mean of the shares passed with and without a fault; None where one is missing.
 
-    The interval is a bootstrap over incidents; where all trials agree, Wilson's over incidents.
+    The interval is a bootstrap over incidents; where that has no width, because all incidents are
+    alike, Wilson's over incidents.
     """
     sides: dict[str, list[tuple[bool, float]]] = {}
     for t in done:
@@ -57,12 +59,9 @@ def balanced_accuracy(done: Sequence[Counted]) -> Estimate | None:
     if not struck or not quiet:
         return None
     value = (sum(struck) / len(struck) + sum(quiet) / len(quiet)) / 2
-    if value in (0.0, 1.0):
-        bounds = wilson(round(value * len(sides)), len(sides))
-        method = "wilson"
-    else:
-        bounds = balanced_bootstrap(sides, seed=_SEED)
-        method = "cluster-bootstrap" if bounds else "none"
+    bounds, method = balanced_bootstrap(sides, seed=_SEED), "cluster-bootstrap"
+    if bounds is None or bounds[0] == bounds[1]:
+        bounds, method = wilson(value * len(sides), len(sides)), "wilson"
     low, high = bounds or (None, None)
     return Estimate.model_validate(
         {"value": value, "low": low, "high": high, "n": len(rows), "method": method}
@@ -83,16 +82,13 @@ def restricted_time(
     struck = [t for t in done if t.struck]
     if score is None or budget_s is None or not struck:
         return None
-    clusters: dict[str, list[float]] = {}
     times = [t.grade.scores.get(score) if t.grade is not None else None for t in struck]
-    for t, time in zip(struck, times, strict=True):
-        spent = budget_s if time is None else min(budget_s, time)
-        clusters.setdefault(t.plan.incident, []).append(spent)
-    values = [v for name in sorted(clusters) for v in clusters[name]]
-    alike = len(set(values)) == 1
-    low, high = (None if alike else cluster_bootstrap(clusters, seed=_SEED)) or (None, None)
+    spent = [budget_s if time is None else min(budget_s, time) for time in times]
+    incidents = [t.plan.incident for t in struck]
+    found = mean_by_incident(zip(incidents, spent, strict=True), seed=_SEED)
     return RestrictedTime(
-        score=score, budget_s=budget_s, mean_s=sum(values) / len(values), low_s=low, high_s=high,
+        score=score, budget_s=budget_s, mean_s=sum(spent) / len(spent),
+        low_s=found.low, high_s=found.high,
         reached=sum(time is not None for time in times) / len(times), n=len(times),
     )  # fmt: skip
 

@@ -18,8 +18,14 @@ Z80 = 0.8416212335729143
 RESAMPLES = 10_000
 
 
-def wilson(successes: int, n: int, z: float = Z95) -> tuple[float, float] | None:
-    """Return Wilson's score interval of a proportion; None when n is 0."""
+def wilson(successes: float, n: int, z: float = Z95) -> tuple[float, float] | None:
+    """Return Wilson's score interval of a proportion; None when n is 0.
+
+    Args:
+        successes: From 0 to n; of clusters that count as one trial each, the sum of their shares.
+        n: Trials.
+        z: Quantile of the normal distribution.
+    """
     if n == 0:
         return None
     p = successes / n

@@ -31,6 +31,7 @@ from aiopslab.grading.reliability import (
     log_loss,
     murphy,
 )
+from aiopslab.grading.statistics import wilson
 from aiopslab.models.calibration import Calibration
 
 EXACT = 1e-12
@@ -350,9 +351,15 @@ def test_repeats_of_one_incident_do_not_narrow_the_interval_of_overconfidence() 
     assert few.overconfidence_low < few.overconfidence < few.overconfidence_high
 
 
-def test_one_incident_with_both_outcomes_has_no_interval() -> None:
-    found = known([(0.9, True), (0.9, False)], incidents=1)
-    assert (found.overconfidence_low, found.overconfidence_high) == (None, None)
+def test_incidents_that_are_all_alike_do_not_prove_certainty() -> None:
+    # Half right of each: resampling would find half right for certain.
+    for incidents in (1, 5):
+        found = known([(0.9, i < incidents) for i in range(2 * incidents)], incidents=incidents)
+        assert found.overconfidence == pytest.approx(0.4)
+        bounds = wilson(incidents / 2, incidents)
+        assert bounds is not None
+        assert found.overconfidence_low == pytest.approx(0.9 - bounds[1])
+        assert found.overconfidence_high == pytest.approx(0.9 - bounds[0])
 
 
 def test_a_perfect_score_of_ten_incidents_does_not_prove_underconfidence() -> None:

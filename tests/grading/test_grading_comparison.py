@@ -218,6 +218,15 @@ def test_where_everything_flips_the_interval_is_as_wide_as_the_incidents_are_few
     assert few.difference.low < 0 < many.difference.low < many.difference.high == 1.0
 
 
+def test_incidents_that_all_gain_as_much_leave_the_difference_an_interval() -> None:
+    gained = [pair(f"i{i}", False, True) for i in range(6)]
+    found = row([*gained, *(pair(f"i{i}", False, False, seed=1) for i in range(6))]).difference
+    assert (found.value, found.method) == (0.5, "wilson")
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low < 0.5 < found.high
+
+
 def test_what_is_not_discordant_does_not_claim_to_see_everything() -> None:
     alike = row([pair(f"i{i}", True, True) for i in range(100)])
     # Wilson's upper bound of 0 in 100 is 0.037; a difference of that size needs z^2 / n = 0.078.
