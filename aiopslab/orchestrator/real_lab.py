@@ -68,7 +68,6 @@ class RealLab(Library):
     kind: str
 
     def __init__(self, options: dict[str, str]) -> None:
-        super().__init__()
         self.options = read_options(self.kind, options)
         self._connection: Connection | None = None
         self._held: _Held | None = None

@@ -33,7 +33,6 @@ class SimLab(Library):
     def __init__(self, options: dict[str, str]) -> None:
         if options:
             raise UsageError(f"environment 'sim' has no option {min(options)!r}")
-        super().__init__()
 
     def clusters(self) -> Sequence[str]:
         return ()

@@ -24,6 +24,7 @@ from aiopslab.models.truth import FixStep, RootCause
 from aiopslab.problems import catalogue, remedies, training
 from aiopslab.problems.causes import definition
 from aiopslab.seeds import Streams, derive
+from aiopslab.services.catalogue import load_app
 
 SEED = 2_403_04123
 """Draws dates, wording and which records are not to be trusted; no run uses it."""
@@ -62,15 +63,14 @@ def corpus(sightings: Iterable[Sighting]) -> list[WrittenUp]:
     Args:
         sightings: One a draw of a training incident.
     """
-    apps = training.Apps()
     by_app: dict[str, list[Case]] = {}
     truths: dict[tuple[str, int], RootCause] = {}
     for seen in sorted(sightings, key=lambda s: (s.incident, s.seed)):
         if not seen.shown:
             continue
         spec = catalogue.load_incident(seen.incident)
-        app = apps[spec.app]
-        fault = training.faults(spec, seen.seed, apps)[0]
+        app = load_app(spec.app)
+        fault = training.faults(spec, seen.seed)[0]
         truth = truths[seen.incident, seen.seed] = fault.root_cause()
         case = Case(app, seen, truth.component, truth.cause, fault.fix())
         by_app.setdefault(app.name, []).append(case)

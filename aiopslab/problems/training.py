@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from aiopslab.faults.base import Fault
-from aiopslab.models.app import App
 from aiopslab.models.incident import IncidentSpec
 from aiopslab.problems import catalogue
 from aiopslab.problems.draw import draw
@@ -39,9 +38,8 @@ def held_out() -> list[IncidentSpec]:
 def held_out_causes() -> set[str]:
     """Return every cause kind that is right for a held-out incident."""
     found: set[str] = set()
-    apps = Apps()
     for spec in held_out():
-        for fault in faults(spec, 0, apps):
+        for fault in faults(spec, 0):
             label = fault.root_cause()
             found |= {label.cause, *(cause for _, cause in label.accepted)}
     return found
@@ -49,13 +47,13 @@ def held_out_causes() -> set[str]:
 
 def training() -> list[IncidentSpec]:
     """Return the incidents that may be remembered, sorted by name."""
-    scored, causes, apps = {spec.name for spec in held_out()}, held_out_causes(), Apps()
+    scored, causes = {spec.name for spec in held_out()}, held_out_causes()
     return [
         spec
         for name, spec in catalogue.incidents().items()
         if name not in scored
         and spec.faults
-        and not causes & {fault.root_cause().cause for fault in faults(spec, 0, apps)}
+        and not causes & {fault.root_cause().cause for fault in faults(spec, 0)}
     ]
 
 
@@ -70,15 +68,7 @@ def remembered(specs: Iterable[IncidentSpec]) -> list[tuple[IncidentSpec, int]]:
     return found
 
 
-class Apps(dict[str, App]):
-    """Apps by name, each read once: that takes longer than drawing all incidents of one."""
-
-    def __missing__(self, name: str) -> App:
-        app = self[name] = load_app(name)
-        return app
-
-
-def faults(spec: IncidentSpec, seed: int, apps: Apps) -> list[Fault]:
+def faults(spec: IncidentSpec, seed: int) -> list[Fault]:
     """Draw an incident and return its faults."""
-    drawn = draw(spec, apps[spec.app], seed)
+    drawn = draw(spec, load_app(spec.app), seed)
     return [due.act for due in drawn.faults if isinstance(due.act, Fault)]

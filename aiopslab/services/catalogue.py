@@ -5,6 +5,7 @@ Not here: the schema (``models.app``), the cross-references inside an app (``val
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from aiopslab import content
@@ -40,6 +41,13 @@ def load_app(name: str) -> App:
         ContentError: ``app.yaml`` is malformed, or refers to something that does not exist.
     """
     path = app_dir(name) / "app.yaml"
+    found = path.stat()
+    return _loaded(path, found.st_mtime_ns, found.st_size)
+
+
+@cache
+def _loaded(path: Path, _mtime_ns: int, _size: int) -> App:
+    # It takes longer than drawing all incidents of the app.
     app = content.load_model(path, App)
     validate(app, path)
     return app

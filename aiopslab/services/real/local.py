@@ -269,11 +269,13 @@ class LocalApp:
         for child in children:
             with suppress(ProcessLookupError):
                 child.process.terminate()
-        async with asyncio.TaskGroup() as group:
-            for child in children:
-                group.create_task(_gone(child))
-        if self._temporary is not None:
-            self._temporary.cleanup()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for child in children:
+                    group.create_task(_gone(child))
+        finally:
+            if self._temporary is not None:
+                self._temporary.cleanup()
 
 
 async def _gone(child: Child) -> None:
@@ -282,7 +284,9 @@ async def _gone(child: Child) -> None:
         async with asyncio.timeout(child.grace_s):
             await child.process.wait()
     except TimeoutError:
-        child.process.kill()
+        # It may have ended in this very moment.
+        with suppress(ProcessLookupError):
+            child.process.kill()
         await child.process.wait()
     if child.process.stdin is not None:
         child.process.stdin.close()
