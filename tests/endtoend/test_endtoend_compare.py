@@ -1,4 +1,4 @@
-"""Doing nothing against the reference fix on quickstart: the widest difference there is."""
+"""Doing nothing against the reference fix: the widest difference there is."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from endtoend_cli import aiopslab
+from endtoend_cli import SUITE, aiopslab
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.slow
 
-SEED = "7"
-"""None of the three detection problems draws its twin, of which noop would be right to say no."""
+SEED = "2"
+"""No detection problem draws its twin, of which noop would be right to say no."""
 
 
 def test_from_noop_to_oracle_every_problem_flips_and_the_way_back_fails_the_gate(
@@ -19,13 +19,13 @@ def test_from_noop_to_oracle_every_problem_flips_and_the_way_back_fails_the_gate
 ) -> None:
     for agent in ("noop", "oracle"):
         aiopslab(
-            "run", "quickstart", "-a", agent, "--name", agent, "--seed", SEED, "-q",
+            "run", SUITE, "-a", agent, "--name", agent, "--seed", SEED, "-q",
             "--no-telemetry", cwd=tmp_path,
         )  # fmt: skip
     noop, oracle = "runs/noop", "runs/oracle"
     done = aiopslab("compare", noop, oracle, "--json", "--fail-if-worse", cwd=tmp_path)
     found = json.loads(done.stdout)["data"]
-    assert found["overall"]["n"] == found["overall"]["gained"] == len(found["flips"]) == 12
+    assert found["overall"]["n"] == found["overall"]["gained"] == len(found["flips"]) == 8
     assert found["coverage"] == 1.0
     assert found["unpaired"] == found["locks"] == found["worse"] == []
     assert found["better"] == ["all"]

@@ -37,7 +37,3 @@ def test_a_problem_alone_gives_the_record_that_it_gave_in_company(
     aiopslab("run", name, "--name", "alone", "-q", cwd=tmp_path, salt="41")
     alone = tmp_path / "runs" / "alone"
     assert differing(trials(quickstart[0])[f"{name}__1"], trials(alone)[f"{name}__1"]) == []
-
-
-def test_an_incident_of_the_hotel_is_sound(tmp_path: Path) -> None:
-    aiopslab("check", "workload-scaled-to-zero", "--display", "none", cwd=tmp_path)
