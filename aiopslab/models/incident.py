@@ -139,6 +139,8 @@ class IncidentSpec(Model):
         default_factory=dict
     )
     """Trivial agents that repair it, each with the reason why the incident is kept all the same."""
+    simulated_only: str = ""
+    """Why it cannot show on a real cluster, although all that it is made of exists there."""
     tasks: list[Task] = Field(default_factory=all_tasks)
     difficulty: Difficulty
     signals: dict[Literal["real", "modelled"], list[str]] = Field(default_factory=dict)

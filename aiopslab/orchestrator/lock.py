@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from aiopslab import content
 from aiopslab._version import __version__
@@ -56,7 +57,7 @@ def _context(choice: ContextChoice) -> dict[str, str]:
 
 def incident_digest(spec: IncidentSpec) -> str:
     """Digest an incident's file as a run's lock has it."""
-    return _digest_text(documents.encode(spec))
+    return _digest_text(documents.encode(_played(spec)))
 
 
 def of_incident(spec: IncidentSpec) -> str:
@@ -64,7 +65,12 @@ def of_incident(spec: IncidentSpec) -> str:
 
     Without ``solved_by``, which is what such a measurement finds out.
     """
-    return _digest_text(documents.encode(spec.model_copy(update={"solved_by": {}})))[:12]
+    return _digest_text(documents.encode(_played(spec) | {"solved_by": {}}))[:12]
+
+
+def _played(spec: IncidentSpec) -> dict[str, Any]:
+    """Return an incident's file without what says where it can be played."""
+    return spec.model_dump(mode="json", by_alias=True, exclude={"simulated_only"})
 
 
 def _agents_digest(agents: Sequence[str], arguments: Mapping[str, str]) -> str:

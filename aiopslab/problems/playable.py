@@ -1,8 +1,8 @@
 """On which environment an incident can be played: where all that it is made of exists.
 
 Faults and distractors say it of themselves (``models.support``); an app cannot leave the simulated
-world where it is tied to machines of its own. Not here: whether one particular cluster has room
-(``environments.cluster.checks``).
+world where it is tied to machines of its own, nor an incident that says so of itself. Not here:
+whether one particular cluster has room (``environments.cluster.checks``).
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ def obstacles(spec: IncidentSpec, environment: EnvironmentName) -> list[str]:
     tied = sorted(name for name, s in load_app(spec.app).services.items() if s.node)
     if tied:
         found.append(f"{spec.app}: {tied[0]} and others are tied to machines of its own")
+    if spec.simulated_only:
+        found.append(f"its symptom: {spec.simulated_only}")
     return sorted(found)
 
 

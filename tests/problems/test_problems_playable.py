@@ -6,6 +6,7 @@ import pytest
 
 from aiopslab.faults import registry
 from aiopslab.models.support import ENVIRONMENTS, Support, everywhere, simulated
+from aiopslab.orchestrator.lock import incident_digest, of_incident
 from aiopslab.problems import catalogue, distractors
 from aiopslab.problems.playable import count, obstacles, playable, playing
 
@@ -40,10 +41,10 @@ def test_every_incident_is_playable_in_the_simulated_world() -> None:
     assert count(specs)["sim"] == len(specs)
 
 
-def test_an_incident_is_playable_where_all_its_faults_and_distractors_exist() -> None:
+def test_an_incident_is_playable_where_all_it_is_made_of_exists_and_it_can_show() -> None:
     for spec in catalogue.incidents().values():
         kinds = [f.kind for f in spec.faults] + [d.kind for d in spec.distractors]
-        there = all(supports()[kind].on("kind") for kind in kinds)
+        there = all(supports()[kind].on("kind") for kind in kinds) and not spec.simulated_only
         assert playable(spec, "kind") is (there and spec.app != "llmserve")
         assert playing(spec)[0] == "sim"
 
@@ -52,6 +53,19 @@ def test_obstacles_name_the_kind_and_the_reason() -> None:
     found = obstacles(catalogue.load_incident("node-noisy-neighbour"), "kind")
     assert [reason.partition(":")[0] for reason in found] == ["node/noisy-neighbour"]
     assert registry.find("node/noisy-neighbour").support.note in found[0]
+
+
+def test_an_incident_that_would_not_show_there_says_why() -> None:
+    spec = catalogue.load_incident("release-query-regression")
+    assert obstacles(spec, "sim") == []
+    assert obstacles(spec, "kind") == [f"its symptom: {spec.simulated_only}"]
+
+
+def test_where_an_incident_can_be_played_does_not_make_it_another_one() -> None:
+    spec = catalogue.load_incident("release-query-regression")
+    anywhere = spec.model_copy(update={"simulated_only": ""})
+    assert of_incident(anywhere) == of_incident(spec)
+    assert incident_digest(anywhere) == incident_digest(spec)
 
 
 def test_an_app_that_is_tied_to_machines_of_its_own_stays_in_the_simulated_world() -> None:
