@@ -138,9 +138,10 @@ class TrialDirectory:
         documents.write(self.path / "grade.json", grade)
 
     def write_log(self, text: str) -> None:
-        """Keep what an agent's or the lab's failure printed, for people."""
+        """Keep what an agent's or the lab's failure printed, for people, after what is there."""
         path = self.path / "error.txt"
-        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
 
     def finish(self, trial: Trial) -> None:
         """Write ``trial.json``: from now on the trial is complete."""

@@ -148,12 +148,16 @@ def _told(brief: Brief) -> dict[str, object]:
 
 async def _keep_signals(staged: Staged, assignment: Assignment) -> None:
     """Keep what users experienced, and where the run asks for it the app's telemetry."""
-    env = staged.env
+    env, directory = staged.env, assignment.directory
     if not assignment.plan.verdict_only:
-        assignment.directory.write_slis(await measuring.experience(staged))
+        try:
+            directory.write_slis(await measuring.experience(staged))
+        except InfraError as error:
+            # No grade reads it: a trial that is decided is not lost for a curve of its report.
+            directory.write_log(f"slis.json is missing: {error}\n")
     if assignment.config.telemetry and assignment.plan.telemetry:
-        assignment.directory.telemetry.mkdir()
-        await env.telemetry.write_parquet(assignment.directory.telemetry)
+        directory.telemetry.mkdir()
+        await env.telemetry.write_parquet(directory.telemetry)
 
 
 async def open_session(

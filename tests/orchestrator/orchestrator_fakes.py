@@ -180,11 +180,14 @@ class FakeTraffic:
 
     def __init__(self, env: FakeEnvironment) -> None:
         self.env = env
+        self.forgetful = False
 
     async def scale(self, factor: float, *, journey: str | None = None) -> None:
         self.env.factor = factor
 
     async def series(self, start: float, bucket_s: float, n: int) -> SliSeries:
+        if self.forgetful:
+            raise InfraError("traffic", "GET slis: away")
         bounds = [start + i * bucket_s for i in range(n)]
         return series_of(start, bucket_s, [await self.slis(a, a + bucket_s) for a in bounds])
 
@@ -253,8 +256,8 @@ class FakeEnvironment:
 
 class FakeLab:
     """Options: ``cold`` (cannot fork); ``patient``; ``fail_once=FILE`` (boot fails until the file
-    exists); ``fail=boot`` (always); ``die=FILE`` (the host dies until the file exists);
-    ``clusters=A,B`` (taken in turns; ``prod`` is refused)."""
+    exists); ``fail=boot`` (always); ``fail=series`` (what users experienced); ``die=FILE`` (the
+    host dies until the file exists); ``clusters=A,B`` (taken in turns; ``prod`` is refused)."""
 
     def __init__(self, options: dict[str, str]) -> None:
         self.options = options
@@ -303,6 +306,7 @@ class FakeLab:
         if _first_time(self.options.get("die")):
             os._exit(9)
         env = FakeEnvironment(drawn.seed)
+        env.traffic.forgetful = self.options.get("fail") == "series"
         asyncio.run(env.advance(300.0))
         return env
 

@@ -81,6 +81,17 @@ def test_every_planned_trial_leaves_a_complete_record(repaired: RunReport) -> No
     assert run.results() == repaired.results
 
 
+def test_a_trial_that_is_decided_is_not_lost_where_that_cannot_be_told(tmp_path: Path) -> None:
+    report = run_sync(config(tmp_path, tasks=["mitigation"], options={"fail": "series"}))
+    run = RunDirectory(report.directory)
+    assert set(outcomes(report).values()) == {"passed"}
+    for plan in report.record.trials:
+        trial = run.trial(plan)
+        assert trial.slis() is None
+        said = (trial.path / "error.txt").read_text(encoding="utf-8")
+        assert said == "slis.json is missing: traffic: GET slis: away\n"
+
+
 def test_what_users_experienced_is_kept_from_before_the_incident_to_the_end_of_settling(
     repaired: RunReport,
 ) -> None:
