@@ -22,16 +22,13 @@ def whole(ref: str) -> str:
     >>> whole("localhost:5000/lab/nats:2@sha256:12ab")
     'localhost:5000/lab/nats@sha256:12ab'
     """
-    name, at, digest = ref.partition("@")
-    path, colon, tag = name.rpartition(":")
-    if not colon or "/" in tag:
-        path, tag = name, "latest"
+    path, tag, digest = _parts(ref)
     registry, slash, rest = path.partition("/")
     if not slash or not (set(".:") & set(registry) or registry == "localhost"):
         registry, rest = _HUB, path
     if registry in _HUBS:
         registry, rest = _HUB, rest if "/" in rest else f"library/{rest}"
-    return f"{registry}/{rest}@{digest}" if at else f"{registry}/{rest}:{tag}"
+    return f"{registry}/{rest}@{digest}" if digest else f"{registry}/{rest}:{tag or 'latest'}"
 
 
 def without_tag(ref: str) -> str:
@@ -42,12 +39,19 @@ def without_tag(ref: str) -> str:
     >>> without_tag("localhost:5000/nats:2")
     'localhost:5000/nats:2'
     """
-    name, at, digest = ref.partition("@")
-    path, colon, tag = name.rpartition(":")
-    return f"{path}@{digest}" if at and colon and "/" not in tag else ref
+    path, _, digest = _parts(ref)
+    return f"{path}@{digest}" if digest else ref
 
 
 def lacking(refs: Iterable[str], names: Iterable[str]) -> list[str]:
     """Return those references that none of the names stands for, in order."""
     known = {whole(name) for name in names}
     return [ref for ref in refs if whole(ref) not in known]
+
+
+def _parts(ref: str) -> tuple[str, str, str]:
+    """Split a reference into path, tag and digest; what is not there is empty."""
+    name, _, digest = ref.partition("@")
+    path, colon, tag = name.rpartition(":")
+    # What stands behind the last colon may be a port, and the path goes on.
+    return (path, tag, digest) if colon and "/" not in tag else (name, "", digest)
