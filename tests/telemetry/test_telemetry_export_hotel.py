@@ -27,12 +27,12 @@ PROMTOOL = shutil.which("promtool")
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three minutes of the hotel under load."""
+    """A minute and a half of the hotel under load."""
     app = load_app("hotel")
     key = world_key(app, 3)
     sim = Sim(app, key.seed, epoch=key.epoch, load=key.load_scale)
     sim.boot()
-    sim.run_for(180.0)
+    sim.run_for(90.0)
     directory = tmp_path_factory.mktemp("hotel") / "telemetry"
     directory.mkdir()
     sim.run_sync(sim.telemetry.write_parquet(directory))
