@@ -13,13 +13,14 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Coroutine, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from aiopslab.content import near
-from aiopslab.environments.cluster.cleaning import Found, clean, clean_trials
+from aiopslab.environments.cluster.cleaning import Found, clean_trials
 from aiopslab.environments.cluster.connection import Connection, Reach
 from aiopslab.environments.cluster.environment import Cluster, Patience, Terms, outline
 from aiopslab.environments.cluster.images import Images
@@ -199,10 +200,12 @@ class RealLab(Library):
         return ""
 
     async def aclose(self) -> None:
-        await self._drop()
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            await connection.aclose()
+        try:
+            await self._drop()
+        finally:
+            if self._connection is not None:
+                connection, self._connection = self._connection, None
+                await connection.aclose()
 
     async def sweep(self) -> None:
         """Remove everything that was made for the run on any cluster, and wait until it is gone.
@@ -210,9 +213,12 @@ class RealLab(Library):
         Raises:
             InfraError: Something is still there, or may be; it says what, and what to type.
         """
+        # First of all: a request that is still under way makes what a look before it cannot see.
+        # What cannot be taken down now is looked for once more below, and told there.
+        with suppress(KubeError, InfraError):
+            await self.aclose()
         async with asyncio.TaskGroup() as group:
             swept = [group.create_task(self._swept(name)) for name in self.clusters()]
-        await self.aclose()
         left = "; ".join(filter(None, (task.result() for task in swept)))
         if left:
             raise InfraError("clean", left)
@@ -254,7 +260,7 @@ class RealLab(Library):
             await begin(cluster, self.options)
             await cluster.snapshot()
         except BaseException:
-            await _taken_down(cluster)
+            await cluster.abandon()
             raise
         return cluster
 
@@ -284,7 +290,7 @@ class RealLab(Library):
     async def _drop(self) -> None:
         if self._held is not None:
             held, self._held = self._held, None
-            await _taken_down(held.cluster)
+            await held.cluster.abandon()
 
 
 class KindLab(RealLab):
@@ -334,8 +340,3 @@ async def _with_images(env: Environment, failure: InfraError) -> InfraError:
     if not missing:
         return failure
     return InfraError(failure.stage, f"{failure.message}; not pulled: {', '.join(missing)}")
-
-
-async def _taken_down(cluster: Cluster) -> None:
-    """Ask for everything of an app to be removed; ``sweep`` waits for it."""
-    await clean(cluster.quiet, cluster.placement.labels, timeout_s=0.0)

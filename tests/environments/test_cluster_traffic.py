@@ -140,3 +140,18 @@ def test_a_generator_that_never_comes_is_not_ready(lab: Lab, tmp_path: Path) -> 
     finally:
         lab.proxy.port = port
     lab.run(lab.traffic.ready())
+
+
+def test_users_whose_pod_began_anew_are_lost_and_not_a_promise_that_was_broken(lab: Lab) -> None:
+    async def scenario() -> None:
+        begin = lab.now()
+        await lab.traffic.start()
+        await lab.traffic._ask("POST", "stop")  # as a new process is: nobody told it to start
+        with pytest.raises(InfraError, match="restarted"):
+            await lab.traffic.slis(begin, lab.now())
+        with pytest.raises(InfraError, match="restarted"):
+            await lab.traffic.series(begin, 1.0, 1)
+        await lab.traffic.start()
+        assert await lab.traffic.slis(begin, lab.now())
+
+    lab.run(scenario())

@@ -185,6 +185,18 @@ def test_a_sweep_goes_everywhere_and_tells_where_it_could_not(kubeconfig: str) -
     )
 
 
+def test_a_sweep_looks_once_no_request_of_its_own_is_under_way_any_more(kubeconfig: str) -> None:
+    class Closing(Sweeping):
+        async def aclose(self) -> None:
+            self.asked.append("closed")
+            raise InfraError("clean", "no answer")
+
+    lab = Closing(kubeconfig)
+    with pytest.raises(InfraError, match="kind-a: kubernetes: no answer"):
+        asyncio.run(lab.sweep())
+    assert lab.asked == ["closed", "kind-a", "kind-b"]
+
+
 def test_what_a_sweep_leaves_is_told_with_its_cluster(kubeconfig: str) -> None:
     lab = Sweeping(kubeconfig)
     lab.left = ["namespaces/hotel-x"]

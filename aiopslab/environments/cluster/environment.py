@@ -210,6 +210,16 @@ class Cluster:
         await self._agents.end()
         return await self._timed("restore", self._warm.restore())
 
+    async def abandon(self) -> None:
+        """Ask for everything of the trial to be removed, and do not wait until it is gone.
+
+        Raises:
+            KubeError: A deletion was refused.
+            InfraError: The cluster does not answer.
+        """
+        await self._agents.hang_up()
+        await clean(self.quiet, self.placement.labels, timeout_s=0.0)
+
     async def aclose(self) -> None:
         """Remove everything of the trial; a second call finds nothing to do.
 

@@ -166,7 +166,8 @@ class ClusterTelemetry(RefreshedTelemetry):
                 raise InfraError(STAGE, words) from None
             if error.code == 401:
                 self._token = ""
-            raise InfraError(STAGE, f"the observer: {error.code} {error}") from None
+            words = str(error).replace(token, "...")
+            raise InfraError(STAGE, f"the observer: {error.code} {words}") from None
         except InfraError as error:
             # The path has the token in it.
             words = error.message.replace(token, "...")

@@ -51,14 +51,17 @@ class ClusterTraffic:
         self._now = now
         self._ahead_s = 0.0
         """How far the generator's clock is ahead of the host's."""
+        self._started = False
 
     # -- the protocol -----------------------------------------------------------------------------
 
     async def start(self) -> None:
         await self._ask("POST", "start")
+        self._started = True
 
     async def stop(self) -> None:
         await self._ask("POST", "stop")
+        self._started = False
 
     async def scale(self, factor: float, *, journey: str | None = None) -> None:
         await self._ask("POST", "scale", body={"factor": factor, "journey": journey})
@@ -71,12 +74,12 @@ class ClusterTraffic:
             await self._ask("PUT", path, body=journey.model_dump(mode="json", by_alias=True))
 
     async def slis(self, start: float, end: float) -> list[SliWindow]:
-        await self.health()
+        await self._standing()
         return await self._windows(start, end)
 
     async def series(self, start: float, bucket_s: float, n: int) -> SliSeries:
         # The generator is asked bucket by bucket, so that its program need not know of series.
-        await self.health()
+        await self._standing()
         bounds = [(start + i * bucket_s, start + (i + 1) * bucket_s) for i in range(n)]
         return series_of(start, bucket_s, [await self._windows(a, b) for a, b in bounds])
 
@@ -91,6 +94,17 @@ class ClusterTraffic:
         ahead, error = state.now - (before + after) / 2.0, (after - before) / 2.0
         self._ahead_s = ahead if abs(ahead) > error else 0.0
         return state.model_copy(update={"now": state.now - self._ahead_s})
+
+    async def _standing(self) -> None:
+        """See that the generator is the one that was started.
+
+        Raises:
+            InfraError: It began anew: users are gone, and what they saw is forgotten.
+        """
+        state = await self.health()
+        if self._started and not state.running:
+            words = f"the pod of {NAME!r} was restarted, and what its users saw is lost"
+            raise InfraError("traffic", f"{words}; kubectl -n {self._namespace} get events")
 
     async def _windows(self, start: float, end: float) -> list[SliWindow]:
         """Return the windows by the difference of clocks that was measured last."""
