@@ -285,7 +285,7 @@ class RealLab(Library):
 
     def _terms(self, drawn: DrawnIncident) -> Terms:
         load = world_key(drawn.app, drawn.seed).load_scale * self.options.load
-        return Terms(drawn.seed, load, Patience())
+        return Terms(drawn.seed, load, Patience(), users_token=secrets.token_hex(16))
 
     async def _drop(self) -> None:
         if self._held is not None:

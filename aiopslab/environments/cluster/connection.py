@@ -80,6 +80,8 @@ class Request:
     body: Any = None
     content_type: str = JSON
     accept: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Further ones, for whoever answers behind the API server's proxy."""
 
     @property
     def target(self) -> str:
@@ -196,7 +198,8 @@ class Connection:
         from urllib3 import Retry, Timeout  # noqa: PLC0415 - the client is an extra
         from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
-        headers = {"accept": request.accept, "user-agent": "aiopslab", **self.credentials()}
+        headers = {"accept": request.accept, "user-agent": "aiopslab", **request.headers}
+        headers |= self.credentials()
         body = None
         if request.body is not None:
             headers["content-type"] = request.content_type

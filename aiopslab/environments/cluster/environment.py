@@ -82,7 +82,9 @@ class Terms:
     """Factor on the app's journeys."""
     patience: Patience = field(default_factory=Patience)
     token_s: int = 3600
-    """Seconds until an agent's token expires."""
+    """Seconds until an agent's token expires, and is followed by another."""
+    users_token: str = field(default="", repr=False)
+    """Who knows it may control the users; empty is everybody."""
 
 
 class Cluster:
@@ -125,7 +127,7 @@ class Cluster:
         """The same for what is the lab's own business."""
         self.pipeline = kube.unrecorded("")
         """The same for what is written as the app's pipeline would, and is no change."""
-        self.users = ClusterTraffic(connection, placement.lab, now)
+        self.users = ClusterTraffic(connection, placement.lab, now, terms.users_token)
         self.traffic = self.users
         self.stores = ClusterStores(self.quiet, app, self.password)
         self.substrate = rooms.substrate(self)
@@ -246,7 +248,7 @@ class Cluster:
         rest = [
             *self._rooms.observer(app, placement),
             *cluster_lab.partner_deployments(app, placement),
-            *cluster_lab.users_objects(placement, plan),
+            *cluster_lab.users_objects(placement, plan, self.terms.users_token),
         ]
         await self._create(rest, actor=_LAB)
         nodes = await self.quiet.list("Node")
@@ -291,7 +293,7 @@ def outline(app: App, placement: Placement, rooms: Rooms, terms: Terms) -> Mappi
         *cluster_lab.partner_services(app, placement).values(),
         *rooms.observer(app, placement),
         *cluster_lab.partner_deployments(app, placement),
-        *cluster_lab.users_objects(placement, cluster_lab.load_plan(app, 0, terms.load)),
+        *cluster_lab.users_objects(placement, cluster_lab.load_plan(app, 0, terms.load), ""),
         *on_cluster(app, manifests(app, terms.seed), placement),
     ]
     found: dict[str, list[str]] = {}

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from aiopslab.environments.cluster.connection import Connection, Request
 from aiopslab.errors import InfraError
-from aiopslab.load.plan import LoadState
+from aiopslab.load.plan import TOKEN_HEADER, LoadState
 from aiopslab.models.evidence import SliWindow
 from aiopslab.models.journey import Journey
 from aiopslab.models.kube import KubeError
@@ -43,12 +43,16 @@ class ClusterTraffic:
         connection: The way to the API server, as the lab.
         namespace: The lab's.
         now: Unix seconds of the host.
+        token: Who knows it may control the generator.
     """
 
-    def __init__(self, connection: Connection, namespace: str, now: Callable[[], float]) -> None:
+    def __init__(
+        self, connection: Connection, namespace: str, now: Callable[[], float], token: str = ""
+    ) -> None:
         self._connection = connection
         self._namespace = namespace
         self._now = now
+        self._headers = {TOKEN_HEADER: token} if token else {}
         self._ahead_s = 0.0
         """How far the generator's clock is ahead of the host's."""
         self._started = False
@@ -152,7 +156,8 @@ class ClusterTraffic:
         self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None
     ) -> Any:
         where = service_proxy(self._namespace, NAME, PORT, path)
-        return await self._connection.ask(Request(method, where, query or {}, body))
+        request = Request(method, where, query or {}, body, headers=self._headers)
+        return await self._connection.ask(request)
 
 
 def series_of(start: float, bucket_s: float, buckets: Sequence[Sequence[SliWindow]]) -> SliSeries:
