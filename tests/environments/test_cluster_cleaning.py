@@ -13,7 +13,7 @@ from cluster_creator import SPACE, things
 from cluster_served import NAMESPACE, Cluster, Run, config_map, end, hotel, standing
 
 from aiopslab.environments.cluster import cleaning
-from aiopslab.environments.cluster.cleaning import clean, inventory
+from aiopslab.environments.cluster.cleaning import clean, clean_trials, inventory
 from aiopslab.environments.cluster.discovery import Served
 from aiopslab.environments.cluster.labels import MANAGED_BY, TRIAL, labelled, ours, selector
 from aiopslab.environments.sim import Sim
@@ -111,6 +111,14 @@ def test_labels_that_are_not_ours_are_not_cleaned_by(
     cluster, run = lab
     with pytest.raises(ValueError, match="not ours"):
         run(clean(cluster.kube(), labels))
+
+
+def test_no_name_is_not_the_beginning_of_everybodys_trials(lab: tuple[Cluster, Run]) -> None:
+    cluster, run = lab
+    run(cluster.kube().create(labelled(config_map("anothers"), ours("two")), actor="t"))
+    with pytest.raises(ValueError, match="other runs"):
+        run(clean_trials(cluster.kube(), ""))
+    assert [o.name for o in run(clean(cluster.kube(), ours("two"))).removed] == ["anothers"]
 
 
 def careless(api: Any, _tokens: Any) -> Any:

@@ -154,7 +154,13 @@ def _is_ending_space(obj: Found) -> bool:
 
 
 async def clean_trials(kube: ClusterKube, prefix: str, *, timeout_s: float = 120.0) -> Cleaned:
-    """Do what ``clean`` does for all trials whose names begin with a prefix; raises as it does."""
+    """Do what ``clean`` does for all trials whose names begin with a prefix; raises as it does.
+
+    Raises:
+        ValueError: The prefix is empty, which would be everybody's trials.
+    """
+    if not prefix:
+        raise ValueError("an empty prefix would pick the trials of other runs")
     found = await inventory(kube.unrecorded(), ours())
     removed: list[Found] = []
     left: list[Found] = []
