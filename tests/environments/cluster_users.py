@@ -93,7 +93,9 @@ class Proxy:
             url = f"http://127.0.0.1:{self.port}/{path.removeprefix(self._path)}"
             query = scope["query_string"].decode()
             async with aiohttp.ClientSession() as session:
-                said = {k.decode(): v.decode("latin-1") for k, v in scope["headers"] if k in _PASSED}
+                said = {
+                    k.decode(): v.decode("latin-1") for k, v in scope["headers"] if k in _PASSED
+                }
                 request = session.request(
                     scope["method"], f"{url}?{query}", data=body, headers=said
                 )

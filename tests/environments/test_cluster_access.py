@@ -225,9 +225,10 @@ def test_an_identity_that_nobody_came_to_use_does_not_keep_out_the_next(
     def failing(*_: Any) -> Any:
         raise PreflightError("no kubeconfig any more")
 
-    with monkeypatch.context() as patched, pytest.raises(PreflightError):
-        patched.setattr(cluster_agent, "Connection", failing)
+    monkeypatch.setattr(cluster_agent, "Connection", failing)
+    with pytest.raises(PreflightError):
         run(agents.view(cluster.sim, "diagnosis"))
+    monkeypatch.undo()
     assert run(run(agents.view(cluster.sim, "diagnosis")).kube.list("Pod", NAMESPACE))
     run(agents.end())
     assert cluster.sim.world.api.find("ServiceAccount", "on-call-t7", HOME) is None

@@ -217,9 +217,9 @@ def test_a_server_that_is_away_is_not_taken_for_one_that_has_nothing_of_ours(
     sim: Sim, tmp_path: Path, status: int
 ) -> None:
     around = broken("/apis/apps/v1/deployments", status)
-    with standing(sim, tmp_path, around, factor=FACTOR) as (cluster, run):
-        with pytest.raises(KubeError, match="away"):
-            run(clean(cluster.kube(), ours()))
+    served = standing(sim, tmp_path, around, factor=FACTOR)
+    with served as (cluster, run), pytest.raises(KubeError, match="away"):
+        run(clean(cluster.kube(), ours()))
 
 
 @pytest.mark.parametrize("status", [500, 503])

@@ -485,6 +485,7 @@ def test_an_answer_that_is_no_json_is_a_failure_of_the_lab(
 
         return app
 
-    with standing(lab[0].sim, tmp_path, around) as (cluster, run):
-        with pytest.raises(InfraError, match="GET /version: the answer is no JSON: '<html>log in"):
-            run(cluster.connect().ask(VERSION))
+    said = "GET /version: the answer is no JSON: '<html>log in"
+    served = standing(lab[0].sim, tmp_path, around)
+    with served as (cluster, run), pytest.raises(InfraError, match=said):
+        run(cluster.connect().ask(VERSION))

@@ -8,8 +8,8 @@
     GET    /slis?start=&end=     one window a journey (``SliWindow``), by this program's clock
 
 Refusals are ``{"error": ...}`` with status 400. All but ``/health`` is for who knows the token
-(``plan.TOKEN_HEADER``), for the app's pods reach this port, and agents reach those. Not here: the process (``serving``), the client of
-this API (``environments.cluster.traffic``).
+(``plan.TOKEN_HEADER``), for the app's pods reach this port, and agents reach those. Not here: the
+process (``serving``), the client of this API (``environments.cluster.traffic``).
 """
 
 from __future__ import annotations
