@@ -27,7 +27,7 @@ from aiopslab.environments.cluster.images import Images
 from aiopslab.environments.cluster.kube import ClusterKube
 from aiopslab.environments.cluster.manifests import Placement, placed
 from aiopslab.environments.cluster.readiness import unpulled
-from aiopslab.environments.contexts import Context, choose, is_kind, kind_context
+from aiopslab.environments.contexts import AS_OPTIONS, Context, choose, is_kind, kind_context
 from aiopslab.environments.protocol import Environment
 from aiopslab.errors import InfraError, PreflightError, UsageError
 from aiopslab.models.kube import KubeError
@@ -211,7 +211,7 @@ class RealLab(Library):
         """Remove everything that was made for the run on any cluster, and wait until it is gone.
 
         Raises:
-            InfraError: Something is still there, or may be; it says what, and what to type.
+            InfraError: Something is still there, or may be; it says what.
         """
         # First of all: a request that is still under way makes what a look before it cannot see.
         # What cannot be taken down now is looked for once more below, and told there.
@@ -224,7 +224,7 @@ class RealLab(Library):
             raise InfraError("clean", left)
 
     async def _swept(self, context: str) -> str:
-        """Remove what the run made on one cluster; returns what is left, and what to type."""
+        """Remove what the run made on one cluster; returns what is left, or may be."""
         try:
             left = await self._cleaned(context)
         except (KubeError, InfraError, PreflightError) as error:
@@ -232,8 +232,7 @@ class RealLab(Library):
         else:
             names = ", ".join(map(str, left[:5]))
             why = f"still there: {names}" if left else ""
-        remedy = f"aiopslab clean --context {context} removes it"
-        return f"{context}: {why}; {remedy}" if why else ""
+        return f"{context}: {why}" if why else ""
 
     async def _cleaned(self, context: str) -> Sequence[Found]:
         reach = Reach(self.options.kubeconfig, context)
@@ -272,7 +271,8 @@ class RealLab(Library):
 
     def _context(self, name: str) -> Context:
         given = self.options
-        return choose(given.kubeconfig, name, allow_production=given.allow_production)
+        allow = given.allow_production
+        return choose(given.kubeconfig, name, allow_production=allow, typed=AS_OPTIONS)
 
     def _placement(self, trial: str) -> Placement:
         given = self.options

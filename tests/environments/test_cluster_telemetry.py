@@ -113,7 +113,11 @@ def test_readers_at_the_same_time_take_each_row_once(play: Play) -> None:
     play(scene)
 
 
-def test_an_observer_that_is_gone_is_a_failure_of_the_lab(play: Play) -> None:
+def test_an_observer_that_is_gone_is_a_failure_of_the_lab(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aiopslab.environments.cluster.telemetry._AGAIN_S", 0.0)
+
     async def scene(lab: Lab) -> None:
         await lab.telemetry.alerts()
         lab.front.observer = None
@@ -123,6 +127,25 @@ def test_an_observer_that_is_gone_is_a_failure_of_the_lab(play: Play) -> None:
         assert TOKEN not in str(refused.value)
         with pytest.raises(InfraError, match="token"):
             await ClusterTelemetry(lab.cluster.connect(), "lab-y", now=lab.sim.now).alerts()
+
+    play(scene)
+
+
+def test_an_observer_that_is_away_for_a_moment_is_asked_again(play: Play) -> None:
+    async def scene(lab: Lab) -> None:
+        write(lab)
+        there, refused = lab.front.observer, 0
+
+        async def away(scope: Any, receive: Any, send: Any) -> None:
+            nonlocal refused
+            refused += 1
+            if refused == 2:
+                lab.front.observer = there
+            await JSONResponse("no endpoints available", 503)(scope, receive, send)
+
+        lab.front.observer = away
+        assert await told(lab.telemetry) == 1
+        assert refused == 2
 
     play(scene)
 

@@ -38,6 +38,8 @@ JSON = "application/json"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 METADATA = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
 CONNECT_S = 10.0
+UNREACHED = (502, 503, 504)
+"""What an API server answers for a pod behind its proxy that cannot be reached."""
 _STREAMS = 100
 """Connections that are kept beside those of requests: watches, logs that are followed."""
 _RETRIES = 3

@@ -8,14 +8,15 @@ that does not answer, or has lost what it knew, is a failure of the lab. Not her
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from aiopslab.environments.cluster.connection import Connection, Request
+from aiopslab.environments.cluster.connection import UNREACHED, Connection, Request
 from aiopslab.environments.refreshed_telemetry import RefreshedTelemetry
 from aiopslab.errors import InfraError
 from aiopslab.models.app import App
@@ -27,10 +28,18 @@ from aiopslab.world.changelog import ChangeLog
 from aiopslab.world.kube.journal import AuditEntry, Verb
 from aiopslab.world.kube.objects import dig, name_of, namespace_of
 
+A = TypeVar("A")
+T = TypeVar("T")
 STAGE = "telemetry"
 PORT = "http"
 FRESH_S = 0.5
 """Seconds for which the copy is new enough to answer from."""
+_AGAIN_S, _TRIES = 0.5, 4
+"""How long, at first, and how often an observer that cannot be reached is asked again."""
+
+
+class _Unreached(InfraError):
+    """The observer cannot be reached at present."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +102,7 @@ class ClusterTelemetry(RefreshedTelemetry):
         replica, more = self._replica, True
         while more:
             cursor = replica.cursor
-            part = await self._connection.run(self._fetch, cursor)
+            part = await self._patiently(self._fetch, cursor)
             # Somebody else may have been faster, or have begun a new copy.
             if replica is self._replica and replica.cursor == cursor:
                 try:
@@ -138,7 +147,7 @@ class ClusterTelemetry(RefreshedTelemetry):
 
     async def _about(self, request: Request) -> ObserverState:
         before = self._clock()
-        data = await self._connection.run(self._call, request)
+        data = await self._patiently(self._call, request)
         about: Any = _json(data)
         try:
             ahead = float(about["now"]) - (before + self._clock()) / 2.0
@@ -148,6 +157,20 @@ class ClusterTelemetry(RefreshedTelemetry):
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise InfraError(STAGE, f"the observer's answer is malformed: {error}") from error
+
+    async def _patiently(self, ask: Callable[[A], T], asked: A) -> T:
+        """Ask in a thread; everything that is asked may be asked twice.
+
+        Raises:
+            InfraError: It does not answer.
+        """
+        for attempt in range(_TRIES - 1):
+            try:
+                return await self._connection.run(ask, asked)
+            except _Unreached:
+                # A busy machine fails a probe, and its pod is no endpoint for a moment.
+                await asyncio.sleep(_AGAIN_S * 2**attempt)
+        return await self._connection.run(ask, asked)
 
     def _call(self, request: Request) -> bytes:
         """Ask the observer, in the calling thread.
@@ -167,7 +190,8 @@ class ClusterTelemetry(RefreshedTelemetry):
             if error.code == 401:
                 self._token = ""
             words = str(error).replace(token, "...")
-            raise InfraError(STAGE, f"the observer: {error.code} {words}") from None
+            kind = _Unreached if error.code in UNREACHED else InfraError
+            raise kind(STAGE, f"the observer: {error.code} {words}") from None
         except InfraError as error:
             # The path has the token in it.
             words = error.message.replace(token, "...")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from aiopslab.environments.cluster.connection import Connection, Request
+from aiopslab.environments.cluster.connection import UNREACHED, Connection, Request
 from aiopslab.errors import InfraError
 from aiopslab.load.plan import TOKEN_HEADER, LoadState
 from aiopslab.models.evidence import SliWindow
@@ -26,8 +26,6 @@ _POLL_S = 0.5
 _READY_S = 120.0
 _TRIES = 4
 """How often something is asked that may be asked twice, while the generator cannot be reached."""
-_AWAY = (502, 503, 504)
-"""What the API server answers for a pod that cannot be reached."""
 
 
 def service_proxy(namespace: str, service: str, port: int, path: str) -> str:
@@ -146,7 +144,7 @@ class ClusterTraffic:
             try:
                 return await self._once(method, path, query, body)
             except KubeError as error:
-                if error.code not in _AWAY or attempt == _TRIES - 1:
+                if error.code not in UNREACHED or attempt == _TRIES - 1:
                     words = f"{method} {path}: {error.message}"
                     raise InfraError("traffic", words) from error
             await asyncio.sleep(_POLL_S * 2**attempt)
