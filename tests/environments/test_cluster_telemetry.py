@@ -195,6 +195,22 @@ def test_to_begin_anew_forgets_and_enters_the_past(play: Play) -> None:
     play(scene)
 
 
+@pytest.mark.parametrize("ahead_s", [-60.0, 60.0])
+def test_nothing_begins_where_the_observers_clock_and_ours_tell_different_times(
+    play: Play, ahead_s: float
+) -> None:
+    async def scene(lab: Lab) -> None:
+        def now() -> float:
+            return lab.sim.now() - ahead_s
+
+        telemetry = ClusterTelemetry(lab.cluster.connect(), LAB, now=now)
+        said = rf"is (59|60|61) s {'ahead of' if ahead_s > 0 else 'behind'} this host's; set both"
+        with pytest.raises(InfraError, match=said):
+            await telemetry.begin(clear=True)
+
+    play(scene)
+
+
 def test_changes_of_our_own_name_who_made_them_and_stand_once(play: Play) -> None:
     async def scene(lab: Lab) -> None:
         await lab.telemetry.begin()

@@ -34,6 +34,9 @@ STAGE = "telemetry"
 PORT = "http"
 FRESH_S = 0.5
 """Seconds for which the copy is new enough to answer from."""
+APART_S = 5.0
+"""Seconds by which the observer's clock may differ from ours: it records by its own, we ask by ours.
+"""
 _AGAIN_S, _TRIES = 0.5, 4
 """How long, at first, and how often an observer that cannot be reached is asked again."""
 
@@ -52,6 +55,8 @@ class ObserverState:
     """When the recording began."""
     ahead_s: float
     """Seconds by which its clock is ahead of ours; half the way there and back included."""
+    unsure_s: float
+    """By how much that may be wrong: half the way there and back."""
     rounds: int
     """Rounds of samples made."""
     bytes: int
@@ -129,10 +134,14 @@ class ClusterTelemetry(RefreshedTelemetry):
             clear: Also let it forget what it recorded so far, and begin a new copy.
 
         Raises:
-            InfraError: It does not answer.
+            InfraError: It does not answer, or its clock and ours tell different times.
         """
         query = {"clear": "1"} if clear else {}
         state = await self._about(Request("POST", "/begin", query))
+        if abs(state.ahead_s) > APART_S + state.unsure_s:
+            which = "ahead of" if state.ahead_s > 0 else "behind"
+            words = f"the clock of the observer's machine is {abs(state.ahead_s):.0f} s {which}"
+            raise InfraError(STAGE, f"{words} this host's; set both by NTP")
         if clear:
             self._start()
         return state
@@ -150,10 +159,12 @@ class ClusterTelemetry(RefreshedTelemetry):
         data = await self._patiently(self._call, request)
         about: Any = _json(data)
         try:
-            ahead = float(about["now"]) - (before + self._clock()) / 2.0
+            after = self._clock()
+            ahead = float(about["now"]) - (before + after) / 2.0
             return ObserverState(
-                epoch=about["epoch"], began=about["began"], ahead_s=ahead, rounds=about["rounds"],
-                bytes=about["bytes"], lacking=about["lacking"], counts=about["counts"],
+                epoch=about["epoch"], began=about["began"], ahead_s=ahead,
+                unsure_s=(after - before) / 2.0, rounds=about["rounds"], bytes=about["bytes"],
+                lacking=about["lacking"], counts=about["counts"],
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise InfraError(STAGE, f"the observer's answer is malformed: {error}") from error
