@@ -35,8 +35,7 @@ PORT = "http"
 FRESH_S = 0.5
 """Seconds for which the copy is new enough to answer from."""
 APART_S = 5.0
-"""Seconds by which the observer's clock may differ from ours: it records by its own, we ask by ours.
-"""
+"""Seconds by which the observer's clock may differ from ours: it records by its own."""
 _AGAIN_S, _TRIES = 0.5, 4
 """How long, at first, and how often an observer that cannot be reached is asked again."""
 
