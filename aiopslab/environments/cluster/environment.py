@@ -21,8 +21,7 @@ from aiopslab.environments.cluster.agent import Agents
 from aiopslab.environments.cluster.cleaning import Inventory, clean
 from aiopslab.environments.cluster.connection import Connection
 from aiopslab.environments.cluster.kube import ClusterKube, Recorder
-from aiopslab.environments.cluster.labels import labelled
-from aiopslab.environments.cluster.manifests import Placement, on_cluster
+from aiopslab.environments.cluster.manifests import Placement, on_cluster, space_of_app
 from aiopslab.environments.cluster.readiness import KINDS, until_ready, why, workloads
 from aiopslab.environments.cluster.restoring import ACTOR
 from aiopslab.environments.cluster.seeding import seed
@@ -164,7 +163,7 @@ class Cluster:
         objects = manifests(self.app, self.terms.seed, self.now())
         spaces = [obj for obj in objects if obj["kind"] == "Namespace"]
         # The observer has rights in the app's namespace, so that must be there before it.
-        await self._create([labelled(obj, self.placement.labels) for obj in spaces])
+        await self._create([space_of_app(obj, self.placement) for obj in spaces])
         placement = await self._timed("lab", self._lab())
         rest = [obj for obj in objects if obj["kind"] != "Namespace"]
         early, late = _halves(on_cluster(self.app, rest, placement))
