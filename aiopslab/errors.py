@@ -83,3 +83,14 @@ class LimitExceeded(AIOpsLabError):
     def __init__(self, limit: str, message: str) -> None:
         super().__init__(message)
         self.limit = limit
+
+
+def first_of(error: BaseException) -> BaseException:
+    """Return the first error of a group, and of groups in it; any other error as it is.
+
+    >>> first_of(ExceptionGroup("two", [InfraError("seed", "no room"), ValueError()]))
+    InfraError('seed: no room')
+    """
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

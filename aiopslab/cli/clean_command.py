@@ -48,6 +48,9 @@ def command(
         print(f"{len(removed)} objects removed, {len(left)} still there")
         for one in left:
             output.note(f"{one['context']} {one['object']} {one['namespace']}: {one['state']}")
+        for context, each in done.items():
+            for kind, why in sorted(each.left.unseen.items()):
+                output.note(f"{kind} of {context} could not be looked at: {why}")
     return EXIT_INFRA if left else 0
 
 

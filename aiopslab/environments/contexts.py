@@ -20,12 +20,23 @@ from aiopslab.content import near
 from aiopslab.environments.cluster.connection import Reach
 from aiopslab.errors import PreflightError, UsageError
 
-ALLOW = "--allow-production"
-"""What is typed to use such a context all the same."""
 _KIND = "kind-"
 _PRODUCTION = frozenset({"prod", "production", "productive", "prd", "live"})
 _NEGATED = frozenset({"non", "not", "no"})
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """What is typed to name a context, and to use one all the same that looks like production."""
+
+    context: str = "--context "
+    allow: str = "--allow-production"
+
+
+AS_FLAGS = Typed()
+AS_OPTIONS = Typed("-E context=", "-E allow-production=true")
+"""Those of an environment, as a run is given them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +115,20 @@ def contexts(kubeconfig: str = "") -> list[Context]:
     ]
 
 
-def choose(kubeconfig: str = "", name: str = "", *, allow_production: bool = False) -> Context:
+def choose(
+    kubeconfig: str = "",
+    name: str = "",
+    *,
+    allow_production: bool = False,
+    typed: Typed = AS_FLAGS,
+) -> Context:
     """Return the context that is meant, unless it must not be used.
 
     Args:
         kubeconfig: As for ``contexts``.
         name: Its name; empty is the current one.
         allow_production: Whether one that looks like production is meant.
+        typed: What a hint says to type.
 
     Raises:
         UsageError: There is none of that name, none was chosen, or it looks like production.
@@ -121,15 +139,15 @@ def choose(kubeconfig: str = "", name: str = "", *, allow_production: bool = Fal
     found = next((c for c in known if (c.name == name if name else c.current)), None)
     if found is None:
         what = f"there is no context {name!r}" if name else "the kubeconfig has no current context"
-        listed = f"--context {' | '.join(names)}" if names else "kubectl config get-contexts"
+        listed = f"{typed.context}{' | '.join(names)}" if names else "kubectl config get-contexts"
         raise UsageError(what, hint=(near(name, names) if name else "") or listed)
     why = found.production()
     if why and not allow_production:
         safe = [c.name for c in known if not c.production()]
-        instead = f"--context {safe[0]}, or " if safe else ""
+        instead = f"{typed.context}{safe[0]}, or " if safe else ""
         raise UsageError(
             f"context {found.name!r} looks like production: {why}",
-            hint=f"{instead}{ALLOW} if it is meant",
+            hint=f"{instead}{typed.allow} if it is meant",
         )
     return found
 

@@ -6,11 +6,13 @@ Exit code 2 for wrong arguments or a plan that is none. Not here: the work (``pr
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from aiopslab.errors import UsageError
+from aiopslab.load.plan import TOKEN_VARIABLE
 from aiopslab.load.program import serving
 
 
@@ -24,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     users.add_argument("--port", type=int, default=8080)
     arguments = parser.parse_args(argv)
     try:
-        serving.run(arguments.plan, arguments.bind, arguments.port)
+        token = os.environ.get(TOKEN_VARIABLE, "")
+        serving.run(arguments.plan, arguments.bind, arguments.port, token)
     except UsageError as error:
         sys.stderr.write(f"{error}\n")
         return 2

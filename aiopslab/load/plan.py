@@ -10,6 +10,11 @@ from pydantic import Field
 from aiopslab.models.base import Model
 from aiopslab.models.journey import Journey, Load, Slo
 
+TOKEN_HEADER = "X-Users-Token"
+"""What whoever may control a generator says; an API server's proxy passes it on."""
+TOKEN_VARIABLE = "USERS_TOKEN"
+"""Where a generator finds what that is; without it everybody may."""
+
 
 class LoadPlan(Model):
     """One app's users."""

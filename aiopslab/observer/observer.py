@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from aiopslab.environments.cluster.connection import Connection, Request
 from aiopslab.environments.cluster.kube import ClusterKube
 from aiopslab.environments.telemetry import Telemetry
-from aiopslab.errors import InfraError
+from aiopslab.errors import InfraError, first_of
 from aiopslab.models.app import App
 from aiopslab.models.kube import KubeError, Object
 from aiopslab.models.signal import Change
@@ -140,7 +140,8 @@ class Observer:
             try:
                 await part()
             except Exception as error:
-                self.lacks.lack(name, f"{type(error).__name__}: {error}")
+                cause = first_of(error)
+                self.lacks.lack(name, f"{type(cause).__name__}: {cause}")
                 await asyncio.sleep(_STANDING_AGAIN_S)
 
     async def _fetched(self, request: Request) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from aiopslab.errors import InfraError
+from aiopslab.errors import InfraError, first_of
 from aiopslab.orchestrator import spans
 
 T = TypeVar("T")
@@ -41,4 +41,8 @@ def _charged(name: str) -> Iterator[None]:
         raise
     except Exception as error:
         traceback.print_exc()
-        raise InfraError(name, f"{type(error).__name__}: {error}") from error
+        # What ran side by side fails as a group, whose own words say nothing.
+        cause = first_of(error)
+        if isinstance(cause, InfraError):
+            raise InfraError(cause.stage, cause.message) from error
+        raise InfraError(name, f"{type(cause).__name__}: {cause}") from error

@@ -13,20 +13,21 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Coroutine, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from aiopslab.content import near
-from aiopslab.environments.cluster.cleaning import Found, clean, clean_trials
+from aiopslab.environments.cluster.cleaning import Found, clean_trials
 from aiopslab.environments.cluster.connection import Connection, Reach
 from aiopslab.environments.cluster.environment import Cluster, Patience, Terms, outline
 from aiopslab.environments.cluster.images import Images
 from aiopslab.environments.cluster.kube import ClusterKube
 from aiopslab.environments.cluster.manifests import Placement, placed
 from aiopslab.environments.cluster.readiness import unpulled
-from aiopslab.environments.contexts import Context, choose, is_kind, kind_context
+from aiopslab.environments.contexts import AS_OPTIONS, Context, choose, is_kind, kind_context
 from aiopslab.environments.protocol import Environment
 from aiopslab.errors import InfraError, PreflightError, UsageError
 from aiopslab.models.kube import KubeError
@@ -199,26 +200,31 @@ class RealLab(Library):
         return ""
 
     async def aclose(self) -> None:
-        await self._drop()
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            await connection.aclose()
+        try:
+            await self._drop()
+        finally:
+            if self._connection is not None:
+                connection, self._connection = self._connection, None
+                await connection.aclose()
 
     async def sweep(self) -> None:
         """Remove everything that was made for the run on any cluster, and wait until it is gone.
 
         Raises:
-            InfraError: Something is still there, or may be; it says what, and what to type.
+            InfraError: Something is still there, or may be; it says what.
         """
+        # First of all: a request that is still under way makes what a look before it cannot see.
+        # What cannot be taken down now is looked for once more below, and told there.
+        with suppress(KubeError, InfraError):
+            await self.aclose()
         async with asyncio.TaskGroup() as group:
             swept = [group.create_task(self._swept(name)) for name in self.clusters()]
-        await self.aclose()
         left = "; ".join(filter(None, (task.result() for task in swept)))
         if left:
             raise InfraError("clean", left)
 
     async def _swept(self, context: str) -> str:
-        """Remove what the run made on one cluster; returns what is left, and what to type."""
+        """Remove what the run made on one cluster; returns what is left, or may be."""
         try:
             left = await self._cleaned(context)
         except (KubeError, InfraError, PreflightError) as error:
@@ -226,8 +232,7 @@ class RealLab(Library):
         else:
             names = ", ".join(map(str, left[:5]))
             why = f"still there: {names}" if left else ""
-        remedy = f"aiopslab clean --context {context} removes it"
-        return f"{context}: {why}; {remedy}" if why else ""
+        return f"{context}: {why}" if why else ""
 
     async def _cleaned(self, context: str) -> Sequence[Found]:
         reach = Reach(self.options.kubeconfig, context)
@@ -254,7 +259,7 @@ class RealLab(Library):
             await begin(cluster, self.options)
             await cluster.snapshot()
         except BaseException:
-            await _taken_down(cluster)
+            await cluster.abandon()
             raise
         return cluster
 
@@ -266,7 +271,8 @@ class RealLab(Library):
 
     def _context(self, name: str) -> Context:
         given = self.options
-        return choose(given.kubeconfig, name, allow_production=given.allow_production)
+        allow = given.allow_production
+        return choose(given.kubeconfig, name, allow_production=allow, typed=AS_OPTIONS)
 
     def _placement(self, trial: str) -> Placement:
         given = self.options
@@ -279,12 +285,12 @@ class RealLab(Library):
 
     def _terms(self, drawn: DrawnIncident) -> Terms:
         load = world_key(drawn.app, drawn.seed).load_scale * self.options.load
-        return Terms(drawn.seed, load, Patience())
+        return Terms(drawn.seed, load, Patience(), users_token=secrets.token_hex(16))
 
     async def _drop(self) -> None:
         if self._held is not None:
             held, self._held = self._held, None
-            await _taken_down(held.cluster)
+            await held.cluster.abandon()
 
 
 class KindLab(RealLab):
@@ -334,8 +340,3 @@ async def _with_images(env: Environment, failure: InfraError) -> InfraError:
     if not missing:
         return failure
     return InfraError(failure.stage, f"{failure.message}; not pulled: {', '.join(missing)}")
-
-
-async def _taken_down(cluster: Cluster) -> None:
-    """Ask for everything of an app to be removed; ``sweep`` waits for it."""
-    await clean(cluster.quiet, cluster.placement.labels, timeout_s=0.0)

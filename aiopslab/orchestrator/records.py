@@ -222,8 +222,13 @@ class RunDirectory:
 
     @property
     def token(self) -> str:
-        """An opaque name of the run: it may be read where its directory's may not."""
-        return f"{derive(0, 'run', str(self.path.resolve())):016x}"[:10]
+        """An opaque name of the run: it may be read where its directory's may not.
+
+        When it began is part of it: hosts that share a cluster may have runs at equal paths.
+        """
+        is_begun = (self.path / "run.json").is_file()
+        began = str(self.record().wall.get("started", "")) if is_begun else ""
+        return f"{derive(0, 'run', str(self.path.resolve()), began):016x}"[:10]
 
     def open(self) -> None:
         """Make the directory."""

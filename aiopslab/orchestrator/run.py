@@ -10,6 +10,7 @@ import asyncio
 import os
 import platform
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiopslab._version import __version__
 from aiopslab.agents.protocol import Agent
-from aiopslab.errors import UsageError
+from aiopslab.errors import InfraError, UsageError
 from aiopslab.models.run import PlannedTrial, Results, RunConfig, RunRecord, RunStatus
 from aiopslab.orchestrator import cold, lock, spans, tracing, wallclock
 from aiopslab.orchestrator.bench import COURSE_LOST, DISCARDED, MEASURED, Bench
@@ -206,9 +207,23 @@ class _Course:
             error = f"{type(failure).__name__}: {failure}"
             raise
         finally:
-            await self._lab.sweep()
-            record, results = self._close(status, error)
+            try:
+                await self._swept()
+            finally:
+                record, results = self._close(status, error)
         return RunReport(directory.path, record, results)
+
+    async def _swept(self) -> None:
+        """Have the lab remove what it made for the run, and no other run's.
+
+        Raises:
+            InfraError: Something is still there; it says what, and what to type.
+        """
+        try:
+            await self._lab.sweep()
+        except InfraError as error:
+            remedy = f"aiopslab clean --run {shlex.quote(str(self._directory.path))} removes it"
+            raise InfraError(error.stage, f"{error.message}; {remedy}") from error
 
     async def _carry_out(self, trials: Sequence[PlannedTrial]) -> None:
         config = self._record.config

@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from aiopslab.environments.protocol import Environment
-from aiopslab.errors import InfraError, LimitExceeded
+from aiopslab.errors import InfraError, LimitExceeded, first_of
 from aiopslab.models.doors import Doors
 from aiopslab.models.observation import Brief, Budget, Observation, ToolInfo
 from aiopslab.models.run import RunConfig
@@ -231,7 +231,8 @@ class Session:
         self._meter.steps += not submitting
 
     def _failed(self, name: str, error: Exception) -> InfraError:
-        self.failure = InfraError("tools", f"{name}: {type(error).__name__}: {error}")
+        cause = first_of(error)
+        self.failure = InfraError("tools", f"{name}: {type(cause).__name__}: {cause}")
         self.over.set()
         return self.failure
 

@@ -43,7 +43,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.append(context)
         found = Inventory((thing(f"on-{context}"),), {"pods": "no"} if context == "kind-b" else {})
         one = await question(None)
-        return found if one == "inventory" else Cleaned(found.objects, Inventory())
+        return found if one == "inventory" else Cleaned(found.objects, Inventory((), found.unseen))
 
     async def inventory(*_: Any) -> str:
         return "inventory"
@@ -96,6 +96,7 @@ def test_what_is_cleaned_is_counted_over_all_clusters(aiopslab, asked):
     ended = aiopslab("clean", "--context", "kind-a,kind-b")
     assert (ended.code, asked) == (0, ["kind-a", "kind-b"])
     assert "2 objects removed, 0 still there" in ended.out
+    assert "pods of kind-b could not be looked at: no" in ended.err
 
 
 def test_a_cluster_that_is_away_keeps_nobody_from_cleaning_the_others(aiopslab, asked, monkeypatch):

@@ -11,11 +11,12 @@ import aiohttp
 from aiohttp import web
 
 from aiopslab.environments.cluster.traffic import service_proxy
-from aiopslab.load.plan import LoadPlan
+from aiopslab.load.plan import TOKEN_HEADER, LoadPlan
 from aiopslab.load.program.control import Control
 from aiopslab.models.journey import Journey, JourneyStep, Slo
 
 LAB = "lab-x7k2p"
+_PASSED = (TOKEN_HEADER.lower().encode(),)
 
 
 class Entry:
@@ -53,13 +54,13 @@ def plan(url: str, rate: float = 20.0) -> LoadPlan:
 
 
 @asynccontextmanager
-async def users(entry: Entry) -> AsyncIterator[int]:
+async def users(entry: Entry, token: str = "") -> AsyncIterator[int]:
     """Run the program against an entry; yields its port."""
     site = web.Application()
     site.router.add_route("*", "/{path:.*}", entry.answer)
     async with (
         listening(site) as port,
-        Control(plan(f"http://127.0.0.1:{port}")) as control,
+        Control(plan(f"http://127.0.0.1:{port}"), token) as control,
         listening(control.app()) as own,
     ):
         yield own
@@ -92,7 +93,12 @@ class Proxy:
             url = f"http://127.0.0.1:{self.port}/{path.removeprefix(self._path)}"
             query = scope["query_string"].decode()
             async with aiohttp.ClientSession() as session:
-                request = session.request(scope["method"], f"{url}?{query}", data=body)
+                said = {
+                    k.decode(): v.decode("latin-1") for k, v in scope["headers"] if k in _PASSED
+                }
+                request = session.request(
+                    scope["method"], f"{url}?{query}", data=body, headers=said
+                )
                 async with request as answer:
                     await _answer(send, answer.status, await answer.read())
 

@@ -10,10 +10,12 @@ import pytest
 from cluster_issuing import bound, issuing
 from cluster_served import NAMESPACE, Cluster, Run, config_map, end, hotel, standing
 
+from aiopslab.environments.cluster import agent as cluster_agent
 from aiopslab.environments.cluster.access import Access, Grant, give, objects, take, token
+from aiopslab.environments.cluster.agent import Agents
 from aiopslab.environments.cluster.kube import ClusterKube
-from aiopslab.environments.cluster.labels import ours
-from aiopslab.errors import InfraError
+from aiopslab.environments.cluster.labels import ACCESS, labelled, ours
+from aiopslab.errors import InfraError, PreflightError
 from aiopslab.models.kube import KubeError
 from aiopslab.models.task import Task
 from aiopslab.wire.identity import on_call
@@ -185,3 +187,60 @@ def test_half_an_identity_is_taken_back(lab: tuple[Cluster, Run]) -> None:
         for kind in ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
         for space in (HOME, NAMESPACE)
     )
+
+
+# -- a long trial ----------------------------------------------------------------------------------
+
+
+def expired(cluster: Cluster) -> None:
+    """Let the server take no token of a ServiceAccount any more that was issued so far."""
+    known = cluster.tokens._known
+    known[:] = [(t, who) for t, who in known if not who.user.startswith("system:serviceaccount:")]
+
+
+def test_a_token_that_expires_in_a_trial_is_replaced_for_requests_and_commands(
+    lab: tuple[Cluster, Run],
+) -> None:
+    cluster, run = lab
+    agents = Agents(cluster.kube(), Grant("t6", "detection", NAMESPACE, HOME), 600)
+    kube = run(agents.view(cluster.sim, "diagnosis")).kube
+    expired(cluster)
+    assert run(kube.list("Pod", NAMESPACE))
+    expired(cluster)
+    assert run(kube.exec("geo-postgres-0", NAMESPACE, ["env"])).code == 0
+    expired(cluster)
+    run(take(cluster.kube(), "t6"))
+    with pytest.raises(KubeError) as refusal:
+        run(kube.list("Pod", NAMESPACE))
+    assert refusal.value.code == 401
+    run(agents.end())
+
+
+def test_an_identity_that_nobody_came_to_use_does_not_keep_out_the_next(
+    lab: tuple[Cluster, Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, run = lab
+    agents = Agents(cluster.kube(), Grant("t7", "detection", NAMESPACE, HOME), 600)
+
+    def failing(*_: Any) -> Any:
+        raise PreflightError("no kubeconfig any more")
+
+    monkeypatch.setattr(cluster_agent, "Connection", failing)
+    with pytest.raises(PreflightError):
+        run(agents.view(cluster.sim, "diagnosis"))
+    monkeypatch.undo()
+    assert run(run(agents.view(cluster.sim, "diagnosis")).kube.list("Pod", NAMESPACE))
+    run(agents.end())
+    assert cluster.sim.world.api.find("ServiceAccount", "on-call-t7", HOME) is None
+
+
+def test_what_an_agent_labels_as_its_rights_is_seen_and_stays(lab: tuple[Cluster, Run]) -> None:
+    cluster, run = lab
+    kube = cluster.kube()
+    run(kube.create(labelled(config_map("hidden"), ours("t8", part=ACCESS)), actor="t"))
+    run(give(kube, Grant("t8", "mitigation", NAMESPACE, HOME)))
+    names = [obj["metadata"]["name"] for obj in run(kube.snapshot(NAMESPACE))]
+    assert "hidden" in names
+    assert "on-call-t8" not in names
+    run(take(kube, "t8"))
+    assert run(kube.get("ConfigMap", "hidden", NAMESPACE))

@@ -11,7 +11,10 @@ import yaml
 from cluster_served import NAMESPACE, Cluster, Run, end, hotel, standing
 
 from aiopslab.environments.cluster import checks as cluster_checks
+from aiopslab.environments.cluster.access import Grant
+from aiopslab.environments.cluster.access import objects as grant_objects
 from aiopslab.environments.cluster.checks import Right, checks, missing, wanted
+from aiopslab.environments.cluster.observer import Place, observer_objects
 from aiopslab.environments.host_checks import Finding
 from aiopslab.wire.identity import Identity, on_call
 
@@ -62,9 +65,23 @@ def test_every_right_is_asked_for_by_itself(lab: tuple[Cluster, Run]) -> None:
     cluster, run = lab
     reader = cluster.connect(cluster.config_of(on_call("guest", "diagnosis", NAMESPACE)))
     lacking = run(missing(reader, wanted()))
-    assert {right.verb for right in lacking} == {"create", "update", "patch", "delete"}
+    assert {right.verb for right in lacking} == {
+        "create", "update", "patch", "delete", "deletecollection",
+    }  # fmt: skip
     assert str(Right("create", "serviceaccounts/token")) in map(str, lacking)
     assert str(Right("get", "deployments/scale", "apps")) == "get deployments.apps/scale"
+
+
+def test_what_is_handed_on_to_agents_and_the_observer_is_among_the_rights() -> None:
+    asked = {(right.group, right.resource, right.verb) for right in wanted()}
+    objects = grant_objects(Grant("t", "mitigation", "app", "lab"))
+    filled = Place(lab="lab", namespace="app", app="hotel", image="i", token="t")
+    roles = [*objects, *observer_objects(filled, "t")]
+    for rule in [rule for obj in roles for rule in obj.get("rules") or ()]:
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                if (group, resource) != ("", "namespaces"):
+                    assert {(group, resource, verb) for verb in rule["verbs"]} <= asked
 
 
 def test_a_server_that_does_not_answer_is_to_be_asked_by_hand(

@@ -12,11 +12,14 @@ import pytest
 from cluster_creator import SPACE, things
 from cluster_served import NAMESPACE, Cluster, Run, config_map, end, hotel, standing
 
-from aiopslab.environments.cluster.cleaning import clean, inventory
+from aiopslab.environments.cluster import cleaning
+from aiopslab.environments.cluster.cleaning import clean, clean_trials, inventory
+from aiopslab.environments.cluster.discovery import Served
 from aiopslab.environments.cluster.labels import MANAGED_BY, TRIAL, labelled, ours, selector
 from aiopslab.environments.sim import Sim
+from aiopslab.models.kube import KubeError, Object
 from aiopslab.wire.identity import Identity, Rule
-from aiopslab.world.kube.kinds import KINDS
+from aiopslab.world.kube.kinds import KINDS, Kind
 
 CREATOR = Path(__file__).with_name("cluster_creator.py")
 FACTOR = 5.0
@@ -110,6 +113,14 @@ def test_labels_that_are_not_ours_are_not_cleaned_by(
         run(clean(cluster.kube(), labels))
 
 
+def test_no_name_is_not_the_beginning_of_everybodys_trials(lab: tuple[Cluster, Run]) -> None:
+    cluster, run = lab
+    run(cluster.kube().create(labelled(config_map("anothers"), ours("two")), actor="t"))
+    with pytest.raises(ValueError, match="other runs"):
+        run(clean_trials(cluster.kube(), ""))
+    assert [o.name for o in run(clean(cluster.kube(), ours("two"))).removed] == ["anothers"]
+
+
 def careless(api: Any, _tokens: Any) -> Any:
     """Ignore label selectors, as a broken aggregated API would."""
 
@@ -182,4 +193,79 @@ def test_hooks_go_first_and_namespaces_last(lab: tuple[Cluster, Run]) -> None:
     kinds = [o.served.kind.kind for o in run(inventory(kube, ours("one"))).objects]
     assert kinds[0] == "ValidatingWebhookConfiguration"
     assert kinds[-1] == "Namespace"
+    assert run(clean(kube, ours("one"))).left.objects == ()
+
+
+def broken(part: str, status: int) -> Any:
+    """Fail every list of a path with a part."""
+
+    def around(api: Any, _tokens: Any) -> Any:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            if part not in scope.get("path", ""):
+                await api(scope, receive, send)
+                return
+            await send({"type": "http.response.start", "status": status, "headers": []})
+            await send({"type": "http.response.body", "body": b"away"})
+
+        return app
+
+    return around
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_a_server_that_is_away_is_not_taken_for_one_that_has_nothing_of_ours(
+    sim: Sim, tmp_path: Path, status: int
+) -> None:
+    around = broken("/apis/apps/v1/deployments", status)
+    served = standing(sim, tmp_path, around, factor=FACTOR)
+    with served as (cluster, run), pytest.raises(KubeError, match="away"):
+        run(clean(cluster.kube(), ours()))
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_somebodys_own_broken_api_keeps_nobody_from_cleaning(
+    sim: Sim, tmp_path: Path, status: int
+) -> None:
+    widgets = Served(Kind("Widget", "acme.io", "v1", "widgets", (), True), frozenset({"list"}))
+    with standing(sim, tmp_path, broken("/apis/acme.io/", status)) as (cluster, run):
+        assert run(cleaning._of_kind(cluster.kube(), widgets, ours())) == "away"
+
+
+# -- what is held ----------------------------------------------------------------------------------
+
+
+def space_with(*finalizers: str) -> list[Object]:
+    """Return a namespace of ours, and an object in it that is held."""
+    space: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "of-ours"}}
+    held = config_map("held", "of-ours")
+    held["metadata"]["finalizers"] = list(finalizers)
+    return [labelled(space, ours("one")), held]
+
+
+def test_what_a_fault_or_an_agent_holds_in_a_namespace_of_ours_is_let_go(
+    lab: tuple[Cluster, Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, run = lab
+    monkeypatch.setattr(cleaning, "HELD_S", 0.2)
+    kube = cluster.kube()
+    for obj in space_with("storage.acme.io/detach"):
+        run(kube.create(obj, actor="t"))
+    assert run(clean(kube, ours("one"), timeout_s=60.0)).left.objects == ()
+
+
+def test_what_kubernetes_or_somebody_elsewhere_holds_stays_held(
+    lab: tuple[Cluster, Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, run = lab
+    monkeypatch.setattr(cleaning, "HELD_S", 0.2)
+    kube = cluster.kube()
+    elsewhere = labelled(config_map("elsewhere"), ours("one"))
+    elsewhere["metadata"]["finalizers"] = ["storage.acme.io/detach"]
+    for obj in [elsewhere, *space_with("service.kubernetes.io/load-balancer-cleanup")]:
+        run(kube.create(obj, actor="t"))
+    left = run(clean(kube, ours("one"), timeout_s=3.0)).left.objects
+    assert sorted(obj.name for obj in left) == ["elsewhere", "of-ours"]
+    free = {"metadata": {"finalizers": None}}
+    for name, space in (("elsewhere", NAMESPACE), ("held", "of-ours")):
+        run(kube.patch("ConfigMap", name, free, namespace=space, type="merge", actor="t"))
     assert run(clean(kube, ours("one"))).left.objects == ()

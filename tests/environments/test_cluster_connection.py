@@ -473,3 +473,19 @@ def test_a_replacement_names_the_present_version_where_one_is_wanted(
         with pytest.raises(KubeError) as error:
             run(kube.replace(config_map("none"), actor="t"))
         assert error.value.code == 404
+
+
+def test_an_answer_that_is_no_json_is_a_failure_of_the_lab(
+    lab: tuple[Cluster, Run], tmp_path: Path
+) -> None:
+    def around(_api: Any, _tokens: Any) -> Any:
+        async def app(_scope: Any, _receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"<html>log in</html>"})
+
+        return app
+
+    said = "GET /version: the answer is no JSON: '<html>log in"
+    served = standing(lab[0].sim, tmp_path, around)
+    with served as (cluster, run), pytest.raises(InfraError, match=said):
+        run(cluster.connect().ask(VERSION))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -166,3 +167,33 @@ def test_a_container_that_cannot_be_entered_says_why(
     with pytest.raises(KubeError, match="gone") as error:
         commanded(streaming(b"\x03" + json.dumps({**status, "message": words}).encode()))
     assert (error.value.code, error.value.reason) == (500, "InternalError")
+
+
+def test_a_command_that_nobody_waits_for_any_more_keeps_no_connection_open(
+    lab: tuple[Cluster, Run], tmp_path: Path
+) -> None:
+    entered = asyncio.Event()
+
+    def around(api: Any, tokens: Any) -> Any:
+        held = streaming(b"\x01begun", holds=True)(api, tokens)
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            async def sent(message: Any) -> None:
+                await send(message)
+                if message["type"] == "websocket.send":
+                    entered.set()
+
+            await held(scope, receive, sent)
+
+        return app
+
+    async def scene(cluster: Cluster) -> None:
+        kube = cluster.kube()
+        command = asyncio.create_task(kube.exec(POD, NAMESPACE, ["env"], timeout_s=120.0))
+        await entered.wait()
+        command.cancel()
+        async with asyncio.timeout(60):
+            await kube.connection.aclose()
+
+    with standing(lab[0].sim, tmp_path, around) as (cluster, run):
+        run(scene(cluster))

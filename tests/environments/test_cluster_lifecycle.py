@@ -178,3 +178,13 @@ def test_an_agents_view_tells_the_same_as_the_environment(spaces: Lab) -> None:
         assert await env.kube.list("ConfigMap", SPACE)
 
     spaces.run(scenario())
+
+
+def test_what_is_abandoned_keeps_no_agents_connection(spaces: Lab) -> None:
+    async def scenario() -> None:
+        env = await spaces.env.for_agent("detection")
+        await spaces.env.abandon()
+        with pytest.raises(RuntimeError, match="after shutdown"):
+            await env.kube.list("ConfigMap", SPACE)
+
+    spaces.run(scenario())

@@ -27,6 +27,7 @@ from aiopslab.models.kube import Object
 from aiopslab.services.catalogue import app_names, load_app
 from aiopslab.services.manifests import manifests
 from aiopslab.services.store_images import published
+from aiopslab.world.kube.podsecurity import ENFORCE, problems
 
 APPS = {name: load_app(name) for name in app_names()}
 SIMULATED = {name: manifests(app, 7, 1e9) for name, app in APPS.items()}
@@ -120,6 +121,23 @@ def test_what_services_are_told_to_do_is_the_same_as_in_the_simulated_world(name
                 assert [mine.get(k) for k in same] == [its.get(k) for k in same]
                 for probe in ("readinessProbe", "livenessProbe"):
                     assert told(mine, probe) == told(its, probe)
+
+
+@pytest.mark.parametrize("name", sorted(APPS))
+def test_no_pod_of_an_apps_namespace_takes_over_its_machine_and_no_pod_of_the_app_is_refused(
+    name: str,
+) -> None:
+    _, objects = both(APPS[name], placement_of(APPS[name]))
+    (space,) = [o for o in objects if o["kind"] == "Namespace"]
+    level = space["metadata"]["labels"][ENFORCE]
+    pods = [p["spec"] for o in objects if (p := pod_of(o))]
+    assert pods
+    assert [broken for spec in pods for broken in problems(level, spec)] == []
+    for spec in (
+        {**pods[0], "hostPID": True},
+        {**pods[0], "volumes": [{"name": "root", "hostPath": {}}]},
+    ):
+        assert problems(level, spec)
 
 
 def test_only_the_apps_own_programs_are_confined_and_send_telemetry() -> None:

@@ -13,6 +13,7 @@ from cluster_stage import LAB, Beside, Stage, partners
 from stores import SUPERUSER_PASSWORD, Process, admin, start_postgres, started
 from waiting import until
 
+from aiopslab.environments.cluster.connection import Request
 from aiopslab.environments.sim import Sim
 from aiopslab.errors import InfraError
 from aiopslab.models.external import Disturbance
@@ -330,3 +331,17 @@ def test_the_board_takes_a_sealed_text_and_nothing_else(staged: Staged) -> None:
     with pytest.raises(InfraError, match="PUT config"):
         run(stage.substrate._observer("PUT", "config", {"not": "a text"}))
     assert beside.board._text == before
+
+
+def test_the_observers_token_is_in_no_message(
+    staged: Staged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, _, run = staged
+
+    async def lost(request: Request) -> Any:
+        raise InfraError("kubernetes", f"PUT {request.path}: no answer")
+
+    monkeypatch.setattr(stage.substrate._kube.connection, "ask", lost)
+    with pytest.raises(InfraError, match="no answer") as failed:
+        run(stage.substrate.open())
+    assert LAB.token not in str(failed.value)

@@ -113,7 +113,11 @@ def test_readers_at_the_same_time_take_each_row_once(play: Play) -> None:
     play(scene)
 
 
-def test_an_observer_that_is_gone_is_a_failure_of_the_lab(play: Play) -> None:
+def test_an_observer_that_is_gone_is_a_failure_of_the_lab(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aiopslab.environments.cluster.telemetry._AGAIN_S", 0.0)
+
     async def scene(lab: Lab) -> None:
         await lab.telemetry.alerts()
         lab.front.observer = None
@@ -123,6 +127,25 @@ def test_an_observer_that_is_gone_is_a_failure_of_the_lab(play: Play) -> None:
         assert TOKEN not in str(refused.value)
         with pytest.raises(InfraError, match="token"):
             await ClusterTelemetry(lab.cluster.connect(), "lab-y", now=lab.sim.now).alerts()
+
+    play(scene)
+
+
+def test_an_observer_that_is_away_for_a_moment_is_asked_again(play: Play) -> None:
+    async def scene(lab: Lab) -> None:
+        write(lab)
+        there, refused = lab.front.observer, 0
+
+        async def away(scope: Any, receive: Any, send: Any) -> None:
+            nonlocal refused
+            refused += 1
+            if refused == 2:
+                lab.front.observer = there
+            await JSONResponse("no endpoints available", 503)(scope, receive, send)
+
+        lab.front.observer = away
+        assert await told(lab.telemetry) == 1
+        assert refused == 2
 
     play(scene)
 
@@ -168,6 +191,22 @@ def test_to_begin_anew_forgets_and_enters_the_past(play: Play) -> None:
         ]
         await lab.telemetry.begin()
         assert await lab.telemetry.changes(since=0.0) == past
+
+    play(scene)
+
+
+@pytest.mark.parametrize("ahead_s", [-60.0, 60.0])
+def test_nothing_begins_where_the_observers_clock_and_ours_tell_different_times(
+    play: Play, ahead_s: float
+) -> None:
+    async def scene(lab: Lab) -> None:
+        def now() -> float:
+            return lab.sim.now() - ahead_s
+
+        telemetry = ClusterTelemetry(lab.cluster.connect(), LAB, now=now)
+        said = rf"is (59|60|61) s {'ahead of' if ahead_s > 0 else 'behind'} this host's; set both"
+        with pytest.raises(InfraError, match=said):
+            await telemetry.begin(clear=True)
 
     play(scene)
 

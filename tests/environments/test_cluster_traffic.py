@@ -14,6 +14,7 @@ from aiopslab.errors import InfraError
 from aiopslab.models.journey import Journey, JourneyStep
 
 HOUR = 3600.0
+TOKEN = "only-the-lab-knows"
 
 
 class Clock:
@@ -31,14 +32,18 @@ class Clock:
 class Lab:
     def __init__(self, cluster: Cluster, run: Run, proxy: Proxy, home: Entry) -> None:
         self.run, self.proxy, self.entry, self.now = run, proxy, home, Clock()
-        self.traffic = ClusterTraffic(cluster.connect(), LAB, self.now)
+        self.cluster = cluster
+        self.traffic = self.user_of(TOKEN)
+
+    def user_of(self, token: str) -> ClusterTraffic:
+        return ClusterTraffic(self.cluster.connect(), LAB, self.now, token)
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     sim, proxy, entry = hotel(), Proxy(), Entry()
     with standing(sim, tmp_path_factory.mktemp("served"), proxy.around) as (cluster, run):
-        program = users(entry)
+        program = users(entry, TOKEN)
         proxy.port = run(program.__aenter__())
         try:
             yield Lab(cluster, run, proxy, entry)
@@ -140,3 +145,38 @@ def test_a_generator_that_never_comes_is_not_ready(lab: Lab, tmp_path: Path) -> 
     finally:
         lab.proxy.port = port
     lab.run(lab.traffic.ready())
+
+
+def test_users_whose_pod_began_anew_are_lost_and_not_a_promise_that_was_broken(lab: Lab) -> None:
+    async def scenario() -> None:
+        begin = lab.now()
+        await lab.traffic.start()
+        await lab.traffic._ask("POST", "stop")  # as a new process is: nobody told it to start
+        with pytest.raises(InfraError, match="restarted"):
+            await lab.traffic.slis(begin, lab.now())
+        with pytest.raises(InfraError, match="restarted"):
+            await lab.traffic.series(begin, 1.0, 1)
+        await lab.traffic.start()
+        assert await lab.traffic.slis(begin, lab.now())
+
+    lab.run(scenario())
+
+
+@pytest.mark.parametrize("token", ["", "guessed", "\xfc"])
+def test_who_reaches_the_port_and_does_not_know_the_token_changes_no_load(
+    lab: Lab, token: str
+) -> None:
+    visit = Journey(entry="frontend", rate=50.0, steps=[JourneyStep(request="GET /scrape")])
+
+    async def scenario() -> None:
+        stranger, now = lab.user_of(token), lab.now()
+        await lab.traffic.start()
+        for attempt in (
+            stranger.stop(), stranger.scale(0.0), stranger.visitor("198.18.9.9", visit),
+            stranger.slis(now, now + 1.0),
+        ):  # fmt: skip
+            with pytest.raises(InfraError, match="the token is missing or wrong"):
+                await attempt
+        assert (await stranger.health()).running
+
+    lab.run(scenario())

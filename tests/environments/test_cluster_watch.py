@@ -122,11 +122,13 @@ class Lossy:
         if way == "cut":
             await send({"type": "http.response.body", "body": b'{"type": "ADD', "more_body": True})
             raise ConnectionError("the server went away")
-        await send({"type": "http.response.body", "body": b"" if way == "ended" else body})
+        said = {"ended": b"", "garbled": b"<html>later</html>\n"}
+        await send({"type": "http.response.body", "body": said.get(way, body)})
 
 
 @pytest.mark.parametrize(
-    "ways", [("ended",), ("gone",), ("refused",), ("gone", "ended", "refused")]
+    "ways",
+    [("ended",), ("gone",), ("refused",), ("garbled",), ("gone", "ended", "refused")],
 )
 def test_what_changed_while_a_stream_was_lost_is_told(
     sim: Sim, tmp_path: Path, ways: tuple[str, ...]

@@ -13,7 +13,7 @@ from cluster_served import NAMESPACE, config_map, end, hotel, served
 from observer_lab import LAB, Lab, observed
 from starlette.responses import JSONResponse, PlainTextResponse
 
-from aiopslab.environments.cluster.labels import ACCESS, ours
+from aiopslab.environments.cluster.labels import ACCESS, access_name, ours
 from aiopslab.environments.sim import Sim
 from aiopslab.models.signal import Event
 from aiopslab.observer import mirror
@@ -204,7 +204,8 @@ def test_what_the_lab_and_the_cluster_do_is_no_change(play: Callable[[Scene], No
         await kube.unrecorded().create(config_map("ours"), actor="t")
         rights = {
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "rules": [],
-            "metadata": {"name": "r", "namespace": NAMESPACE, "labels": ours("x1", part=ACCESS)},
+            "metadata": {"name": access_name("x1"), "namespace": NAMESPACE,
+                         "labels": ours("x1", part=ACCESS)},
         }  # fmt: skip
         await kube.create(rights, actor="t")
         await kube.create(config_map("elsewhere", namespace=LAB), actor="t")

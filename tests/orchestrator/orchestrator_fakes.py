@@ -322,7 +322,9 @@ class FakeLab:
 
     async def aclose(self) -> None: ...
 
-    async def sweep(self) -> None: ...
+    async def sweep(self) -> None:
+        if self.options.get("fail") == "sweep":
+            raise InfraError("clean", "here: still there: namespaces/web")
 
     def drive(self, env: Any, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run(work)

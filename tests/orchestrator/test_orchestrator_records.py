@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import aiopslab
 from aiopslab.errors import UsageError
 from aiopslab.models.lock import Lock
-from aiopslab.models.run import Limits, PlannedTrial, RunConfig
+from aiopslab.models.run import Limits, PlannedTrial, RunConfig, RunRecord
 from aiopslab.models.trial import Step, Trial
 from aiopslab.orchestrator import documents
 from aiopslab.orchestrator.records import RunDirectory, TrialDirectory
@@ -183,3 +183,18 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     loaded = eval(out.stdout)
     banned = {"pydantic", "numpy", "pandas", "yaml", "duckdb", "openai", "langchain", "asyncio"}
     assert banned.isdisjoint(loaded)
+
+
+def test_runs_of_equal_paths_on_different_hosts_have_different_opaque_names(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "nightly")
+    run.open()
+    config = RunConfig(targets=["lite"])
+    names = []
+    for started in ("2026-12-01T04:00:00.000Z", "2026-12-01T04:00:00.001Z"):
+        wall: dict[str, float | str] = {"started": started}
+        run.write(RunRecord(label="x", status="started", config=config, trials=[], wall=wall))
+        names.append(run.token)
+        wall["finished"] = "2026-12-01T05:00:00.000Z"
+        run.write(RunRecord(label="x", status="success", config=config, trials=[], wall=wall))
+        assert run.token == names[-1]
+    assert names[0] != names[1]

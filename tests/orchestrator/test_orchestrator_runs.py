@@ -15,7 +15,7 @@ from typing import Any
 import orchestrator_fakes as fakes
 import pytest
 
-from aiopslab.errors import UsageError
+from aiopslab.errors import InfraError, UsageError
 from aiopslab.models.run import RunConfig
 from aiopslab.orchestrator.progress import Progress
 from aiopslab.orchestrator.records import RunDirectory
@@ -90,6 +90,20 @@ def test_a_trial_that_is_decided_is_not_lost_where_that_cannot_be_told(tmp_path:
         assert trial.slis() is None
         said = (trial.path / "error.txt").read_text(encoding="utf-8")
         assert said == "slis.json is missing: traffic: GET slis: away\n"
+
+
+def test_a_run_whose_lab_leaves_something_is_closed_and_says_what_takes_it_away(
+    tmp_path: Path,
+) -> None:
+    wanted = config(tmp_path, targets=["one"], tasks=["diagnosis"], options={"fail": "sweep"})
+    with pytest.raises(InfraError) as failed:
+        run_sync(wanted)
+    path = tmp_path / "run"
+    said = f"clean: here: still there: namespaces/web; aiopslab clean --run {path} removes it"
+    assert str(failed.value) == said
+    run = RunDirectory(path)
+    assert run.record().status == "success"
+    assert run.results().headline.strict == 1.0
 
 
 def test_what_users_experienced_is_kept_from_before_the_incident_to_the_end_of_settling(

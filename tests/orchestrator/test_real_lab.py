@@ -147,6 +147,17 @@ def test_one_context_that_must_not_be_used_is_enough_to_refuse_before_anything_i
     assert not runs.exists()
 
 
+def test_a_context_that_is_refused_is_answered_with_what_a_run_is_given(kubeconfig: str) -> None:
+    for context, hint in (
+        ("shop-prod", "-E context=kind-a, or -E allow-production=true if it is meant"),
+        ("nothing-like-it", "-E context=kind-a | kind-b | shop-prod | team-lab"),
+    ):
+        lab = KubeconfigLab({"context": context, "kubeconfig": kubeconfig})
+        with pytest.raises(UsageError) as refused:
+            lab.clusters()
+        assert refused.value.hint == hint
+
+
 def test_every_context_is_shown_before_a_run(kubeconfig: str) -> None:
     options = {"name": "a,b", "kubeconfig": kubeconfig}
     config = RunConfig.model_validate(
@@ -180,15 +191,25 @@ def test_a_sweep_goes_everywhere_and_tells_where_it_could_not(kubeconfig: str) -
     with pytest.raises(InfraError) as failed:
         asyncio.run(lab.sweep())
     assert lab.asked == ["kind-a", "kind-b"]
-    assert failed.value.message == (
-        "kind-a: kubernetes: no answer; aiopslab clean --context kind-a removes it"
-    )
+    assert failed.value.message == "kind-a: kubernetes: no answer"
+
+
+def test_a_sweep_looks_once_no_request_of_its_own_is_under_way_any_more(kubeconfig: str) -> None:
+    class Closing(Sweeping):
+        async def aclose(self) -> None:
+            self.asked.append("closed")
+            raise InfraError("clean", "no answer")
+
+    lab = Closing(kubeconfig)
+    with pytest.raises(InfraError, match="kind-a: kubernetes: no answer"):
+        asyncio.run(lab.sweep())
+    assert lab.asked == ["closed", "kind-a", "kind-b"]
 
 
 def test_what_a_sweep_leaves_is_told_with_its_cluster(kubeconfig: str) -> None:
     lab = Sweeping(kubeconfig)
     lab.left = ["namespaces/hotel-x"]
-    with pytest.raises(InfraError, match="kind-b: still there: namespaces/hotel-x; aiopslab clean"):
+    with pytest.raises(InfraError, match="kind-b: still there: namespaces/hotel-x"):
         asyncio.run(lab.sweep())
 
 

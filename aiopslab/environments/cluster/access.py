@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from aiopslab.environments.cluster.cleaning import Cleaned, clean
 from aiopslab.environments.cluster.connection import Request
 from aiopslab.environments.cluster.kube import ClusterKube
-from aiopslab.environments.cluster.labels import ACCESS, ours
+from aiopslab.environments.cluster.labels import ACCESS, access_name, ours
 from aiopslab.errors import InfraError
 from aiopslab.models.kube import KubeError, Object
 from aiopslab.models.task import Task
@@ -55,7 +55,7 @@ class Grant:
     @property
     def name(self) -> str:
         """What all objects of the grant are called."""
-        return f"on-call-{self.trial}"
+        return access_name(self.trial)
 
     @property
     def user(self) -> str:
@@ -106,16 +106,18 @@ async def token(kube: ClusterKube, grant: Grant, *, lasts_s: int = 3600) -> Acce
         KubeError: There is no such identity any more.
         InfraError: The cluster does not answer.
     """
-    accounts = (await kube.connection.run(kube.reader.served, "ServiceAccount")).path(
-        grant.home, grant.name, "token"
-    )
+    return await kube.connection.run(issue, kube, grant, lasts_s=lasts_s)
+
+
+def issue(kube: ClusterKube, grant: Grant, *, lasts_s: int = 3600) -> Access:
+    """Do what ``token`` does, in the calling thread."""
+    path = kube.reader.served("ServiceAccount").path(grant.home, grant.name, "token")
     body = {
         "apiVersion": "authentication.k8s.io/v1",
         "kind": "TokenRequest",
         "spec": {"expirationSeconds": max(lasts_s, SHORTEST_S)},
     }
-    answer = await kube.connection.ask(Request("POST", accounts, body=body))
-    status = answer["status"]
+    status = kube.connection.call(Request("POST", path, body=body))["status"]
     return Access(grant.user, status["token"], status["expirationTimestamp"])
 
 
@@ -126,7 +128,8 @@ async def take(kube: ClusterKube, trial: str) -> Cleaned:
         KubeError: Refused.
         InfraError: The cluster does not answer.
     """
-    return await clean(kube, ours(trial, part=ACCESS))
+    # By name too: an agent that mitigates may have put the label on a part of the app.
+    return await clean(kube, ours(trial, part=ACCESS), name=access_name(trial))
 
 
 async def _in_force(kube: ClusterKube, grant: Grant) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from aiopslab.environments.cluster.access import Access, Grant, give, take
+from aiopslab.environments.cluster.access import Access, Grant, give, issue, take
 from aiopslab.environments.cluster.connection import Connection
 from aiopslab.environments.cluster.kube import ClusterKube, Recorder
 from aiopslab.environments.protocol import Environment, Kube, Substrate, Telemetry, Traffic
@@ -82,6 +82,8 @@ class Agents:
         self._lasts_s = lasts_s
         self._recorder = recorder
         self._connection: Connection | None = None
+        self._given = False
+        """Whether there is an identity, or a part of one."""
 
     async def view(self, lab: Environment, task: Task) -> AgentsView:
         """Make the identity of a task's agent; the one before loses its rights.
@@ -91,16 +93,28 @@ class Agents:
             InfraError: It does not answer.
         """
         await self.end()
-        access = await give(self._kube, replace(self._grant, task=task), lasts_s=self._lasts_s)
+        grant = replace(self._grant, task=task)
+        self._given = True
+        access = await give(self._kube, grant, lasts_s=self._lasts_s)
         reach = replace(self._kube.connection.reach, token=access.token)
+
+        def another() -> str:
+            return issue(self._kube, grant, lasts_s=self._lasts_s).token
+
         # Making one reads files and may run a program: not on this loop.
-        self._connection = await asyncio.to_thread(Connection, reach)
+        self._connection = await asyncio.to_thread(Connection, reach, another)
         kube = ClusterKube(self._connection, now=lab.now, recorder=self._recorder)
         return AgentsView(lab, kube, access)
 
     async def end(self) -> None:
         """Take the present agent's identity away."""
+        await self.hang_up()
+        if self._given:
+            await take(self._kube, self._grant.trial)
+            self._given = False
+
+    async def hang_up(self) -> None:
+        """Close the present agent's connection; its identity is there until it is taken away."""
         if self._connection is not None:
             connection, self._connection = self._connection, None
             await connection.aclose()
-            await take(self._kube, self._grant.trial)

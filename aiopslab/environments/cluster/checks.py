@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aiopslab.environments import image_checks
+from aiopslab.environments.cluster.access import Grant, in_app, of_cluster
 from aiopslab.environments.cluster.connection import Connection, Reach, Request
 from aiopslab.environments.contexts import choose, is_kind
 from aiopslab.environments.host_checks import Finding
@@ -56,7 +57,7 @@ _LOOK = Right("list", "nodes")
 
 
 def wanted() -> list[Right]:
-    """Return the rights that the lab needs on a cluster."""
+    """Return the rights that the lab needs on a cluster, each once."""
     made = [("", "namespaces"), (_RBAC, "clusterroles"), (_RBAC, "clusterrolebindings")]
     made += [(group, plural) for group, plurals in _APP for plural in plurals]
     verbs = ("get", "list", "create", "patch", "delete")
@@ -65,7 +66,22 @@ def wanted() -> list[Right]:
     rights += [Right("create", "serviceaccounts/token"), Right("create", "pods/portforward")]
     rights += [Right(verb, "services/proxy") for verb in ("get", "create", "update", "delete")]
     rights += [Right("get", "pods/proxy"), Right("delete", "replicasets", "apps")]
-    return [*rights, Right("watch", "pods"), Right("list", "events"), Right("delete", "events")]
+    rights += [Right("watch", "pods"), Right("list", "events"), Right("delete", "events")]
+    return list(dict.fromkeys([*rights, *_handed_on()]))
+
+
+def _handed_on() -> list[Right]:
+    """Return the rights of agents and of the observer: nobody may give what he has not."""
+    grant = Grant("", "mitigation", "", "")
+    rules = [*in_app(grant), *of_cluster([])]
+    rights = [
+        Right(verb, resource, group)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    ]
+    return [*rights, Right("get", "nodes/proxy")]
 
 
 async def missing(connection: Connection, rights: Sequence[Right]) -> list[Right]:

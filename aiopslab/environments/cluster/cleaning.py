@@ -3,7 +3,8 @@
 Looks through every kind that can be listed and deleted, cluster-wide, by label alone: no list of
 ours is needed, so what a crashed lab left is found as well as what a living one holds. An object
 is only deleted while it carries the labels, and only the incarnation that was seen. A namespace of
-ours goes with everything in it. Not here: the labels (``cluster.labels``).
+ours goes with everything in it. Not here: the labels (``cluster.labels``), what keeps a namespace
+from going (``cluster.finalizers``).
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from aiopslab.environments.cluster.discovery import Served
+from aiopslab.environments.cluster.finalizers import let_go
 from aiopslab.environments.cluster.kube import ClusterKube
 from aiopslab.environments.cluster.labels import MANAGED_BY, TRIAL, US, has, ours, selector
 from aiopslab.environments.cluster.together import together
 from aiopslab.models.kube import KubeError, Object
+from aiopslab.world.kube import kinds as world_kinds
 from aiopslab.world.kube.objects import (
     controller_of,
     deleting,
@@ -27,6 +30,8 @@ from aiopslab.world.kube.objects import (
 )
 
 POLL_S = 0.5
+HELD_S = 30.0
+"""Seconds that whoever has put a finalizer into a namespace of ours gets to take it off."""
 _FIRST = ("ValidatingWebhookConfiguration", "MutatingWebhookConfiguration")
 """What could refuse the deletion of everything else."""
 _LAST = ("Namespace",)
@@ -100,43 +105,62 @@ async def inventory(kube: ClusterKube, labels: Mapping[str, str]) -> Inventory:
 
 
 async def clean(
-    kube: ClusterKube, labels: Mapping[str, str], *, timeout_s: float = 120.0
+    kube: ClusterKube, labels: Mapping[str, str], *, timeout_s: float = 120.0, name: str = ""
 ) -> Cleaned:
     """Remove everything that has these labels, and wait until it is gone.
 
-    Finalizers of others are waited for, never taken off.
+    Finalizers of others are waited for; within namespaces of ours those that nobody takes off in
+    ``HELD_S`` are taken off, for a fault or an agent may have put them there.
 
     Args:
         kube: The cluster.
         labels: From ``cluster.labels.ours``.
         timeout_s: Seconds to wait for what takes its time.
+        name: Only what is called so; empty is everything.
 
     Raises:
         ValueError: The labels are not ours.
         KubeError: A deletion was refused.
         InfraError: The cluster does not answer.
     """
-    quiet = kube.unrecorded()
+    quiet, clock = kube.unrecorded(), asyncio.get_running_loop().time
     removed: dict[str, Found] = {}
-    end = asyncio.get_running_loop().time() + timeout_s
+    begun = clock()
     while True:
         # Before the look, which may take longer than that: what was asked for shows in the next.
-        is_late = asyncio.get_running_loop().time() > end
-        left = await inventory(quiet, labels)
+        passed_s = clock() - begun
+        left = _called(await inventory(quiet, labels), name)
         present = {obj.uid for obj in left.objects}
         for obj in left.objects:
             # What a controller of ours made goes with it, and would only come back before.
             if not obj.going and obj.owner not in present:
                 await _delete(quiet, obj)
             removed[obj.uid] = obj
-        if not left.objects or is_late:
+        if passed_s > HELD_S:
+            await let_go(quiet, [o.name for o in left.objects if _is_ending_space(o)])
+        if not left.objects or passed_s > timeout_s:
             gone = (obj for uid, obj in removed.items() if uid not in present)
             return Cleaned(tuple(gone), left)
         await asyncio.sleep(POLL_S)
 
 
+def _called(found: Inventory, name: str) -> Inventory:
+    mine = tuple(obj for obj in found.objects if name in ("", obj.name))
+    return Inventory(mine, found.unseen)
+
+
+def _is_ending_space(obj: Found) -> bool:
+    return obj.going and obj.served.kind.kind == "Namespace"
+
+
 async def clean_trials(kube: ClusterKube, prefix: str, *, timeout_s: float = 120.0) -> Cleaned:
-    """Do what ``clean`` does for all trials whose names begin with a prefix; raises as it does."""
+    """Do what ``clean`` does for all trials whose names begin with a prefix; raises as it does.
+
+    Raises:
+        ValueError: The prefix is empty, which would be everybody's trials.
+    """
+    if not prefix:
+        raise ValueError("an empty prefix would pick the trials of other runs")
     found = await inventory(kube.unrecorded(), ours())
     removed: list[Found] = []
     left: list[Found] = []
@@ -158,7 +182,10 @@ async def _of_kind(
     except KubeError as error:
         if error.code in (404, 405):
             return []  # removed since we asked what there is
-        if error.code in (403, 503):
+        # Somebody's own API may be broken for good. One in which we make things is asked in vain
+        # only while the server is away: then nobody knows what is left.
+        is_theirs = world_kinds.find(served.kind.qualified) is None
+        if error.code == 403 or (error.code >= 500 and is_theirs):
             return error.message
         raise
     return [_found(served, obj) for obj in _with(objects, labels)]

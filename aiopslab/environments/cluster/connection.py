@@ -38,6 +38,8 @@ JSON = "application/json"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 METADATA = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"
 CONNECT_S = 10.0
+UNREACHED = (502, 503, 504)
+"""What an API server answers for a pod behind its proxy that cannot be reached."""
 _STREAMS = 100
 """Connections that are kept beside those of requests: watches, logs that are followed."""
 _RETRIES = 3
@@ -80,6 +82,8 @@ class Request:
     body: Any = None
     content_type: str = JSON
     accept: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Further ones, for whoever answers behind the API server's proxy."""
 
     @property
     def target(self) -> str:
@@ -94,13 +98,15 @@ class Connection:
 
     Args:
         reach: Which cluster, as whom.
+        another: Gets another token, in the calling thread, once that of ``reach`` has expired.
 
     Raises:
         PreflightError: There is no such kubeconfig or context, or its credentials cannot be had.
     """
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: Reach, another: Callable[[], str] | None = None) -> None:
         self.reach = reach
+        self._another = another
         self._lock = threading.Lock()
         self._plugin = ""
         self.configuration, self._pools = self._connect()
@@ -150,7 +156,12 @@ class Connection:
 
     def call(self, request: Request) -> Any:
         """Do what ``ask`` does, in the calling thread."""
-        return json.loads(self.text(request) or "null")
+        text = self.text(request)
+        try:
+            return json.loads(text or "null")
+        except ValueError as error:
+            words = f"{request.method} {request.path}: the answer is no JSON: {text[:200]!r}"
+            raise InfraError("kubernetes", words) from error
 
     def text(self, request: Request) -> str:
         """Send a request and return the text of its answer, in the calling thread.
@@ -176,7 +187,7 @@ class Connection:
 
     def _send(self, request: Request, timeout_s: float, *, whole: bool) -> BaseHTTPResponse:
         response = self._once(request, timeout_s, whole=whole)
-        if response.status == HTTPStatus.UNAUTHORIZED and self._renewed():
+        if response.status == HTTPStatus.UNAUTHORIZED and self.renewed():
             response.close()
             response = self._once(request, timeout_s, whole=whole)
         if response.status < HTTPStatus.BAD_REQUEST:
@@ -189,7 +200,8 @@ class Connection:
         from urllib3 import Retry, Timeout  # noqa: PLC0415 - the client is an extra
         from urllib3.exceptions import HTTPError  # noqa: PLC0415
 
-        headers = {"accept": request.accept, "user-agent": "aiopslab", **self.credentials()}
+        headers = {"accept": request.accept, "user-agent": "aiopslab", **request.headers}
+        headers |= self.credentials()
         body = None
         if request.body is not None:
             headers["content-type"] = request.content_type
@@ -248,14 +260,33 @@ class Connection:
             )
         return configuration, ApiClient(configuration).rest_client.pool_manager
 
-    def _renewed(self) -> bool:
-        """Ask a credential plugin again; whether there is one."""
+    def renewed(self) -> bool:
+        """Get credentials again that the server took no longer; whether there are others.
+
+        Raises:
+            InfraError: There were once, and cannot be had any more.
+        """
+        if self._another is not None:
+            return self._renewed_token(self._another)
         if not self._plugin:
             return False
-        with self._lock:
-            old = self._pools
-            self.configuration, self._pools = self._connect()
+        try:
+            with self._lock:
+                old = self._pools
+                self.configuration, self._pools = self._connect()
+        except PreflightError as error:
+            raise InfraError("kubernetes", f"{error}; {error.hint}".rstrip("; ")) from error
         old.clear()
+        return True
+
+    def _renewed_token(self, another: Callable[[], str]) -> bool:
+        try:
+            token = another()
+        except KubeError:
+            # Whoever it was for is gone: then the refusal is right.
+            return False
+        with self._lock:
+            _as_bearer(self.configuration, token)
         return True
 
     def on_close(self, close: Closer) -> Callable[[], None]:

@@ -21,8 +21,7 @@ from aiopslab.environments.cluster.agent import Agents
 from aiopslab.environments.cluster.cleaning import Inventory, clean
 from aiopslab.environments.cluster.connection import Connection
 from aiopslab.environments.cluster.kube import ClusterKube, Recorder
-from aiopslab.environments.cluster.labels import labelled
-from aiopslab.environments.cluster.manifests import Placement, on_cluster
+from aiopslab.environments.cluster.manifests import Placement, on_cluster, space_of_app
 from aiopslab.environments.cluster.readiness import KINDS, until_ready, why, workloads
 from aiopslab.environments.cluster.restoring import ACTOR
 from aiopslab.environments.cluster.seeding import seed
@@ -82,7 +81,9 @@ class Terms:
     """Factor on the app's journeys."""
     patience: Patience = field(default_factory=Patience)
     token_s: int = 3600
-    """Seconds until an agent's token expires."""
+    """Seconds until an agent's token expires, and is followed by another."""
+    users_token: str = field(default="", repr=False)
+    """Who knows it may control the users; empty is everybody."""
 
 
 class Cluster:
@@ -125,7 +126,7 @@ class Cluster:
         """The same for what is the lab's own business."""
         self.pipeline = kube.unrecorded("")
         """The same for what is written as the app's pipeline would, and is no change."""
-        self.users = ClusterTraffic(connection, placement.lab, now)
+        self.users = ClusterTraffic(connection, placement.lab, now, terms.users_token)
         self.traffic = self.users
         self.stores = ClusterStores(self.quiet, app, self.password)
         self.substrate = rooms.substrate(self)
@@ -162,7 +163,7 @@ class Cluster:
         objects = manifests(self.app, self.terms.seed, self.now())
         spaces = [obj for obj in objects if obj["kind"] == "Namespace"]
         # The observer has rights in the app's namespace, so that must be there before it.
-        await self._create([labelled(obj, self.placement.labels) for obj in spaces])
+        await self._create([space_of_app(obj, self.placement) for obj in spaces])
         placement = await self._timed("lab", self._lab())
         rest = [obj for obj in objects if obj["kind"] != "Namespace"]
         early, late = _halves(on_cluster(self.app, rest, placement))
@@ -210,6 +211,16 @@ class Cluster:
         await self._agents.end()
         return await self._timed("restore", self._warm.restore())
 
+    async def abandon(self) -> None:
+        """Ask for everything of the trial to be removed, and do not wait until it is gone.
+
+        Raises:
+            KubeError: A deletion was refused.
+            InfraError: The cluster does not answer.
+        """
+        await self._agents.hang_up()
+        await clean(self.quiet, self.placement.labels, timeout_s=0.0)
+
     async def aclose(self) -> None:
         """Remove everything of the trial; a second call finds nothing to do.
 
@@ -236,7 +247,7 @@ class Cluster:
         rest = [
             *self._rooms.observer(app, placement),
             *cluster_lab.partner_deployments(app, placement),
-            *cluster_lab.users_objects(placement, plan),
+            *cluster_lab.users_objects(placement, plan, self.terms.users_token),
         ]
         await self._create(rest, actor=_LAB)
         nodes = await self.quiet.list("Node")
@@ -281,7 +292,7 @@ def outline(app: App, placement: Placement, rooms: Rooms, terms: Terms) -> Mappi
         *cluster_lab.partner_services(app, placement).values(),
         *rooms.observer(app, placement),
         *cluster_lab.partner_deployments(app, placement),
-        *cluster_lab.users_objects(placement, cluster_lab.load_plan(app, 0, terms.load)),
+        *cluster_lab.users_objects(placement, cluster_lab.load_plan(app, 0, terms.load), ""),
         *on_cluster(app, manifests(app, terms.seed), placement),
     ]
     found: dict[str, list[str]] = {}

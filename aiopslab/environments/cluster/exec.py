@@ -2,16 +2,20 @@
 
 The official client makes the connection; the channels are read here, because standard input needs
 an end (``v5.channel.k8s.io``) and the exit code is wanted, not an exception. A command that is
-still running at the deadline is left: closing the stream does not end it. Not here: the simulated
-containers (``world.images``).
+still running at the deadline, or that nobody waits for any more, is left: closing the stream does
+not end it. Not here: the simulated containers (``world.images``).
 """
 
 from __future__ import annotations
 
 import json
 import re
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
+from socket import SHUT_RDWR
 from time import monotonic
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -46,6 +50,31 @@ class _Output:
         return bytes(self.parts.get(channel, b"")).decode("utf-8", "replace")
 
 
+class Line:
+    """The stream of one command, which another thread may cut: its reader hears the end of it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._socket: WebSocket | None = None
+        self._is_cut = False
+
+    def carry(self, socket: WebSocket) -> None:
+        """Be the stream of a connection; one that was cut before is cut at once."""
+        with self._lock:
+            self._socket = socket
+        if self._is_cut:
+            self.cut()
+
+    def cut(self) -> None:
+        """End it, wherever its reader is."""
+        with self._lock:
+            self._is_cut = True
+            raw = self._socket.sock if self._socket is not None else None
+            if raw is not None:
+                with suppress(OSError):
+                    raw.shutdown(SHUT_RDWR)
+
+
 def execute(
     connection: Connection,
     path: str,
@@ -54,6 +83,7 @@ def execute(
     container: str,
     stdin: str,
     timeout_s: float,
+    line: Line,
 ) -> ExecResult:
     """Run a command to its end, in the calling thread.
 
@@ -64,6 +94,7 @@ def execute(
         container: Where.
         stdin: What it reads; empty is nothing.
         timeout_s: Seconds until it is given up; the exit code is 124 then.
+        line: Whoever waits for it no longer cuts it.
 
     Raises:
         KubeError: The server refused it, or the container does not run.
@@ -73,7 +104,8 @@ def execute(
     query += [("stdin", "true")] if stdin else []
     query += [("command", word) for word in argv]
     output = _Output()
-    given_up = _collect(connection, f"{path}?{urlencode(query)}", stdin, output, timeout_s)
+    target = f"{path}?{urlencode(query)}"
+    given_up = _collect(connection, target, stdin, output, timeout_s, line)
     if given_up:
         return ExecResult(
             output.text(_STDOUT), f"{output.text(_STDERR)}error: {given_up}\n", _GIVEN_UP
@@ -85,7 +117,7 @@ def execute(
 
 
 def _collect(
-    connection: Connection, target: str, stdin: str, output: _Output, timeout_s: float
+    connection: Connection, target: str, stdin: str, output: _Output, timeout_s: float, line: Line
 ) -> str:
     """Run a command and collect what it prints; returns why it was given up, empty if not."""
     from websocket import WebSocketException  # noqa: PLC0415 - the client is an extra
@@ -94,6 +126,7 @@ def _collect(
     try:
         socket = open_socket(connection, target, f"{_V5},{V4}")
         try:
+            line.carry(socket)
             _feed(socket, stdin)
             return _read(socket, output, end).format(timeout_s=timeout_s)
         finally:
@@ -121,9 +154,18 @@ def open_socket(connection: Connection, target: str, protocols: str) -> WebSocke
     # The official client gives the handshake no time of its own; it is this library's only user.
     setdefaulttimeout(CONNECT_S)
     url = re.sub("^http", "ws", connection.server.rstrip("/")) + target
-    headers = {**connection.credentials(), "sec-websocket-protocol": protocols}
-    try:
+
+    def opened() -> WebSocket:
+        headers = {**connection.credentials(), "sec-websocket-protocol": protocols}
         return create_websocket(connection.configuration, url, headers)
+
+    try:
+        try:
+            return opened()
+        except WebSocketBadStatusException as error:
+            if error.status_code != HTTPStatus.UNAUTHORIZED or not connection.renewed():
+                raise
+        return opened()
     except WebSocketBadStatusException as error:
         raise refusal(error.status_code, error.resp_body or b"") from error
 

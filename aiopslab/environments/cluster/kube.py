@@ -8,6 +8,7 @@ what passes a ``recorder``. Not here: connections (``cluster.connection``), read
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from typing import Any, Literal
 
 from aiopslab.environments.cluster.connection import Connection, Request
 from aiopslab.environments.cluster.discovery import Served
-from aiopslab.environments.cluster.exec import OUTPUT_LIMIT, execute
+from aiopslab.environments.cluster.exec import OUTPUT_LIMIT, Line, execute
 from aiopslab.environments.cluster.labels import is_agents_access, labelled
 from aiopslab.environments.cluster.reading import ClusterReader
 from aiopslab.environments.cluster.text import ClusterSource, table
@@ -305,9 +306,16 @@ class ClusterKube:
     ) -> ExecResult:
         where = await self._container(pod, namespace, container)
         path = await self._pod_path(pod, namespace, "exec")
-        return await self._run(
-            execute, self.connection, path, argv, container=where, stdin=stdin, timeout_s=timeout_s
-        )
+        line = Line()
+        try:
+            return await self._run(
+                execute, self.connection, path, argv, container=where, stdin=stdin,
+                timeout_s=timeout_s, line=line,
+            )  # fmt: skip
+        except asyncio.CancelledError:
+            # Its thread would read on for as long as the command may take, and closing wait for it.
+            line.cut()
+            raise
 
     async def _container(self, pod: str, namespace: str, wanted: str | None) -> str:
         """Return the container that is meant: the first, where none is named."""

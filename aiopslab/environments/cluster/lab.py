@@ -13,7 +13,7 @@ from typing import Any
 from aiopslab.environments.cluster.labels import labelled
 from aiopslab.environments.cluster.manifests import NOBODY, Placement, confined
 from aiopslab.environments.cluster.traffic import NAME, PORT
-from aiopslab.load.plan import LoadPlan
+from aiopslab.load.plan import TOKEN_VARIABLE, LoadPlan
 from aiopslab.models.app import App
 from aiopslab.models.kube import Object
 
@@ -73,16 +73,21 @@ def partner_deployments(app: App, placement: Placement) -> list[Object]:
     return found
 
 
-def users_objects(placement: Placement, plan: LoadPlan) -> list[Object]:
-    """Return the load generator: its plan, its pod, and its Service."""
+def users_objects(placement: Placement, plan: LoadPlan, token: str) -> list[Object]:
+    """Return the load generator: its plan, who may control it, its pod, and its Service."""
     text = plan.model_dump_json(by_alias=True, exclude_none=True)
     settings = _object(placement, "v1", "ConfigMap", NAME, data={"plan.json": text})
+    secret = _object(
+        placement, "v1", "Secret", NAME, type="Opaque", stringData={"token": token}
+    )  # fmt: skip
+    known = {"secretKeyRef": {"name": NAME, "key": "token"}}
     container = {
         "name": NAME,
         "image": placement.images.lab,
         "imagePullPolicy": "IfNotPresent",
         "command": [_PYTHON, "-m", "aiopslab.load"],
         "args": ["users", f"{_PLAN_DIR}/plan.json", "--port", str(PORT)],
+        "env": [{"name": TOKEN_VARIABLE, "valueFrom": known}],
         "ports": [{"name": "http", "containerPort": PORT}],
         "readinessProbe": {"httpGet": {"path": "/health", "port": PORT}, "periodSeconds": 2},
         "resources": _resources("100m", "96Mi", "1", "384Mi"),
@@ -94,7 +99,7 @@ def users_objects(placement: Placement, plan: LoadPlan) -> list[Object]:
         "volumes": [{"name": "plan", "configMap": {"name": NAME}}],
     }
     service = _service(placement, NAME, "http", PORT, PORT)
-    return [settings, _deployment(placement, NAME, pod), service]
+    return [settings, secret, _deployment(placement, NAME, pod), service]
 
 
 def load_plan(app: App, seed: int, load: float) -> LoadPlan:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from aiopslab.models.kube import Object
-from aiopslab.world.kube.objects import labels_of
+from aiopslab.world.kube.objects import labels_of, name_of
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 US = "aiopslab"
@@ -17,6 +17,7 @@ TRIAL = "aiopslab/trial"
 PART = "aiopslab/part"
 ACCESS = "access"
 """The ``PART`` of the objects that give an agent its rights."""
+_ACCESS_KINDS = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
 
 
 def ours(trial: str = "", *, part: str = "") -> dict[str, str]:
@@ -43,6 +44,16 @@ def labelled(obj: Object, labels: Mapping[str, str]) -> Object:
     return {**obj, "metadata": {**metadata, "labels": both}}
 
 
+def access_name(trial: str) -> str:
+    """Return what all objects that give the agent of a trial its rights are called."""
+    return f"on-call-{trial}"
+
+
 def is_agents_access(obj: Object) -> bool:
-    """Whether an object belongs to an agent's rights, not to the app that it looks at."""
-    return has(obj, ours(part=ACCESS))
+    """Whether an object belongs to an agent's rights, not to the app that it looks at.
+
+    Labels alone do not make it so: an agent that mitigates may put them on whatever it likes.
+    """
+    mine = access_name(labels_of(obj).get(TRIAL, ""))
+    is_called_so = obj.get("kind") in _ACCESS_KINDS and name_of(obj) == mine
+    return is_called_so and has(obj, ours(part=ACCESS))

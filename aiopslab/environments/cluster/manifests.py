@@ -2,7 +2,8 @@
 
 Objects in, objects out; nothing is asked of the cluster. The differences are these, and no others:
 
-* the namespace, which has a suffix of the trial's, and labels by which everything is found again;
+* the namespace, which has a suffix of the trial's, lets in no pod that could take over its machine,
+  and labels by which everything is found again;
 * image references (``cluster.images``); CPU requests are a share of those stated, so that an app
   fits a small machine, and autoscalers count accordingly;
 * the app's programs send telemetry to the observer, trust the authority of the partners, find
@@ -32,6 +33,7 @@ from aiopslab.services.config import targets
 from aiopslab.services.tls_manifests import RENEWAL
 from aiopslab.world.kube import quantity
 from aiopslab.world.kube.objects import name_of
+from aiopslab.world.kube.podsecurity import ENFORCE
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 OTLP_PORT = 4318
@@ -50,6 +52,8 @@ _POD_OF: dict[str, tuple[str, ...]] = {
 }
 PROBE_S = 5
 """Seconds within which a starved process on a shared processor still answers a probe."""
+STANDARD = "baseline"
+"""The pod security standard of an app's namespace: what apps and faults are made of meets it."""
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 _CONFINED: Object = {
     "allowPrivilegeEscalation": False,
@@ -119,7 +123,16 @@ def on_cluster(app: App, objects: Sequence[Object], placement: Placement) -> lis
     made = [*_trust(app, placement), *_superusers(app, placement), *rights(app)]
     for obj in others:
         _changed(app, obj, placement)
-    return [labelled(obj, placement.labels) for obj in [*namespaces, *made, *others]]
+    spaces = [space_of_app(obj, placement) for obj in namespaces]
+    return [*spaces, *(labelled(obj, placement.labels) for obj in [*made, *others])]
+
+
+def space_of_app(obj: Object, placement: Placement) -> Object:
+    """Return the app's namespace as the cluster takes it.
+
+    Who mitigates may make pods there: none of them is to be privileged, or to see its machine.
+    """
+    return labelled(obj, {**placement.labels, ENFORCE: STANDARD})
 
 
 def pod_of(obj: Object) -> Object | None:

@@ -291,8 +291,10 @@ class ClusterSubstrate:
         target = f"/api/v1/namespaces/{space}/services/{_OBSERVER}/proxy/e/{token}/{path}"
         try:
             await self._kube.connection.ask(Request(method, target, body=body))
-        except KubeError as error:
-            raise InfraError("observer", f"{method} {path}: {error.message}") from error
+        except (KubeError, InfraError) as error:
+            # Whose words may have the path in them, and that has the token.
+            words = f"{method} {path}: {error.message}".replace(token, "...")
+            raise InfraError("observer", words) from None
 
     async def _in_pod(
         self, pod: str, argv: list[str], container: str = "", *, stdin: str = "", space: str = ""

@@ -8,14 +8,15 @@ that does not answer, or has lost what it knew, is a failure of the lab. Not her
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from aiopslab.environments.cluster.connection import Connection, Request
+from aiopslab.environments.cluster.connection import UNREACHED, Connection, Request
 from aiopslab.environments.refreshed_telemetry import RefreshedTelemetry
 from aiopslab.errors import InfraError
 from aiopslab.models.app import App
@@ -27,10 +28,20 @@ from aiopslab.world.changelog import ChangeLog
 from aiopslab.world.kube.journal import AuditEntry, Verb
 from aiopslab.world.kube.objects import dig, name_of, namespace_of
 
+A = TypeVar("A")
+T = TypeVar("T")
 STAGE = "telemetry"
 PORT = "http"
 FRESH_S = 0.5
 """Seconds for which the copy is new enough to answer from."""
+APART_S = 5.0
+"""Seconds by which the observer's clock may differ from ours: it records by its own."""
+_AGAIN_S, _TRIES = 0.5, 4
+"""How long, at first, and how often an observer that cannot be reached is asked again."""
+
+
+class _Unreached(InfraError):
+    """The observer cannot be reached at present."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,8 @@ class ObserverState:
     """When the recording began."""
     ahead_s: float
     """Seconds by which its clock is ahead of ours; half the way there and back included."""
+    unsure_s: float
+    """By how much that may be wrong: half the way there and back."""
     rounds: int
     """Rounds of samples made."""
     bytes: int
@@ -93,7 +106,7 @@ class ClusterTelemetry(RefreshedTelemetry):
         replica, more = self._replica, True
         while more:
             cursor = replica.cursor
-            part = await self._connection.run(self._fetch, cursor)
+            part = await self._patiently(self._fetch, cursor)
             # Somebody else may have been faster, or have begun a new copy.
             if replica is self._replica and replica.cursor == cursor:
                 try:
@@ -120,10 +133,14 @@ class ClusterTelemetry(RefreshedTelemetry):
             clear: Also let it forget what it recorded so far, and begin a new copy.
 
         Raises:
-            InfraError: It does not answer.
+            InfraError: It does not answer, or its clock and ours tell different times.
         """
         query = {"clear": "1"} if clear else {}
         state = await self._about(Request("POST", "/begin", query))
+        if abs(state.ahead_s) > APART_S + state.unsure_s:
+            which = "ahead of" if state.ahead_s > 0 else "behind"
+            words = f"the clock of the observer's machine is {abs(state.ahead_s):.0f} s {which}"
+            raise InfraError(STAGE, f"{words} this host's; set both by NTP")
         if clear:
             self._start()
         return state
@@ -138,16 +155,32 @@ class ClusterTelemetry(RefreshedTelemetry):
 
     async def _about(self, request: Request) -> ObserverState:
         before = self._clock()
-        data = await self._connection.run(self._call, request)
+        data = await self._patiently(self._call, request)
         about: Any = _json(data)
         try:
-            ahead = float(about["now"]) - (before + self._clock()) / 2.0
+            after = self._clock()
+            ahead = float(about["now"]) - (before + after) / 2.0
             return ObserverState(
-                epoch=about["epoch"], began=about["began"], ahead_s=ahead, rounds=about["rounds"],
-                bytes=about["bytes"], lacking=about["lacking"], counts=about["counts"],
+                epoch=about["epoch"], began=about["began"], ahead_s=ahead,
+                unsure_s=(after - before) / 2.0, rounds=about["rounds"], bytes=about["bytes"],
+                lacking=about["lacking"], counts=about["counts"],
             )  # fmt: skip
         except (KeyError, TypeError, ValueError) as error:
             raise InfraError(STAGE, f"the observer's answer is malformed: {error}") from error
+
+    async def _patiently(self, ask: Callable[[A], T], asked: A) -> T:
+        """Ask in a thread; everything that is asked may be asked twice.
+
+        Raises:
+            InfraError: It does not answer.
+        """
+        for attempt in range(_TRIES - 1):
+            try:
+                return await self._connection.run(ask, asked)
+            except _Unreached:
+                # A busy machine fails a probe, and its pod is no endpoint for a moment.
+                await asyncio.sleep(_AGAIN_S * 2**attempt)
+        return await self._connection.run(ask, asked)
 
     def _call(self, request: Request) -> bytes:
         """Ask the observer, in the calling thread.
@@ -166,7 +199,9 @@ class ClusterTelemetry(RefreshedTelemetry):
                 raise InfraError(STAGE, words) from None
             if error.code == 401:
                 self._token = ""
-            raise InfraError(STAGE, f"the observer: {error.code} {error}") from None
+            words = str(error).replace(token, "...")
+            kind = _Unreached if error.code in UNREACHED else InfraError
+            raise kind(STAGE, f"the observer: {error.code} {words}") from None
         except InfraError as error:
             # The path has the token in it.
             words = error.message.replace(token, "...")

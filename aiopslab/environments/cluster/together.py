@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
+from aiopslab.errors import first_of
+
 K = TypeVar("K")
 T = TypeVar("T")
 
@@ -23,12 +25,5 @@ async def together(errands: Mapping[K, Coroutine[Any, Any, T]]) -> dict[K, T]:
         async with asyncio.TaskGroup() as group:
             tasks = {key: group.create_task(errand) for key, errand in errands.items()}
     except BaseExceptionGroup as errors:
-        raise _first(errors) from errors
+        raise first_of(errors) from errors
     return {key: task.result() for key, task in tasks.items()}
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

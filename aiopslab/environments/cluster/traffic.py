@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from aiopslab.environments.cluster.connection import Connection, Request
+from aiopslab.environments.cluster.connection import UNREACHED, Connection, Request
 from aiopslab.errors import InfraError
-from aiopslab.load.plan import LoadState
+from aiopslab.load.plan import TOKEN_HEADER, LoadState
 from aiopslab.models.evidence import SliWindow
 from aiopslab.models.journey import Journey
 from aiopslab.models.kube import KubeError
@@ -26,8 +26,6 @@ _POLL_S = 0.5
 _READY_S = 120.0
 _TRIES = 4
 """How often something is asked that may be asked twice, while the generator cannot be reached."""
-_AWAY = (502, 503, 504)
-"""What the API server answers for a pod that cannot be reached."""
 
 
 def service_proxy(namespace: str, service: str, port: int, path: str) -> str:
@@ -43,22 +41,29 @@ class ClusterTraffic:
         connection: The way to the API server, as the lab.
         namespace: The lab's.
         now: Unix seconds of the host.
+        token: Who knows it may control the generator.
     """
 
-    def __init__(self, connection: Connection, namespace: str, now: Callable[[], float]) -> None:
+    def __init__(
+        self, connection: Connection, namespace: str, now: Callable[[], float], token: str = ""
+    ) -> None:
         self._connection = connection
         self._namespace = namespace
         self._now = now
+        self._headers = {TOKEN_HEADER: token} if token else {}
         self._ahead_s = 0.0
         """How far the generator's clock is ahead of the host's."""
+        self._started = False
 
     # -- the protocol -----------------------------------------------------------------------------
 
     async def start(self) -> None:
         await self._ask("POST", "start")
+        self._started = True
 
     async def stop(self) -> None:
         await self._ask("POST", "stop")
+        self._started = False
 
     async def scale(self, factor: float, *, journey: str | None = None) -> None:
         await self._ask("POST", "scale", body={"factor": factor, "journey": journey})
@@ -71,12 +76,12 @@ class ClusterTraffic:
             await self._ask("PUT", path, body=journey.model_dump(mode="json", by_alias=True))
 
     async def slis(self, start: float, end: float) -> list[SliWindow]:
-        await self.health()
+        await self._standing()
         return await self._windows(start, end)
 
     async def series(self, start: float, bucket_s: float, n: int) -> SliSeries:
         # The generator is asked bucket by bucket, so that its program need not know of series.
-        await self.health()
+        await self._standing()
         bounds = [(start + i * bucket_s, start + (i + 1) * bucket_s) for i in range(n)]
         return series_of(start, bucket_s, [await self._windows(a, b) for a, b in bounds])
 
@@ -91,6 +96,17 @@ class ClusterTraffic:
         ahead, error = state.now - (before + after) / 2.0, (after - before) / 2.0
         self._ahead_s = ahead if abs(ahead) > error else 0.0
         return state.model_copy(update={"now": state.now - self._ahead_s})
+
+    async def _standing(self) -> None:
+        """See that the generator is the one that was started.
+
+        Raises:
+            InfraError: It began anew: users are gone, and what they saw is forgotten.
+        """
+        state = await self.health()
+        if self._started and not state.running:
+            words = f"the pod of {NAME!r} was restarted, and what its users saw is lost"
+            raise InfraError("traffic", f"{words}; kubectl -n {self._namespace} get events")
 
     async def _windows(self, start: float, end: float) -> list[SliWindow]:
         """Return the windows by the difference of clocks that was measured last."""
@@ -128,7 +144,7 @@ class ClusterTraffic:
             try:
                 return await self._once(method, path, query, body)
             except KubeError as error:
-                if error.code not in _AWAY or attempt == _TRIES - 1:
+                if error.code not in UNREACHED or attempt == _TRIES - 1:
                     words = f"{method} {path}: {error.message}"
                     raise InfraError("traffic", words) from error
             await asyncio.sleep(_POLL_S * 2**attempt)
@@ -138,7 +154,8 @@ class ClusterTraffic:
         self, method: str, path: str, query: Mapping[str, str] | None = None, body: Any = None
     ) -> Any:
         where = service_proxy(self._namespace, NAME, PORT, path)
-        return await self._connection.ask(Request(method, where, query or {}, body))
+        request = Request(method, where, query or {}, body, headers=self._headers)
+        return await self._connection.ask(request)
 
 
 def series_of(start: float, bucket_s: float, buckets: Sequence[Sequence[SliWindow]]) -> SliSeries:

@@ -186,13 +186,21 @@ class ClusterWatch:
                     return
                 self._response = response
             for line in self._lines(response):
-                event = json.loads(line)
+                event = self._read(line)
                 if event["type"] == "ERROR":
                     raise of_status(event["object"])
                 yield event["type"], event["object"]
         finally:
             self._response = None
             response.close()
+
+    def _read(self, line: bytes) -> Object:
+        try:
+            event: Object = json.loads(line)
+        except ValueError as error:
+            words = f"watch {self._path}: no event: {line[:200]!r}"
+            raise InfraError("kubernetes", words) from error
+        return event
 
     def _lines(self, response: BaseHTTPResponse) -> Iterator[bytes]:
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - the client is an extra

@@ -7,13 +7,15 @@
     DELETE /visitors/ADDRESS     and ends
     GET    /slis?start=&end=     one window a journey (``SliWindow``), by this program's clock
 
-Refusals are ``{"error": ...}`` with status 400. Not here: the process (``serving``), the client of
-this API (``environments.cluster.traffic``).
+Refusals are ``{"error": ...}`` with status 400. All but ``/health`` is for who knows the token
+(``plan.TOKEN_HEADER``), for the app's pods reach this port, and agents reach those. Not here: the
+process (``serving``), the client of this API (``environments.cluster.traffic``).
 """
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -23,7 +25,7 @@ from pydantic import ValidationError
 
 from aiopslab.errors import UsageError
 from aiopslab.load.generator import Generator
-from aiopslab.load.plan import LoadPlan, LoadState
+from aiopslab.load.plan import TOKEN_HEADER, LoadPlan, LoadState
 from aiopslab.load.real import HttpUsers
 from aiopslab.load.slis import Slis
 from aiopslab.models.journey import Journey
@@ -39,10 +41,12 @@ class Control:
 
     Args:
         plan: Who the users are.
+        token: Who knows it may control them; empty is everybody.
     """
 
-    def __init__(self, plan: LoadPlan) -> None:
+    def __init__(self, plan: LoadPlan, token: str = "") -> None:
         self._plan = plan
+        self._token = token.encode()
         self._slis = Slis(plan.slos)
         self._stack = AsyncExitStack()
         self._visitors: dict[str, HttpUsers] = {}
@@ -72,7 +76,7 @@ class Control:
 
     def app(self) -> web.Application:
         """Return the application to serve."""
-        app = web.Application(middlewares=[_refusing], client_max_size=_BODY_LIMIT)
+        app = web.Application(middlewares=[self._admitting, _refusing], client_max_size=_BODY_LIMIT)
         app.add_routes(
             [
                 web.get("/health", self._health),
@@ -85,6 +89,15 @@ class Control:
             ]
         )
         return app
+
+    @web.middleware
+    async def _admitting(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let in who knows the token; how it is may be known to everybody."""
+        said = request.headers.get(TOKEN_HEADER, "").encode("utf-8", "surrogateescape")
+        is_known = not self._token or hmac.compare_digest(said, self._token)
+        if is_known or request.path == "/health":
+            return await handler(request)
+        return web.json_response({"error": "the token is missing or wrong"}, status=403)
 
     async def _health(self, _request: web.Request) -> web.Response:
         return self._told()

@@ -15,8 +15,8 @@ from aiopslab.load.program.control import Control
 from aiopslab.load.real import WallLoop
 
 
-def run(plan: Path, bind: str, port: int) -> None:
-    """Serve until SIGTERM or Ctrl-C.
+def run(plan: Path, bind: str, port: int, token: str = "") -> None:
+    """Serve until SIGTERM or Ctrl-C, to who knows the token.
 
     Raises:
         UsageError: The plan cannot be read, or is none.
@@ -27,14 +27,14 @@ def run(plan: Path, bind: str, port: int) -> None:
         raise UsageError(f"{plan} is no plan of a load: {error}") from error
     now = time.time()  # noqa: TID251 - the process's own clock
     with asyncio.Runner(loop_factory=lambda: WallLoop(now)) as runner:
-        runner.run(_serve(found, bind, port))
+        runner.run(_serve(found, bind, port, token))
 
 
-async def _serve(plan: LoadPlan, bind: str, port: int) -> None:
+async def _serve(plan: LoadPlan, bind: str, port: int, token: str) -> None:
     end, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end.set)
-    async with Control(plan) as control:
+    async with Control(plan, token) as control:
         runner = web.AppRunner(control.app(), access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:
