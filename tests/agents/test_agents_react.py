@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -286,3 +287,107 @@ def test_an_endpoint_that_refuses_is_no_fault_of_the_agent() -> None:
     trial = FakeTrial("detection")
     with pytest.raises(PreflightError, match="does not answer"):
         play(trial, [404])
+
+
+def test_arguments_that_are_no_object_are_the_models_mistake_and_its_tokens_are_booked() -> None:
+    trial = FakeTrial("detection")
+    broken = message("", tool_call("alerts", "[1]", "a"), tool_call("alerts", '"x"', "b"))
+    requests = play(trial, [broken, DONE])
+    assert names(trial) == ["malformed", "malformed", "submit"]
+    assert trial.tokens == [200, 14]
+    said, *told = requests[1]["messages"][-3:]
+    assert [c["id"] for c in said["tool_calls"]] == [m["tool_call_id"] for m in told] == ["a", "b"]
+    assert "[obs-1 failed]" in told[0]["content"]
+
+
+def test_malformed_arguments_are_not_repeated_to_the_endpoint() -> None:
+    requests = play(FakeTrial("detection"), [message("", tool_call("alerts", '{"a": tr')), DONE])
+    [call] = requests[1]["messages"][-2]["tool_calls"]
+    assert call["function"]["arguments"] == "{}"
+
+
+@pytest.mark.parametrize("id", ["", None])
+def test_calls_without_ids_get_some(id: str | None) -> None:
+    call = {**tool_call("alerts", {}), "id": id}
+    trial = FakeTrial("detection", {"submit": [(False, "missing", None), (True, "ok", None)]})
+    again = message("", {**tool_call("submit", {}), "id": id})
+    requests = play(trial, [message("", call, call), again, DONE])
+    said, *told = requests[1]["messages"][-3:]
+    ids = [c["id"] for c in said["tool_calls"]]
+    assert len({*ids, ""}) == 3
+    assert [(m["role"], m["tool_call_id"]) for m in told] == [("tool", i) for i in ids]
+    assert names(trial)[-2:] == ["submit", "submit"]
+
+
+def test_arguments_that_langchain_would_take_for_its_own_reach_the_trial() -> None:
+    trial = FakeTrial("detection")
+    given = {"self": 1, "config": {}, "run_manager": 2}
+    play(trial, [message("", tool_call("alerts", given)), DONE])
+    assert trial.calls[0] == ("alerts", given)
+
+
+def test_an_endpoint_that_counts_but_half_does_not_count() -> None:
+    with pytest.raises(PreflightError, match="reports no token usage"):
+        play(FakeTrial("detection", tokens=1000), [Said(DONE, usage={"total_tokens": 107})])
+
+
+def test_cached_tokens_of_another_service_tier_are_cached_tokens() -> None:
+    usage = {
+        "prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100,
+        "prompt_tokens_details": {"cached_tokens": 400},
+    }  # fmt: skip
+    choice = {"index": 0, "message": DONE, "finish_reason": "tool_calls"}
+    body = {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "usage": usage,
+            "choices": [choice], "service_tier": "priority"}  # fmt: skip
+    trial = FakeTrial("detection")
+    with completions([Said(body=json.dumps(body))]) as (url, _):
+        settings = ModelSettings(model="openai/gpt-4o", base_url=url)
+        asyncio.run(load("react").build({}, settings).run(trial))
+    assert trial.costs == [pytest.approx((600 * 2.5 + 400 * 1.25 + 100 * 10) / 1e6)]
+
+
+def test_a_model_that_takes_no_temperature_is_asked_without_one() -> None:
+    refusal = failure(400, "only the default is supported", param="temperature")
+    requests = play(FakeTrial("detection"), [refusal, LOOK, DONE])
+    assert ["temperature" in request for request in requests] == [True, False, False]
+
+
+def test_an_endpoint_of_ones_own_is_asked_for_chat_completions_whatever_the_models_name() -> None:
+    trial = FakeTrial("detection")
+    with completions([DONE]) as (url, requests):
+        settings = ModelSettings(model="gpt-5-pro", base_url=url)
+        asyncio.run(load("react").build({}, settings).run(trial))
+    assert "messages" in requests[0]
+    assert names(trial) == ["submit"]
+
+
+def test_a_message_that_holds_nothing_is_repeated_with_a_word_in_its_place() -> None:
+    requests = play(FakeTrial("detection"), [message(), DONE])
+    assert requests[1]["messages"][-2]["content"] == "(no text)"
+    requests = play(FakeTrial("detection"), [message(refusal="I cannot."), DONE])
+    assert requests[1]["messages"][-2]["content"] == "I cannot."
+
+
+def test_a_message_that_was_cut_off_is_said_to_be() -> None:
+    trial = FakeTrial("detection")
+    half = Said(message("", tool_call("alerts", '{"include_')), finish="length")
+    none = Said(message("", tool_call("alerts", "")), finish="length")
+    text = Said(message("First of all"), finish="length")
+    requests = play(trial, [half, none, text, DONE])
+    assert names(trial) == ["malformed", "malformed", "malformed", "submit"]
+    for request in requests[1:]:
+        assert "was cut off" in request["messages"][-1]["content"]
+
+
+def test_a_model_that_declines_at_the_end_of_its_tokens_is_not_asked_again() -> None:
+    trial = FakeTrial("detection", tokens=100)
+    with completions([message(refusal="I cannot.")]) as (url, requests):
+        settings = ModelSettings(model="openai/scripted", base_url=url)
+        with pytest.raises(LimitExceeded):
+            asyncio.run(load("react").build({}, settings).run(trial))
+    assert len(requests) == 1
+
+
+def test_no_prompt_says_that_there_is_a_fault() -> None:
+    declined = play(FakeTrial("detection"), [message(refusal="I cannot."), DONE])
+    assert "fault" not in declined[1]["messages"][-1]["content"]
