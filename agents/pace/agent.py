@@ -239,7 +239,7 @@ def _judge(kind: str, model: ModelSettings | None, votes: int, prices: Prices) -
     if model is None:
         raise PreflightError("judge=model needs a model", hint="--model PROVIDER/NAME")
     if importlib.util.find_spec("openai") is None:
-        raise PreflightError("judge=model needs openai", hint="pip install 'aiopslab[react]'")
+        raise PreflightError("judge=model needs openai", hint="pip install 'aiopslab[openai]'")
     return ModelJudge(model, votes, prices)
 
 

@@ -77,6 +77,9 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     path.write_text('{"tool": "x"}', encoding="utf-8")
     with pytest.raises(UsageError, match=r"steps.jsonl:1 is not a recorded step"):
         Replay(str(path))
+    path.write_bytes(b"PAR1\xff\xfe")
+    with pytest.raises(UsageError, match="is no record of steps"):
+        Replay(str(path))
 
 
 def at_terminal(task: Task, *lines: str, **answers: Any) -> tuple[FakeTrial, str]:
