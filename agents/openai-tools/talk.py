@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from aiopslab.agents import TrialHandle
-from aiopslab.agents.chat import NO_TEXT, Prompts, in_words, json_object
+from aiopslab.agents.chat import NO_TEXT, Prompts, distinct, in_words, json_object
 from aiopslab.agents.extracts import digest, entities
 from aiopslab.tools.openai import functions, reading
 
@@ -152,9 +152,9 @@ class Talk:
         if reply.text:
             self._trial.note(reply.text)
         said: Message = {"role": "assistant", "content": reply.text or reply.refusal or NO_TEXT}
-        for n, call in enumerate(reply.calls):
-            # Some endpoints name no ids, but every answer has to name the call it belongs to.
-            call.id = call.id or f"call-{len(self.messages)}-{n}"
+        ids = distinct([call.id for call in reply.calls], len(self.messages))
+        for call, id in zip(reply.calls, ids, strict=True):
+            call.id = id
         if reply.calls:
             said |= {"content": reply.text or None, "tool_calls": list(map(_called, reply.calls))}
         self.messages.append(said)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiopslab.agents import TrialHandle
-from aiopslab.agents.chat import NO_TEXT, Prompts, in_words
+from aiopslab.agents.chat import NO_TEXT, Prompts, distinct, in_words
 from aiopslab.agents.extracts import digest, entities
 from aiopslab.tools.openai import functions, reading
 
@@ -113,9 +113,9 @@ class Talk:
         from langchain_core.messages import AIMessage
 
         calls = [*reply.tool_calls, *reply.invalid_tool_calls]
-        for n, call in enumerate(calls):
-            # Some endpoints name no ids, but every answer has to name the call it belongs to.
-            call["id"] = call["id"] or f"call-{len(self.messages)}-{n}"
+        ids = distinct([call["id"] for call in calls], len(self.messages))
+        for call, id in zip(calls, ids, strict=True):
+            call["id"] = id
         if calls or reply.text:
             self.messages.append(reply)
         else:

@@ -13,7 +13,7 @@ asked for again here, at once. What a broken reply consumed nobody says, and nob
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -167,6 +167,18 @@ def text_of(content: object) -> str:
     dicts = (p if isinstance(p, Mapping) else {"type": "text", "text": p} for p in parts)
     texts = (p.get("text") for p in dicts if p.get("type") == "text")
     return "".join(text for text in texts if isinstance(text, str))
+
+
+def distinct(ids: Sequence[str | None], turn: int) -> list[str]:
+    """Return ids by which the calls of one message can be answered, each by its own.
+
+    Some endpoints name none, or several calls alike; every answer has to name its call.
+
+    Args:
+        ids: As the endpoint named the calls.
+        turn: Number of the message in its conversation.
+    """
+    return [id if id and id not in ids[:n] else f"call-{turn}-{n}" for n, id in enumerate(ids)]
 
 
 def json_object(text: str) -> tuple[dict[str, Any] | None, str]:

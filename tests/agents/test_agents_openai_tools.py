@@ -219,8 +219,9 @@ def test_streams_that_always_break_off_are_no_failure_of_the_agent() -> None:
         Said(DONE, cut=40, headers=dict[str, str]()),
         Said(body='{"id": "x", "choices": [{"index'),
         Said(body='{"id": "x", "object": "chat.completion", "choices": []}'),
+        Said(body='{"id": "x", "object": "chat.completion", "choices": [{"message": null}]}'),
     ],
-    ids=["cut", "half of its JSON", "no choice"],
+    ids=["cut", "half of its JSON", "no choice", "no message"],
 )
 def test_a_whole_reply_that_arrives_broken_is_asked_for_again(reply: Said) -> None:
     trial = FakeTrial("detection")
@@ -350,3 +351,11 @@ def test_a_budget_that_is_used_up_is_asked_nothing_more() -> None:
 def test_no_prompt_says_that_there_is_a_fault() -> None:
     declined = play(FakeTrial("detection"), [message(refusal="I cannot."), DONE])
     assert "fault" not in declined[1]["messages"][-1]["content"]
+
+
+def test_calls_that_share_an_id_are_answered_one_by_one() -> None:
+    both = message("", tool_call("alerts", {}, "a"), tool_call("services", {}, "a"))
+    said, *told = play(FakeTrial("detection"), [both, DONE])[1]["messages"][-3:]
+    ids = [c["id"] for c in said["tool_calls"]]
+    assert len(set(ids)) == 2
+    assert [m["tool_call_id"] for m in told] == ids

@@ -274,8 +274,9 @@ def test_a_conversation_that_grew_too_long_is_the_agents_failure() -> None:
         '{"id": "x", "choices": [{"index',
         '{"id": "x", "object": "chat.completion", "choices": []}',
         '{"id": "x", "object": "chat.completion", "choices": null}',
+        '{"id": "x", "object": "chat.completion", "choices": [{"message": null}]}',
     ],
-    ids=["half of its JSON", "no choice", "null"],
+    ids=["half of its JSON", "no choice", "null", "no message"],
 )
 def test_a_reply_that_arrives_broken_is_asked_for_again(body: str) -> None:
     trial = FakeTrial("detection")
@@ -391,3 +392,11 @@ def test_a_model_that_declines_at_the_end_of_its_tokens_is_not_asked_again() -> 
 def test_no_prompt_says_that_there_is_a_fault() -> None:
     declined = play(FakeTrial("detection"), [message(refusal="I cannot."), DONE])
     assert "fault" not in declined[1]["messages"][-1]["content"]
+
+
+def test_calls_that_share_an_id_are_answered_one_by_one() -> None:
+    both = message("", tool_call("alerts", {}, "a"), tool_call("services", {}, "a"))
+    said, *told = play(FakeTrial("detection"), [both, DONE])[1]["messages"][-3:]
+    ids = [c["id"] for c in said["tool_calls"]]
+    assert len(set(ids)) == 2
+    assert [m["tool_call_id"] for m in told] == ids
