@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aiopslab.agents.chat import BrokenReply, counted, text_of
+from aiopslab.agents.chat import BrokenReply, counted, legible, text_of
 from aiopslab.agents.prices import TokenUsage
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class Completions:
         import openai
 
         create: Any = self._client.chat.completions.create
+        fields = {**fields, "messages": legible(fields["messages"])}
         try:
             return await create(**self._fields, **fields)
         except openai.BadRequestError as error:

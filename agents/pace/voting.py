@@ -12,10 +12,10 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiopslab.agents import ModelSettings, TrialHandle
-from aiopslab.agents.chat import RETRIES, BrokenReply, ModelLine, Prompts, counted, text_of
+from aiopslab.agents.chat import RETRIES, BrokenReply, ModelLine, Prompts, counted, legible, text_of
 from aiopslab.agents.prices import Prices, TokenUsage
 from aiopslab.models.observation import Observation
 from aiopslab.models.past_incident import PastIncident
@@ -103,11 +103,12 @@ class ModelJudge:
     ) -> str:
         """Send one prompt; count and keep it."""
         text = _PROMPTS(prompt, **told)
+        messages: Any = legible([{"role": "user", "content": text}])
 
         async def once() -> tuple[str, TokenUsage | None]:
             reply = await client.chat.completions.create(
                 model=self._settings.name,
-                messages=[{"role": "user", "content": text}],
+                messages=messages,
                 temperature=TEMPERATURE,
             )
             if not getattr(reply, "choices", None) or reply.choices[0].message is None:

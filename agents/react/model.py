@@ -11,16 +11,25 @@ import json
 from typing import Any
 
 import openai
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatResult
 from langchain_openai import ChatOpenAI
 
-from aiopslab.agents.chat import counted
+from aiopslab.agents.chat import counted, legible
 from aiopslab.agents.prices import TokenUsage
 
 
 class Model(ChatOpenAI):
-    """A chat model whose replies can be read whatever the arguments of their calls are."""
+    """A chat model whose replies can be read, and repeated, whatever the model wrote in them."""
+
+    def _get_request_payload(
+        self, input_: LanguageModelInput, *, stop: list[str] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        payload = super()._get_request_payload(input_, stop=stop, **kwargs)
+        if "messages" in payload:
+            payload["messages"] = legible(payload["messages"])
+        return payload
 
     def _create_chat_result(
         self,

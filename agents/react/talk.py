@@ -195,8 +195,10 @@ def _declined(reply: AIMessage) -> str:
 
 
 def _refusal(reply: AIMessage) -> str:
-    """Return the model's own words where it declines."""
-    return str(reply.additional_kwargs.get("refusal") or "")
+    """Return the model's own words where it declines: beside its text, or a part of it."""
+    parts = [part for part in reply.content if isinstance(part, dict)]
+    told = [part.get("refusal") for part in parts if part.get("type") == "refusal"]
+    return str(reply.additional_kwargs.get("refusal") or "".join(map(str, told)))
 
 
 def _cut(reply: AIMessage) -> str:

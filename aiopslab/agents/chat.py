@@ -13,6 +13,7 @@ asked for again here, at once. What a broken reply consumed nobody says, and nob
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -33,6 +34,9 @@ _BROKEN = 3
 """Replies in a row that may arrive broken."""
 _REFUSED_CONVERSATION = (400, 413, 422)
 """Statuses that blame the request: once the model has answered, the agent has made it so."""
+_NO_NAME = re.compile(r"[^a-zA-Z0-9_-]")
+_NAME = 64
+"""Longest name of a function."""
 NO_TEXT = "(no text)"
 """Stands for a message without text and calls: some endpoints refuse one that holds nothing."""
 _LAST_STEPS = 3
@@ -179,6 +183,22 @@ def distinct(ids: Sequence[str | None], turn: int) -> list[str]:
         turn: Number of the message in its conversation.
     """
     return [id if id and id not in ids[:n] else f"call-{turn}-{n}" for n, id in enumerate(ids)]
+
+
+def legible(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the messages of a request as endpoints take them, whatever the model wrote in them.
+
+    Halves of characters become ``?``, for a request that holds one cannot be sent. Names of
+    functions that are none keep to the alphabet of names: ``multi_tool_use.parallel`` is one that
+    models make up, and a strict endpoint refuses a conversation that it is in.
+    """
+    text = json.dumps(list(messages), ensure_ascii=False)
+    plain: list[dict[str, Any]] = json.loads(text.encode("utf-8", "replace"))
+    for message in plain:
+        for call in message.get("tool_calls") or []:
+            function = call["function"]
+            function["name"] = _NO_NAME.sub("_", function["name"])[:_NAME] or "_"
+    return plain
 
 
 def json_object(text: str) -> tuple[dict[str, Any] | None, str]:

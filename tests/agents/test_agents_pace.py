@@ -510,6 +510,11 @@ def test_a_vote_whose_content_comes_in_parts_is_read() -> None:
     assert (trial.elicited.coe, trial.elicited.rce) == (1.0, 0.7)
 
 
+def test_half_a_character_of_an_analysis_does_not_spoil_the_rating() -> None:
+    trial, _ = voted(text("well \ud83d\nSUFFICIENT: yes"), text("RATING: 70"), votes=1)
+    assert (trial.elicited.coe, trial.elicited.rce) == (1.0, 0.7)
+
+
 def test_votes_end_where_the_budget_does() -> None:
     pytest.importorskip("openai")
     plays(DIAGNOSIS)
