@@ -85,12 +85,13 @@ class React:
         turn, owed = 0, 0
         while turn < self._steps + owed:
             turn += 1
-            closing = turn >= self._steps
+            spent = trial.budget.steps == 0
             if turn == self._steps:
                 talk.last(f"this is turn {turn} of {self._steps}", closing=True)
             elif left := nearly_over(trial):
-                talk.last(left, closing=False)
-            tools = talk.tools(closing=closing)
+                talk.last(left, closing=spent)
+            # An answer is all that is taken once the calls are used up.
+            tools = talk.tools(closing=spent or turn >= self._steps)
             reply = await line.reply(partial(self._ask, talk.messages, tools))
             ending = await talk.answer(reply)
             if ending in (Ending.ANSWERED, Ending.GIVEN_UP) or trial.ended:

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from agents_fakes import FakeTrial
+from agents_fakes import FakeTrial, LastWordTrial
 from agents_server import Said, Script, completions, failure, message, tool_call
 
 from aiopslab.agents import ModelSettings, load
@@ -385,3 +385,11 @@ def test_a_name_that_models_make_up_is_repeated_in_the_alphabet_of_names() -> No
     repeated = [c["function"]["name"] for c in said["tool_calls"]]
     assert repeated == ["multi_tool_use_parallel", "_"]
     assert name in told["content"]
+
+
+def test_once_the_calls_are_used_up_nothing_but_submit_is_offered() -> None:
+    trial = LastWordTrial("detection", steps=2)
+    requests = play(trial, [LOOK, LOOK, DONE])
+    assert [f["function"]["name"] for f in requests[2]["tools"]] == ["submit"]
+    assert "steps 0" in requests[2]["messages"][-1]["content"]
+    assert names(trial) == ["alerts", "alerts", "submit"]
