@@ -209,6 +209,11 @@ def test_a_mapping_of_another_judge_or_ablation_is_refused(tmp_path: Path) -> No
     path = written(tmp_path, judge="model", prompts="pace/v1")
     with pytest.raises(UsageError, match="fitted with ablation 'none' and judge 'model'"):
         load("pace").preflight({"mapping": path})
+    pytest.importorskip("openai")
+    path = written(tmp_path, judge="model", prompts="pace/v0")
+    model = ModelSettings(model="openai/scripted", base_url="http://127.0.0.1:1/v1")
+    with pytest.raises(UsageError, match="prompts 'pace/v0', these are 'pace/v1'"):
+        load("pace").preflight({"mapping": path, "judge": "model"}, model)
     (tmp_path / "bad.json").write_text("{}", encoding="utf-8")
     with pytest.raises(UsageError, match="is no mapping"):
         load("pace").preflight({"mapping": str(tmp_path / "bad.json")})
