@@ -97,3 +97,12 @@ def test_text_in_parts_is_a_thought_of_the_record(tmp_path: Path) -> None:
     parts = {**ANSWER, "content": [{"type": "text", "text": "Sure \ud83d"}]}
     _, trial = played(tmp_path, [REPAIR, parts], agent="openai-tools")
     assert trial.outcome == "passed"
+
+
+@pytest.mark.parametrize("agent", ["react", "openai-tools"])
+def test_what_a_model_says_last_is_in_the_record(tmp_path: Path, agent: str) -> None:
+    report, trial = played(tmp_path, [message(refusal="I cannot.")], agent=agent)
+    assert (trial.outcome, trial.termination) == ("failed", "stopped without submitting")
+    [plan] = report.record.trials
+    kept = RunDirectory(report.directory).trial(plan).path / "agent" / "last_words.txt"
+    assert kept.read_text("utf-8").splitlines() == ["the model declines: I cannot."] * 2
