@@ -158,6 +158,8 @@ class Talk:
                 return ending
         for broken in reply.invalid_tool_calls:
             said = await self._unread(broken, _cut(reply))
+            if broken["name"] == SUBMIT:
+                ending = Ending.REFUSED
             self.messages.append(ToolMessage(said, tool_call_id=broken["id"] or ""))
         return ending
 

@@ -197,7 +197,7 @@ def legible(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for message in plain:
         for call in message.get("tool_calls") or []:
             function = call["function"]
-            function["name"] = _NO_NAME.sub("_", function["name"])[:_NAME] or "_"
+            function["name"] = _NO_NAME.sub("_", function["name"] or "_")[:_NAME]
     return plain
 
 

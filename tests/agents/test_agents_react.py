@@ -151,6 +151,22 @@ def test_an_answer_refused_on_the_last_turn_may_be_repaired() -> None:
     assert names(trial) == ["alerts", "submit", "submit"]
 
 
+def test_a_call_without_name_and_readable_arguments_is_told_to_the_model() -> None:
+    nameless = tool_call("", '{"a": tr')
+    nameless["function"]["name"] = None
+    trial = FakeTrial("detection")
+    play(trial, [message("", nameless), DONE])
+    assert names(trial) == ["malformed", "submit"]
+
+
+def test_an_answer_that_cannot_be_read_on_the_last_turn_may_be_repaired() -> None:
+    trial = FakeTrial("detection")
+    broken = message("", tool_call("submit", '{"anomaly": tr'))
+    assert len(play(trial, [LOOK, broken, DONE], steps="2")) == 3
+    assert names(trial) == ["alerts", "malformed", "submit"]
+    assert len(play(FakeTrial("detection"), [broken], steps="2")) == 3
+
+
 def test_twenty_turns_are_the_default() -> None:
     assert len(play(FakeTrial("detection"), [LOOK])) == 20
 
