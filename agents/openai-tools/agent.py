@@ -101,8 +101,10 @@ class OpenAITools:
     ) -> Ending:
         """Turn by turn; ``SILENT`` where an answer in another form may still come."""
         for turn in range(1, self._steps + 1):
-            closing = turn == self._steps
-            left = f"this is turn {turn} of {self._steps}" if closing else nearly_over(trial)
+            final = turn == self._steps
+            # An answer is all that is taken once the calls are used up.
+            closing = final or trial.budget.steps == 0
+            left = f"this is turn {turn} of {self._steps}" if final else nearly_over(trial)
             if left:
                 talk.last(left, closing=closing)
             reply = await line.reply(partial(asked.ask, **talk.request(closing=closing)))

@@ -6,11 +6,12 @@ the SDK itself).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aiopslab.agents.chat import BrokenReply, counted
+from aiopslab.agents.chat import BrokenReply, counted, legible, text_of
 from aiopslab.agents.prices import TokenUsage
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ class Reply:
     calls: list[Call] = field(default_factory=list)
     finish: str = ""
     """Why it ended: ``stop``, ``tool_calls``, ``length``, ``content_filter``."""
+
+    @property
+    def declined(self) -> str:
+        """Why the model, or a filter before it, declines; empty where neither does."""
+        return self.refusal or ("content filter" if self.finish == "content_filter" else "")
 
 
 class Completions:
@@ -80,6 +86,7 @@ class Completions:
         import openai
 
         create: Any = self._client.chat.completions.create
+        fields = {**fields, "messages": legible(fields["messages"])}
         try:
             return await create(**self._fields, **fields)
         except openai.BadRequestError as error:
@@ -90,12 +97,19 @@ class Completions:
 
 
 def _reply(message: ChatCompletionMessage, finish: str) -> Reply:
+    # The SDK checks nothing of what an endpoint sends: types are left out, arguments are objects.
+    functions = ((call.id, getattr(call, "function", None)) for call in message.tool_calls or [])
     calls = [
-        Call(call.id or "", call.function.name or "", call.function.arguments or "")
-        for call in message.tool_calls or []
-        if call.type == "function"
+        Call(id or "", function.name or "", _arguments(function.arguments))
+        for id, function in functions
+        if function is not None
     ]
-    return Reply(message.content or "", message.refusal or "", calls, finish)
+    return Reply(text_of(message.content), message.refusal or "", calls, finish)
+
+
+def _arguments(given: object) -> str:
+    """Return arguments as the text that they should have come as."""
+    return given if isinstance(given, str) else json.dumps(given) if given else ""
 
 
 async def _assembled(parts: AsyncStream[ChatCompletionChunk]) -> tuple[Reply, TokenUsage | None]:
@@ -107,32 +121,41 @@ async def _assembled(parts: AsyncStream[ChatCompletionChunk]) -> tuple[Reply, To
     import openai
 
     reply, usage = Reply(), None
-    calls: dict[int, Call] = {}
+    latest: dict[int, Call] = {}
     try:
         async with parts:
             async for part in parts:
                 usage = part.usage or usage
                 if part.choices:
-                    _add(reply, calls, part.choices[0])
+                    _add(reply, latest, part.choices[0])
     except openai.APIConnectionError as error:
         # The SDK asks again for what never began, not for what broke off.
         raise BrokenReply(f"the stream broke off: {error}") from error
     if not reply.finish:
         raise BrokenReply("the stream ended in the middle of the reply")
-    reply.calls = [calls[index] for index in sorted(calls)]
     return reply, counted(usage)
 
 
-def _add(reply: Reply, calls: dict[int, Call], choice: Any) -> None:
-    """Add one part to a reply."""
+def _add(reply: Reply, latest: dict[int, Call], choice: Any) -> None:
+    """Add one part to a reply.
+
+    Args:
+        reply: What there is of it.
+        latest: Its calls by index; added to.
+        choice: The part.
+    """
     reply.finish = choice.finish_reason or reply.finish
     if (delta := choice.delta) is None:
         return
-    reply.text += delta.content or ""
+    reply.text += text_of(delta.content)
     reply.refusal += delta.refusal or ""
     for piece in delta.tool_calls or []:
-        call = calls.setdefault(piece.index, Call())
+        call = latest.get(piece.index)
+        # Some endpoints number all calls 0 (ollama/ollama#15457): another id is another call.
+        if call is None or (piece.id and call.id and piece.id != call.id):
+            call = latest[piece.index] = Call()
+            reply.calls.append(call)
         call.id = piece.id or call.id
         if piece.function is not None:
             call.name += piece.function.name or ""
-            call.arguments += piece.function.arguments or ""
+            call.arguments += _arguments(piece.function.arguments)

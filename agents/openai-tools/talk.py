@@ -5,13 +5,13 @@ Failures of a tool are shown to the model with their reason. Not here: asking (`
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
 from aiopslab.agents import TrialHandle
-from aiopslab.agents.chat import Prompts, in_words
+from aiopslab.agents.chat import NO_TEXT, Prompts, distinct, in_words, json_object
 from aiopslab.agents.extracts import digest, entities
 from aiopslab.tools.openai import functions, reading
 
@@ -81,14 +81,14 @@ class Talk:
         self._hear(reply)
         if reply.calls:
             self._reminded = False
-            return await self._act(reply.calls)
-        if reply.refusal or reply.finish == "content_filter":
-            return self._declined(reply.refusal or "content filter")
+            return await self._act(reply)
+        if why := reply.declined:
+            return self._declined(why)
         if self._reminded:
             return Ending.SILENT
         await self._trial.call("malformed", text=reply.text[:500])
         self._reminded = True
-        self._say(_prompt("repair"))
+        self._say(_prompt("repair") + _cut(reply))
         return Ending.OPEN
 
     def ask_for_answer(self) -> None:
@@ -101,14 +101,17 @@ class Talk:
         Raises:
             LimitExceeded: A budget is used up.
         """
+        # None was offered, and one that is heard has to be answered; but submit's are the answer.
+        asked = [call.arguments for call in reply.calls if call.name == SUBMIT]
+        reply = replace(reply, text=asked[0] if asked else reply.text, calls=[])
         self._hear(reply)
-        if reply.refusal:
-            self._trial.note(f"the model declines: {reply.refusal}")
-            self._say(_prompt("declined"))
+        if reply.declined:
+            self._trial.note(f"the model declines: {reply.declined}")
+            self._say(_prompt("answer_declined"))
             return False
-        answer, wrong = _object(reply.text)
+        answer, wrong = json_object(reply.text)
         if answer is None:
-            said = f"the answer is no JSON object: {wrong}"
+            said = f"the answer is no JSON object: {wrong}{_cut(reply)}"
             await self._trial.call("malformed", text=f"{said}: {reply.text}"[:500])
             self._say(said)
             return False
@@ -116,12 +119,14 @@ class Talk:
         self._say(reading(seen))
         return seen.ok
 
-    async def _act(self, calls: list[Call]) -> Ending:
+    async def _act(self, reply: Reply) -> Ending:
         """Carry calls out in order, until an answer is taken."""
-        for call in calls:
-            arguments, wrong = _object(call.arguments or "{}")
+        for call in reply.calls:
+            # Where a reply is cut before its arguments, none would be what nobody meant.
+            lost = not call.arguments and reply.finish == "length" and call is reply.calls[-1]
+            arguments, wrong = json_object("" if lost else call.arguments or "{}")
             if arguments is None:
-                said = f"the arguments of {call.name} are no JSON object: {wrong}"
+                said = f"the arguments of {call.name} are no JSON object: {wrong}{_cut(reply)}"
                 seen = await self._trial.call("malformed", text=f"{said}: {call.arguments}"[:500])
                 text = f"[{seen.id} failed]\n{said}"
             else:
@@ -146,12 +151,12 @@ class Talk:
         """Add a message of the model to the conversation."""
         if reply.text:
             self._trial.note(reply.text)
-        said: Message = {"role": "assistant", "content": reply.text or reply.refusal}
-        for n, call in enumerate(reply.calls):
-            # Some endpoints name no ids, but every answer has to name the call it belongs to.
-            call.id = call.id or f"call-{len(self.messages)}-{n}"
+        said: Message = {"role": "assistant", "content": reply.text or reply.refusal or NO_TEXT}
+        ids = distinct([call.id for call in reply.calls], len(self.messages))
+        for call, id in zip(reply.calls, ids, strict=True):
+            call.id = id
         if reply.calls:
-            said["tool_calls"] = [_called(call) for call in reply.calls]
+            said |= {"content": reply.text or None, "tool_calls": list(map(_called, reply.calls))}
         self.messages.append(said)
 
     def _say(self, text: str) -> None:
@@ -170,17 +175,11 @@ def _called(call: Call) -> Message:
 
     Some endpoints parse the arguments of the past and fail where they cannot.
     """
-    arguments = call.arguments if _object(call.arguments or "{}")[0] is not None else "{}"
-    function = {"name": call.name, "arguments": arguments or "{}"}
+    arguments = call.arguments if json_object(call.arguments)[0] is not None else "{}"
+    function = {"name": call.name, "arguments": arguments}
     return {"id": call.id, "type": "function", "function": function}
 
 
-def _object(text: str) -> tuple[dict[str, Any] | None, str]:
-    """Read a JSON object; None and what is wrong where it is none."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        return None, str(error)
-    if not isinstance(found, dict):
-        return None, f"it is {type(found).__name__}"
-    return found, ""
+def _cut(reply: Reply) -> str:
+    """Say that a reply was cut off, if it was: the model cannot know."""
+    return "\n" + _prompt("cut") if reply.finish == "length" else ""

@@ -141,7 +141,7 @@ class Pace:
             "inner": self._inner,
             "ablation": self._ablation,
             "judge": self._judge_kind if self._judge else None,
-            "prompts": VERSION if isinstance(self._judge, ModelJudge) else "",
+            "prompts": self._prompts,
             "stated": stated(answer),
             "source": "uncalibrated",
             "confidence": stated(answer),
@@ -173,6 +173,11 @@ class Pace:
     def _make(self) -> Agent:
         return self._loader.build(self._inner_args, self._model)
 
+    @property
+    def _prompts(self) -> str:
+        """Version of the prompts that the judge is asked with; empty without any."""
+        return VERSION if isinstance(self._judge, ModelJudge) else ""
+
     def _check_mapping(self) -> None:
         mapping = self._mapping
         if mapping is None:
@@ -183,6 +188,12 @@ class Pace:
                 f"the mapping was fitted with ablation {mapping.ablation!r} and judge"
                 f" {mapping.judge!r}, this is {self._ablation!r} and {judge!r}",
                 hint="give the same -A ablation and -A judge, or fit another mapping",
+            )
+        if mapping.prompts != self._prompts:
+            raise UsageError(
+                f"the mapping was fitted on votes for the prompts {mapping.prompts!r}, these are"
+                f" {self._prompts!r}",
+                hint="fit another mapping: aiopslab calibrate fit RUN -o mapping.json",
             )
 
 
@@ -239,7 +250,7 @@ def _judge(kind: str, model: ModelSettings | None, votes: int, prices: Prices) -
     if model is None:
         raise PreflightError("judge=model needs a model", hint="--model PROVIDER/NAME")
     if importlib.util.find_spec("openai") is None:
-        raise PreflightError("judge=model needs openai", hint="pip install 'aiopslab[react]'")
+        raise PreflightError("judge=model needs openai", hint="pip install 'aiopslab[openai]'")
     return ModelJudge(model, votes, prices)
 
 

@@ -10,14 +10,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from aiopslab.models.answer import Answer, Detection, Diagnosis, Localization, Mitigation
 from aiopslab.models.task import Task
+from aiopslab.tools.submit import read_answer
 
 NOTHING = "none"
 """The cause kind that says nothing is wrong."""
-_ANSWER: TypeAdapter[Answer] = TypeAdapter(Answer)
 _DIGITS = 4
 
 
@@ -51,12 +49,10 @@ class Claim:
 
 
 def read(task: Task, arguments: dict[str, Any]) -> Answer | None:
-    """Return the answer that the arguments make; None if they make none."""
-    try:
-        return _ANSWER.validate_python({**arguments, "task": task})
-    except ValidationError:
-        # Malformed: `submit` itself explains what is wrong with it.
-        return None
+    """Return the answer that ``submit`` would take; None for one that it would refuse."""
+    answer = read_answer(task, arguments)
+    # `submit` itself explains what is wrong.
+    return None if isinstance(answer, str) else answer
 
 
 def claim(answer: Answer) -> Claim:

@@ -44,11 +44,19 @@ class Memory(Protocol):
 
 
 def references(memory: Memory, brief: Brief, seen: Sequence[Observation]) -> list[PastIncident]:
-    """Return at most five write-ups, of this app where the memory knows it."""
-    told = {brief.namespace.casefold(), brief.app.casefold()}
-    app = next((r.app for r in memory.records if r.app.casefold() in told), None)
+    """Return at most five write-ups of this app; one that the memory does not know has no past."""
+    apps = sorted({r.app for r in memory.records}, key=lambda app: (-len(app), app))
+    app = next((app for app in apps if _is_of(brief, app)), None)
+    if app is None:
+        return []
     found = memory.search(query(brief, seen), app=app, limit=LIMIT)
     return [match.record for match in found]
+
+
+def _is_of(brief: Brief, app: str) -> bool:
+    """Say whether a trial is of an app; on a cluster its namespace has a suffix."""
+    name, namespace = app.casefold(), brief.namespace.casefold()
+    return name in (namespace, brief.app.casefold()) or namespace.startswith(f"{name}-")
 
 
 def query(brief: Brief, seen: Sequence[Observation]) -> str:

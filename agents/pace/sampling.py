@@ -16,8 +16,9 @@ from typing import Any
 from aiopslab.agents import Agent, DelegatingTrial, TrialHandle
 from aiopslab.models.answer import Answer
 from aiopslab.models.observation import Observation
+from aiopslab.tools.submit import read_answer
 
-from .answers import claim, read
+from .answers import claim
 
 FAREWELL_S = 5.0
 """Wall seconds a sample has to return after its answer."""
@@ -59,16 +60,17 @@ class Sample(DelegatingTrial):
         return known[self._made[key] - 1]
 
     def _take(self, arguments: dict[str, Any]) -> Observation:
-        answer = read(self.brief.task, arguments)
-        if answer is None:
+        answer = read_answer(self.brief.task, arguments)
+        refused = isinstance(answer, str)
+        if isinstance(answer, str):
             self._refused += 1
-            text = "no legal answer of this task; answer_schema of the brief says what is"
+            text = f"{answer}\nnothing was submitted"
         else:
             self.answer, text = answer, "submitted"
-        if answer is not None or self._refused >= _TRIES:
+        if not refused or self._refused >= _TRIES:
             self.over.set()
         return Observation(
-            id="obs-submit", tool="submit", arguments=arguments, ok=answer is not None, text=text,
+            id="obs-submit", tool="submit", arguments=arguments, ok=not refused, text=text,
             time=self.brief.now,
         )  # fmt: skip
 

@@ -12,10 +12,10 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiopslab.agents import ModelSettings, TrialHandle
-from aiopslab.agents.chat import RETRIES, BrokenReply, ModelLine, Prompts, counted
+from aiopslab.agents.chat import RETRIES, BrokenReply, ModelLine, Prompts, counted, legible, text_of
 from aiopslab.agents.prices import Prices, TokenUsage
 from aiopslab.models.observation import Observation
 from aiopslab.models.past_incident import PastIncident
@@ -31,8 +31,9 @@ _PROMPTS = Prompts(Path(__file__).parent / "prompts")
 _EVIDENCE = 24_000
 """Characters of observations in a prompt, the newest ones kept."""
 _OBSERVATION = 1_200
-_SUFFICIENT = re.compile(r"SUFFICIENT:\s*\**(yes|no)\b", re.IGNORECASE)
-_RATING = re.compile(r"RATING:\s*\**(\d{1,3})\b", re.IGNORECASE)
+_SUFFICIENT = re.compile(r"SUFFICIENT:[\s*_`]*(yes|no)\b", re.IGNORECASE)
+_RATING = re.compile(r"RATING:[\s*_`]*(100|\d{1,2})(?!\d|[.,]\d|\s*/\s*(?!100\b))", re.IGNORECASE)
+"""A whole number from 0 to 100; a share such as 0.85 or 8/10 is no rating, least of all 0 or 8."""
 
 
 class ModelJudge:
@@ -87,7 +88,7 @@ class ModelJudge:
                 found.coe_votes.append(said.lower() == "yes")
         for text in ratings:
             if said := _last(_RATING, text):
-                found.rce_votes.append(min(100, int(said)) / 100.0)
+                found.rce_votes.append(int(said) / 100.0)
         found.invalid_votes = 2 * self._votes - len(found.coe_votes) - len(found.rce_votes)
         found.coe, found.rce = _mean(found.coe_votes), _mean(found.rce_votes)
         return found
@@ -102,20 +103,21 @@ class ModelJudge:
     ) -> str:
         """Send one prompt; count and keep it."""
         text = _PROMPTS(prompt, **told)
+        messages: Any = legible([{"role": "user", "content": text}])
 
         async def once() -> tuple[str, TokenUsage | None]:
             reply = await client.chat.completions.create(
                 model=self._settings.name,
-                messages=[{"role": "user", "content": text}],
+                messages=messages,
                 temperature=TEMPERATURE,
             )
-            if not reply.choices:
-                raise BrokenReply("the reply holds no choice")
+            if not getattr(reply, "choices", None) or reply.choices[0].message is None:
+                raise BrokenReply("the reply holds no message")
             usage = counted(reply.usage)
             if usage is not None:
                 found.judge_tokens_in += usage.tokens_in
                 found.judge_tokens_out += usage.tokens_out
-            return reply.choices[0].message.content or "", usage
+            return text_of(reply.choices[0].message.content), usage
 
         said = await line.reply(once)
         found.judge_calls += 1

@@ -2,8 +2,8 @@
 
 A LangChain chat model with bound tools, on any endpoint that speaks OpenAI's chat completions.
 The prompts are the files beside this one. Neighbours: ``variants`` says which tools and which first
-observations a variant has, ``talk`` is the conversation. Not here: which tools there are (the trial
-says), what an answer is worth.
+observations a variant has, ``talk`` is the conversation, ``model`` reads replies. Not here: which
+tools there are (the trial says), what an answer is worth.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from .variants import variant_of
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, BaseMessage
-    from langchain_core.tools import StructuredTool
 
 
 class React:
@@ -86,12 +85,13 @@ class React:
         turn, owed = 0, 0
         while turn < self._steps + owed:
             turn += 1
-            closing = turn >= self._steps
+            spent = trial.budget.steps == 0
             if turn == self._steps:
                 talk.last(f"this is turn {turn} of {self._steps}", closing=True)
             elif left := nearly_over(trial):
-                talk.last(left, closing=False)
-            tools = talk.tools(closing=closing)
+                talk.last(left, closing=spent)
+            # An answer is all that is taken once the calls are used up.
+            tools = talk.tools(closing=spent or turn >= self._steps)
             reply = await line.reply(partial(self._ask, talk.messages, tools))
             ending = await talk.answer(reply)
             if ending in (Ending.ANSWERED, Ending.GIVEN_UP) or trial.ended:
@@ -101,7 +101,7 @@ class React:
             talk.shorten(self._keep, self._extract)
 
     async def _ask(
-        self, messages: list[BaseMessage], tools: list[StructuredTool]
+        self, messages: list[BaseMessage], tools: list[dict[str, Any]]
     ) -> tuple[AIMessage, TokenUsage | None]:
         """Make one request.
 
@@ -109,31 +109,31 @@ class React:
             BrokenReply: What came holds no message.
             openai.OpenAIError: Nothing came.
         """
-        from langchain_openai import ChatOpenAI
+        import openai
+
+        from .model import Model, consumed
 
         settings: dict[str, Any] = {} if self._temperature is None else {
             "temperature": self._temperature
         }  # fmt: skip
-        llm = ChatOpenAI(
+        llm = Model(
             model=self._settings.name,
             base_url=self._settings.base_url,
             api_key=self._key,
             timeout=self._timeout_s,
             max_retries=self._retries,
+            # By the names of some models LangChain chooses an API that only OpenAI's endpoint has.
+            use_responses_api=None if self._settings.base_url is None else False,
             **settings,
         )
         try:
             reply: AIMessage = await llm.bind_tools(tools).ainvoke(messages)
-        except (TypeError, KeyError, IndexError) as error:
+        except openai.BadRequestError as error:
+            if error.param != "temperature" or self._temperature is None:
+                raise
+            self._temperature = None
+            return await self._ask(messages, tools)
+        except (TypeError, KeyError, IndexError, AttributeError) as error:
             # What LangChain raises where the endpoint's reply holds no message.
             raise BrokenReply(f"{type(error).__name__}: {error}") from error
-        return reply, _usage(reply)
-
-
-def _usage(reply: AIMessage) -> TokenUsage | None:
-    """Return the tokens as the endpoint counted them; None where it did not."""
-    counted = reply.usage_metadata
-    if counted is None:
-        return None
-    cached = counted.get("input_token_details", {}).get("cache_read") or 0
-    return TokenUsage(counted["input_tokens"], counted["output_tokens"], cached)
+        return reply, consumed(reply)

@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aiopslab.agents import TrialHandle
-from aiopslab.agents.chat import Prompts, in_words
+from aiopslab.agents.chat import NO_TEXT, Prompts, distinct, in_words
 from aiopslab.agents.extracts import digest, entities
-from aiopslab.tools.langchain import structured_tools
-from aiopslab.tools.openai import reading
+from aiopslab.tools.openai import functions, reading
 
 from .variants import RETRIEVAL, SUBMIT, Variant
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, BaseMessage
-    from langchain_core.tools import StructuredTool
+    from langchain_core.messages.tool import InvalidToolCall
 
 _prompt = Prompts(Path(__file__).parent / "prompts")
 
@@ -51,7 +50,9 @@ class Talk:
         self._variant = variant
         self._steps = steps
         offered = variant.offered(trial.tools)
-        self._tools = {t.name: t for t in structured_tools(offered, self._call)}
+        self._tools = {
+            t.name: function for t, function in zip(offered, functions(offered), strict=True)
+        }
         self._elsewhere = {t.name for t in trial.tools} - set(self._tools)
         self._terms = entities(trial.brief.alert or "")
         self._asked: dict[str, frozenset[str]] = {}
@@ -81,7 +82,7 @@ class Talk:
             HumanMessage("\n\n".join(filter(None, [asked, seen]))),
         ]
 
-    def tools(self, *, closing: bool) -> list[StructuredTool]:
+    def tools(self, *, closing: bool) -> list[dict[str, Any]]:
         """Return what the model may call; only ``submit`` when it has to close."""
         return [t for name, t in self._tools.items() if not closing or name == SUBMIT]
 
@@ -99,13 +100,26 @@ class Talk:
         Raises:
             LimitExceeded: A budget is used up.
         """
-        self.messages.append(reply)
+        self._hear(reply)
         if reply.text:
             self._trial.note(reply.text)
         if reply.tool_calls or reply.invalid_tool_calls:
             self._reminded = False
             return await self._act(reply)
         return await self._remind(reply)
+
+    def _hear(self, reply: AIMessage) -> None:
+        """Add a message of the model to the conversation."""
+        from langchain_core.messages import AIMessage
+
+        calls = [*reply.tool_calls, *reply.invalid_tool_calls]
+        ids = distinct([call["id"] for call in calls], len(self.messages))
+        for call, id in zip(calls, ids, strict=True):
+            call["id"] = id
+        if calls or reply.text:
+            self.messages.append(reply)
+        else:
+            self.messages.append(AIMessage(_refusal(reply) or NO_TEXT))
 
     async def _remind(self, reply: AIMessage) -> Ending:
         """A message without a call: declined, or said in text only. One reminder."""
@@ -119,7 +133,8 @@ class Talk:
         if self._reminded:
             return Ending.GIVEN_UP
         self._reminded = True
-        self.messages.append(HumanMessage(_prompt("declined" if declined else "repair")))
+        told = _prompt("declined") if declined else _prompt("repair") + _cut(reply)
+        self.messages.append(HumanMessage(told))
         return Ending.OPEN
 
     async def _act(self, reply: AIMessage) -> Ending:
@@ -130,33 +145,37 @@ class Talk:
         for call in reply.tool_calls:
             name, id, arguments = call["name"], call["id"] or "", call["args"]
             self._asked[id] = entities(*(v for v in arguments.values() if isinstance(v, str)))
-            tool = self._tools.get(name)
-            if tool is None:
-                said = await self._without_tool(name, arguments)
-                self.messages.append(ToolMessage(said, tool_call_id=id))
-                continue
-            told: ToolMessage = await tool.ainvoke({**call, "type": "tool_call"})
-            self.messages.append(told)
-            if name == SUBMIT:
-                ending = Ending.ANSWERED if told.artifact.ok else Ending.REFUSED
+            if name in self._elsewhere:
+                said = await self._not_given(name)
+            else:
+                # Not by LangChain's tools: to them an argument called self or config is their own.
+                seen = await self._trial.call(name, **arguments)
+                said = reading(seen)
+                if name == SUBMIT:
+                    ending = Ending.ANSWERED if seen.ok else Ending.REFUSED
+            self.messages.append(ToolMessage(said, tool_call_id=id))
             if ending is Ending.ANSWERED:
                 return ending
         for broken in reply.invalid_tool_calls:
-            text = f"the arguments of {broken['name']} are not valid JSON: {broken['error']}"
-            await self._trial.call("malformed", text=text[:500])
-            self.messages.append(ToolMessage(text, tool_call_id=broken["id"] or ""))
+            said = await self._unread(broken, _cut(reply))
+            if broken["name"] == SUBMIT:
+                ending = Ending.REFUSED
+            self.messages.append(ToolMessage(said, tool_call_id=broken["id"] or ""))
         return ending
 
-    async def _without_tool(self, name: str, arguments: dict[str, Any]) -> str:
-        """Answer a call of a tool that the model was not given."""
-        if name in self._elsewhere:
-            text = f"there is no tool {name!r} here; tools: {', '.join(self._tools)}"
-            seen = await self._trial.call("malformed", text=text)
-            return f"[{seen.id} failed]\n{text}"
-        return reading(await self._trial.call(name, **arguments))
+    async def _unread(self, call: InvalidToolCall, cut: str) -> str:
+        """Answer a call whose arguments are no JSON object."""
+        said = f"the arguments of {call['name']} are not valid JSON for an object{cut}"
+        seen = await self._trial.call("malformed", text=f"{said}: {call['args']}"[:500])
+        # Some endpoints parse the arguments of the past and fail where they cannot.
+        call["args"] = "{}"
+        return f"[{seen.id} failed]\n{said}"
 
-    async def _call(self, name: str, arguments: dict[str, Any]) -> Any:
-        return await self._trial.call(name, **arguments)
+    async def _not_given(self, name: str) -> str:
+        """Answer a call of a tool that the trial has and this variant was not given."""
+        text = f"there is no tool {name!r} here; tools: {', '.join(self._tools)}"
+        seen = await self._trial.call("malformed", text=text)
+        return f"[{seen.id} failed]\n{text}"
 
     def shorten(self, keep: int, limit: int) -> None:
         """Leave an extract of observations that are not among the latest."""
@@ -173,6 +192,18 @@ class Talk:
 
 def _declined(reply: AIMessage) -> str:
     """Return why the model or a filter before it declines; empty where neither does."""
-    refusal = reply.additional_kwargs.get("refusal")
     filtered = reply.response_metadata.get("finish_reason") == "content_filter"
-    return str(refusal) if refusal else "content filter" if filtered else ""
+    return _refusal(reply) or ("content filter" if filtered else "")
+
+
+def _refusal(reply: AIMessage) -> str:
+    """Return the model's own words where it declines: beside its text, or a part of it."""
+    parts = [part for part in reply.content if isinstance(part, dict)]
+    told = [part.get("refusal") for part in parts if part.get("type") == "refusal"]
+    return str(reply.additional_kwargs.get("refusal") or "".join(map(str, told)))
+
+
+def _cut(reply: AIMessage) -> str:
+    """Say that a reply was cut off, if it was: the model cannot know."""
+    cut = reply.response_metadata.get("finish_reason") == "length"
+    return "\n" + _prompt("cut") if cut else ""

@@ -1,9 +1,9 @@
 """What agents share that talk to a chat completions endpoint, whatever client they use.
 
 A ``ModelLine`` asks, asks again where the reply was broken off, books tokens and dollars, and says
-whose failure it is when there is no reply. Beside it: prompts from files, budgets in words. Not
-here: the conversation itself (``agents/react``, ``agents/openai-tools``), prices (``prices``),
-shortening observations (``extracts``).
+whose failure it is when there is no reply. Beside it: what a reply holds, in whichever form it
+comes; prompts from files; budgets in words. Not here: the conversation itself (``agents/react``,
+``agents/openai-tools``), prices (``prices``), shortening observations (``extracts``).
 
 A reply that fails by status or connection is asked for again by the client itself (the OpenAI SDK:
 408, 409, 429, 5xx, with ``Retry-After`` honoured up to two minutes); one that arrives broken is
@@ -12,14 +12,16 @@ asked for again here, at once. What a broken reply consumed nobody says, and nob
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiopslab.agents.prices import PriceList, Prices, TokenUsage
 from aiopslab.agents.protocol import TrialHandle
 from aiopslab.agents.spec import ModelSettings
-from aiopslab.errors import AgentError, PreflightError
+from aiopslab.errors import AgentError, LimitExceeded, PreflightError
 from aiopslab.models.observation import Budget
 
 if TYPE_CHECKING:
@@ -32,6 +34,11 @@ _BROKEN = 3
 """Replies in a row that may arrive broken."""
 _REFUSED_CONVERSATION = (400, 413, 422)
 """Statuses that blame the request: once the model has answered, the agent has made it so."""
+_NO_NAME = re.compile(r"[^a-zA-Z0-9_-]")
+_NAME = 64
+"""Longest name of a function."""
+NO_TEXT = "(no text)"
+"""Stands for a message without text and calls: some endpoints refuse one that holds nothing."""
 _LAST_STEPS = 3
 _LAST_SHARE = 0.1
 
@@ -59,6 +66,7 @@ class ModelLine:
         if trial.brief.budget.cost_usd is not None:
             prices.require(model.name)
         self._replies = 0
+        self._priced = False
 
     async def reply(self, ask: Callable[[], Awaitable[tuple[R, TokenUsage | None]]]) -> R:
         """Ask until a whole reply is there; book what it consumed; return it.
@@ -68,12 +76,14 @@ class ModelLine:
                 ``BrokenReply`` where the reply is not whole, and what the OpenAI SDK raises.
 
         Raises:
+            LimitExceeded: The tokens or dollars of the trial are used up; nobody is asked.
             PreflightError: The endpoint does not answer as it should, or counts no tokens where a
                 budget needs them. Nothing the agent can help: the trial is not graded.
             AgentError: The endpoint refuses what the conversation has become (too long, malformed).
         """
         import openai  # noqa: PLC0415 - only agents that talk to an endpoint pay for the SDK
 
+        self._afford()
         broken: list[str] = []
         while True:
             try:
@@ -93,6 +103,13 @@ class ModelLine:
             self._replies += 1
             self._book(usage)
             return reply
+
+    def _afford(self) -> None:
+        """Refuse to ask at the end of a budget: only tool calls are refused by the trial itself."""
+        left = self._trial.budget
+        for name, value in (("tokens", left.tokens), ("cost", left.cost_usd)):
+            if value == 0:
+                raise LimitExceeded(name, f"the budget of {name} is used up")
 
     @property
     def _who(self) -> str:
@@ -123,19 +140,76 @@ class ModelLine:
 
     def _keep(self, prices: PriceList) -> None:
         """Put the price beside the record, once: it says what the dollars of the record mean."""
-        if self._replies == 1:
+        if not self._priced:
+            self._priced = True
             name = self._model.name
             used = prices.model_copy(update={"models": {name: prices.models[name]}})
             self._trial.keep("prices.json", used.model_dump_json(by_alias=True).encode())
 
 
-def counted(usage: CompletionUsage | None) -> TokenUsage | None:
-    """Return the tokens as the endpoint counted them; None where it did not."""
+def counted(usage: CompletionUsage | Mapping[str, Any] | None) -> TokenUsage | None:
+    """Return the tokens as the endpoint counted them; None where it did not, or not both kinds."""
     if usage is None:
         return None
-    details = usage.prompt_tokens_details
-    cached = (details.cached_tokens or 0) if details is not None else 0
-    return TokenUsage(usage.prompt_tokens, usage.completion_tokens, cached)
+    told = usage if isinstance(usage, Mapping) else usage.model_dump(warnings=False)
+    tokens_in, tokens_out = told.get("prompt_tokens"), told.get("completion_tokens")
+    # The SDK checks nothing of what an endpoint sends.
+    if not isinstance(tokens_in, int) or not isinstance(tokens_out, int):
+        return None
+    cached = (told.get("prompt_tokens_details") or {}).get("cached_tokens")
+    return TokenUsage(tokens_in, tokens_out, cached if isinstance(cached, int) else 0)
+
+
+def text_of(content: object) -> str:
+    """Return the text of a message's content: text, a list of parts of which some are, or nothing.
+
+    Parts of another kind, hidden reasoning among them, are no text.
+    """
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    dicts = (p if isinstance(p, Mapping) else {"type": "text", "text": p} for p in parts)
+    texts = (p.get("text") for p in dicts if p.get("type") == "text")
+    return "".join(text for text in texts if isinstance(text, str))
+
+
+def distinct(ids: Sequence[str | None], turn: int) -> list[str]:
+    """Return ids by which the calls of one message can be answered, each by its own.
+
+    Some endpoints name none, or several calls alike; every answer has to name its call.
+
+    Args:
+        ids: As the endpoint named the calls.
+        turn: Number of the message in its conversation.
+    """
+    return [id if id and id not in ids[:n] else f"call-{turn}-{n}" for n, id in enumerate(ids)]
+
+
+def legible(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the messages of a request as endpoints take them, whatever the model wrote in them.
+
+    Halves of characters become ``?``, for a request that holds one cannot be sent. Names of
+    functions that are none keep to the alphabet of names: ``multi_tool_use.parallel`` is one that
+    models make up, and a strict endpoint refuses a conversation that it is in.
+    """
+    text = json.dumps(list(messages), ensure_ascii=False)
+    plain: list[dict[str, Any]] = json.loads(text.encode("utf-8", "replace"))
+    for message in plain:
+        for call in message.get("tool_calls") or []:
+            function = call["function"]
+            function["name"] = _NO_NAME.sub("_", function["name"] or "_")[:_NAME]
+    return plain
+
+
+def json_object(text: str) -> tuple[dict[str, Any] | None, str]:
+    """Read a JSON object; None and what is wrong where it is none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return None, str(error)
+    if not isinstance(found, dict):
+        return None, f"it is {type(found).__name__}"
+    return found, ""
 
 
 class Prompts:

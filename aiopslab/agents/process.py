@@ -57,7 +57,8 @@ class Captured:
 
     def content(self, secrets: Sequence[str] = ()) -> bytes:
         """Return what is kept, without secrets; says how much was left out."""
-        hidden = [s.encode() for s in secrets if len(s) >= _SECRET]
+        # The longest first: one may be the beginning of another, whose rest would stay.
+        hidden = sorted((s.encode() for s in secrets if len(s) >= _SECRET), key=len, reverse=True)
         head, tail = bytes(self._head), b"".join(self._tail)[-self._room :]
         cut = self.total - len(head) - len(tail)
         if cut:

@@ -45,6 +45,8 @@ def _read(path: Path) -> list[tuple[str, dict[str, Any], str]]:
             f"{str(path)!r} cannot be read: {error.strerror}",
             hint="give -A steps=RUN/trials/TRIAL",
         ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{str(path)!r} is no record of steps: {error}") from error
     calls = []
     # Not splitlines: a text may hold U+2028 and the like, which end a line there but not here.
     lines = text.removesuffix("\n").split("\n") if text else []

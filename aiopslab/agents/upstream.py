@@ -17,7 +17,8 @@ from aiopslab.agents.protocol import ActionAgent, TrialHandle
 from aiopslab.errors import AgentError
 from aiopslab.models.observation import ToolInfo
 
-_FENCE = re.compile(r"```[a-zA-Z]*\n?(.*?)```", re.DOTALL)
+_FENCE = re.compile(r"```(?:[a-zA-Z]*(?=\s))?(.*?)```", re.DOTALL)
+"""A fenced block; letters before white space name its language, others begin the call."""
 _PATIENCE = 5
 """Malformed actions in a row after which the agent counts as broken."""
 
@@ -42,7 +43,7 @@ class UpstreamAgent:
         if callable(begin):
             begin(trial.brief.text(), _FORM, {t.name: t.description for t in trial.tools})
         said, malformed = _introduction(trial), 0
-        while malformed < _PATIENCE:
+        while malformed < _PATIENCE and not trial.ended:
             action = await self._inner.get_action(said)
             trial.note(action)
             try:
@@ -57,7 +58,8 @@ class UpstreamAgent:
             if name == "submit" and seen.ok:
                 return
             said = f"[{seen.id}]{'' if seen.ok else ' Error:'}\n{seen.text}"
-        raise AgentError(f"{malformed} actions in a row held no call")
+        if not trial.ended:
+            raise AgentError(f"{malformed} actions in a row held no call")
 
 
 def _introduction(trial: TrialHandle) -> str:
@@ -100,7 +102,8 @@ def parse_call(action: str, tools: Sequence[ToolInfo]) -> tuple[str, dict[str, A
         raise CallError(f"{len(blocks)} fenced blocks, expected one. {_FORM}")
     try:
         call = ast.parse(blocks[0], mode="eval").body
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        # The last two are what the parser says of text that is nested too deeply.
         raise CallError(f"the block is not a call. {_FORM}") from error
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
         raise CallError(f"the block is not a call. {_FORM}")
@@ -118,7 +121,7 @@ def _arguments(call: ast.Call, name: str, tools: Sequence[ToolInfo]) -> dict[str
             if keyword.arg is None:
                 raise CallError(f"{name}: write the arguments out instead of **")
             found[keyword.arg] = ast.literal_eval(keyword.value)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         if isinstance(error, CallError):
             raise
         raise CallError(f"{name}: arguments are literals: {error}") from error

@@ -21,6 +21,7 @@ from aiopslab.errors import AgentError, PreflightError, UsageError
 from aiopslab.models.doors import Doors
 from aiopslab.models.signal import Alert
 from aiopslab.telemetry.notifications import v4_payload
+from aiopslab.tools.openai import response_format
 
 if TYPE_CHECKING:
     import httpx2
@@ -130,10 +131,9 @@ class Webhook:
         if reach is not None:
             addresses = {k: v for k, v in reach.items() if k != "kubeconfig"}
             asked.append(f"Where the telemetry is:\n{json.dumps(addresses, indent=2)}")
-        schema = {"name": "answer", "strict": True, "schema": brief.answer_schema}
         body = {
             "ask": "\n\n".join(asked),
-            "response_format": {"type": "json_schema", "json_schema": schema},
+            "response_format": response_format(brief.answer_schema),
             "stream": False,
         }
         return {**body, "model": self._model} if self._model else body

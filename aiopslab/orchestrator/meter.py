@@ -28,11 +28,19 @@ class Meter:
         self._wall = wallclock.seconds()
 
     def book(self, tokens_in: int, tokens_out: int, cost_usd: float | None) -> None:
-        """Add what a model call consumed; cost stays unknown until somebody states it."""
+        """Add what a model call consumed; cost stays unknown until somebody states it.
+
+        A budget that this uses up has ended the trial, whether a call follows or not.
+        """
         self.tokens_in = (self.tokens_in or 0) + tokens_in
         self.tokens_out = (self.tokens_out or 0) + tokens_out
         if cost_usd is not None:
             self.cost_usd = (self.cost_usd or 0.0) + cost_usd
+        limits, used = self.limits, self.tokens_in + self.tokens_out
+        if limits.tokens is not None and used >= limits.tokens:
+            self.hit = self.hit or "tokens"
+        if limits.cost_usd is not None and (self.cost_usd or 0.0) >= limits.cost_usd:
+            self.hit = self.hit or "cost"
 
     def virtual_left(self, now: float) -> float | None:
         """Return the seconds of world time left; None without a limit."""

@@ -124,6 +124,12 @@ class Session:
         """Keep what the agent thinks; it is recorded with its next call."""
         self._thoughts.append(thought)
 
+    def keep_last_words(self) -> None:
+        """Put the thoughts that no call followed with the record: why a model declined, say."""
+        if self._thoughts:
+            text = "\n".join(map(str, self._thoughts)) + "\n"
+            self.keep("last_words.txt", text.encode("utf-8", "replace"))
+
     @asynccontextmanager
     async def doors_at(self, host: str) -> AsyncIterator[Doors]:
         """Open the doors at another address too.

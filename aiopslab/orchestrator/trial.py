@@ -122,6 +122,7 @@ async def _conduct(
     agent = source(staged, assignment.plan)
     ending = await _agents_part(agent, session, env, assignment, on_event)
     watch.lap("agent")
+    session.keep_last_words()
     used, agent_end = session.used(), env.now()
     if ending.log:
         directory.write_log(ending.log)

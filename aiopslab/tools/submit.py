@@ -48,20 +48,25 @@ def answer_schema(task: Task) -> Schema:
     return parameters(_ANSWERS[task], without=("task",))
 
 
+def read_answer(task: Task, arguments: dict[str, Any]) -> Answer | str:
+    """Return the answer that the arguments of ``submit`` make; what is wrong if they make none."""
+    model = _ANSWERS[task]
+    try:
+        answer: Answer = validate(model, {"task": task, **arguments})
+    except ValidationError as error:
+        return explain(error, model)
+    return _names(answer) or answer
+
+
 @tool(SubmitArgs, effect="submit", cost=0.0)
 async def submit(context: ToolContext, args: SubmitArgs) -> Result:
     """Submit the final answer of the task and end it.
 
     State honest probabilities: they are scored.
     """
-    model = _ANSWERS[context.task]
-    try:
-        answer: Answer = validate(model, {"task": context.task, **args.answer})
-    except ValidationError as error:
-        _malformed(context, explain(error, model))
-    problem = _names(context, answer)
-    if problem:
-        _malformed(context, problem)
+    answer = read_answer(context.task, args.answer)
+    if isinstance(answer, str):
+        _malformed(context, answer)
     context.sink.answer = answer
     context.sink.closed = True
     return Result("submitted", data=answer.model_dump(mode="json"))
@@ -78,7 +83,7 @@ def _malformed(context: ToolContext, problem: str) -> NoReturn:
     raise ToolRefused(f"{problem}\nusage: {form}\nnothing was submitted; one repair is possible")
 
 
-def _names(context: ToolContext, answer: Answer) -> str:
+def _names(answer: Answer) -> str:
     """Say which cause kind of a diagnosis does not exist; empty if all do."""
     if not isinstance(answer, Diagnosis):
         return ""

@@ -90,3 +90,23 @@ class FakeTrial:
     def submitted(self) -> dict[str, Any]:
         """The arguments of the last submit."""
         return next(a for name, a in reversed(self.calls) if name == "submit")
+
+
+class LastWordTrial(FakeTrial):
+    """Counts every call but ``submit`` as a step, as a real trial does."""
+
+    @property
+    def budget(self) -> Budget:
+        submits = sum(name == "submit" for name, _ in self.calls)
+        left = super().budget
+        assert left.steps is not None
+        return left.model_copy(update={"steps": left.steps + submits})
+
+    async def call(self, name: str, /, **arguments: Any) -> Observation:
+        if name == "submit":
+            self.calls.append((name, arguments))
+            return Observation(
+                id="obs-9", tool=name, arguments=arguments, ok=True, text="submitted",
+                time="2026-03-10T09:00:00Z",
+            )  # fmt: skip
+        return await super().call(name, **arguments)

@@ -77,6 +77,9 @@ def test_a_record_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     path.write_text('{"tool": "x"}', encoding="utf-8")
     with pytest.raises(UsageError, match=r"steps.jsonl:1 is not a recorded step"):
         Replay(str(path))
+    path.write_bytes(b"PAR1\xff\xfe")
+    with pytest.raises(UsageError, match="is no record of steps"):
+        Replay(str(path))
 
 
 def at_terminal(task: Task, *lines: str, **answers: Any) -> tuple[FakeTrial, str]:
@@ -196,11 +199,29 @@ def test_actions_without_a_call_are_explained_and_then_given_up() -> None:
     assert {name for name, _ in trial.calls} == {"malformed"}
 
 
+@pytest.mark.parametrize("action", ["```alerts()```", "``` alerts() ```", "```python alerts()```"])
+def test_a_call_may_stand_on_the_line_of_its_fence(action: str) -> None:
+    assert parse_call(action, []) == ("alerts", {})
+
+
+def test_an_upstream_agent_is_asked_nothing_once_its_trial_is_over() -> None:
+    class Closed(FakeTrial):
+        @property
+        def ended(self) -> bool:
+            return len(self.calls) == 2
+
+    inner = Scripted("```\nsubmit(anomaly=1)\n```")
+    trial = Closed("detection", {"submit": (False, "malformed", None)}, steps=9)
+    asyncio.run(UpstreamAgent(inner).run(trial))
+    assert len(inner.seen) == 2
+
+
 @pytest.mark.parametrize(
     "action",
     [
         "", "```\na()\n```\n```\nb()\n```", "```\nx = 1\n```", "```\na(b)\n```", "```\na(**b)\n```",
         "```\na.b()\n```", "```\nalerts(1, 2, 3, 4)\n```", "```\na(__import__('os'))\n```",
+        f"```\na({'-' * 50_000}1)\n```",
     ],
 )  # fmt: skip
 def test_anything_but_one_call_with_literals_is_refused(action: str) -> None:

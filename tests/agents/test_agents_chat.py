@@ -10,9 +10,16 @@ import pytest
 from agents_fakes import FakeTrial
 
 from aiopslab.agents import ModelSettings
-from aiopslab.agents.chat import BrokenReply, ModelLine, Prompts, in_words, nearly_over
+from aiopslab.agents.chat import (
+    BrokenReply,
+    ModelLine,
+    Prompts,
+    in_words,
+    nearly_over,
+    text_of,
+)
 from aiopslab.agents.prices import PriceList, TokenUsage, load_prices
-from aiopslab.errors import AgentError, PreflightError
+from aiopslab.errors import AgentError, LimitExceeded, PreflightError
 from aiopslab.models.observation import Budget
 
 openai = pytest.importorskip("openai")
@@ -120,3 +127,34 @@ def test_prompts_are_files_with_places_to_fill_in(tmp_path: Path) -> None:
     prompt = Prompts(tmp_path)
     assert prompt("a", what="it") == 'Do it: {"a": 1}'
     assert prompt("b") == 'Say {"a": 1}'
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("a", "a"),
+        (None, ""),
+        ([{"type": "text", "text": "a"}, {"type": "thinking", "text": "b"}, "c"], "ac"),
+        ([{"type": "text", "text": None}, 3], ""),
+    ],
+)
+def test_the_text_of_a_message_is_that_of_its_parts(content: object, text: str) -> None:
+    assert text_of(content) == text
+
+
+@pytest.mark.parametrize("budget", [{"tokens": 1100}, {"cost_usd": 0.001}])
+def test_at_the_end_of_a_budget_nobody_is_asked(budget: dict[str, int]) -> None:
+    begun = line(FakeTrial("detection", **budget), GPT)
+    ask = scripted(HELLO, HELLO)
+    asyncio.run(begun.reply(ask))
+    with pytest.raises(LimitExceeded):
+        asyncio.run(begun.reply(ask))
+    assert asyncio.run(ask()) == HELLO
+
+
+def test_the_price_is_kept_with_the_first_tokens_that_are_counted() -> None:
+    trial = FakeTrial("detection")
+    begun = line(trial, GPT)
+    asyncio.run(begun.reply(scripted(("hello", None))))
+    asyncio.run(begun.reply(scripted(HELLO)))
+    assert "prices.json" in trial.kept

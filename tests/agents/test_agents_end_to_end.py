@@ -83,3 +83,26 @@ def test_a_model_without_a_price_has_no_cost(tmp_path: Path) -> None:
     assert trial.usage.tokens_in == 200
     assert trial.usage.cost_usd is None
     assert report.results.cost_usd is None
+
+
+@pytest.mark.parametrize("agent", ["react", "openai-tools"])
+def test_a_model_that_declines_past_its_budget_has_used_it_up(tmp_path: Path, agent: str) -> None:
+    declined = Said(message(refusal="I cannot."))
+    _, trial = played(tmp_path, [declined], agent=agent, limits={"tokens": 100})
+    assert (trial.outcome, trial.termination) == ("limit", "limit:tokens")
+    assert trial.usage.tokens_in == 100
+
+
+def test_text_in_parts_is_a_thought_of_the_record(tmp_path: Path) -> None:
+    parts = {**ANSWER, "content": [{"type": "text", "text": "Sure \ud83d"}]}
+    _, trial = played(tmp_path, [REPAIR, parts], agent="openai-tools")
+    assert trial.outcome == "passed"
+
+
+@pytest.mark.parametrize("agent", ["react", "openai-tools"])
+def test_what_a_model_says_last_is_in_the_record(tmp_path: Path, agent: str) -> None:
+    report, trial = played(tmp_path, [message(refusal="I cannot.")], agent=agent)
+    assert (trial.outcome, trial.termination) == ("failed", "stopped without submitting")
+    [plan] = report.record.trials
+    kept = RunDirectory(report.directory).trial(plan).path / "agent" / "last_words.txt"
+    assert kept.read_text("utf-8").splitlines() == ["the model declines: I cannot."] * 2

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from agents_fakes import FakeTrial
+from agents_fakes import FakeTrial, LastWordTrial
 from agents_server import Said, Script, completions, failure, message, tool_call
 
 from aiopslab.agents import ModelSettings, load
@@ -219,8 +219,9 @@ def test_streams_that_always_break_off_are_no_failure_of_the_agent() -> None:
         Said(DONE, cut=40, headers=dict[str, str]()),
         Said(body='{"id": "x", "choices": [{"index'),
         Said(body='{"id": "x", "object": "chat.completion", "choices": []}'),
+        Said(body='{"id": "x", "object": "chat.completion", "choices": [{"message": null}]}'),
     ],
-    ids=["cut", "half of its JSON", "no choice"],
+    ids=["cut", "half of its JSON", "no choice", "no message"],
 )
 def test_a_whole_reply_that_arrives_broken_is_asked_for_again(reply: Said) -> None:
     trial = FakeTrial("detection")
@@ -259,3 +260,136 @@ def test_old_observations_are_shortened_and_keep_their_ids() -> None:
     assert [len(text) <= 300 for text in told] == [True, True, False]
     assert told[0].startswith("[obs-1]\n")
     assert "svc7 refused the connection" in told[0]
+
+
+@STREAMED
+def test_a_content_of_parts_is_read_as_its_text(stream: str) -> None:
+    parts = [{"type": "thinking", "thinking": []}, {"type": "text", "text": "Look."}]
+    trial = FakeTrial("detection")
+    if stream == "true":
+        pieces = [{"delta": {"content": [part]}, "index": 0} for part in parts]
+        play(trial, [Said(body=streamed(*pieces)), DONE], stream=stream)
+    else:
+        play(trial, [{**LOOK, "content": parts}, DONE])
+    assert trial.notes == ["Look."]
+
+
+def test_streamed_calls_of_one_index_are_told_apart_by_their_ids() -> None:
+    trial = FakeTrial("detection")
+    calls = [tool_call("alerts", {}, "a"), tool_call("logs_search", {"service": "web"}, "b")]
+    pieces = [{"delta": {"tool_calls": [{**c, "index": 0}]}, "index": 0} for c in calls]
+    play(trial, [Said(body=streamed(*pieces)), DONE], stream="true")
+    assert trial.calls[:2] == [("alerts", {}), ("logs_search", {"service": "web"})]
+
+
+def streamed(*choices: dict[str, Any]) -> str:
+    """Write a stream of choices, ended."""
+    end = {"delta": {}, "index": 0, "finish_reason": "stop"}
+    texts = [*(json.dumps({"id": "x", "choices": [c]}) for c in (*choices, end)), "[DONE]"]
+    return "".join(f"data: {text}\n\n" for text in texts)
+
+
+def test_calls_without_a_type_and_arguments_that_are_no_text_are_carried_out() -> None:
+    function = {"name": "logs_search", "arguments": {"service": "web"}}
+    trial = FakeTrial("detection")
+    requests = play(trial, [message("", {"id": "a", "function": function}), DONE])
+    assert trial.calls[0] == ("logs_search", {"service": "web"})
+    [call] = requests[1]["messages"][-2]["tool_calls"]
+    assert json.loads(call["function"]["arguments"]) == {"service": "web"}
+
+
+@pytest.mark.parametrize("usage", [{"total_tokens": 107}, {"prompt_tokens": None}])
+def test_an_endpoint_that_counts_but_half_does_not_count(usage: dict[str, Any]) -> None:
+    play(FakeTrial("detection"), [Said(DONE, usage=usage)])
+    with pytest.raises(PreflightError, match="reports no token usage"):
+        play(FakeTrial("detection", tokens=1000), [Said(DONE, usage=usage)])
+
+
+def test_a_message_that_holds_nothing_is_repeated_with_a_word_in_its_place() -> None:
+    requests = play(FakeTrial("detection"), [message(), DONE])
+    assert requests[1]["messages"][-2]["content"] == "(no text)"
+
+
+@STREAMED
+def test_a_message_that_was_cut_off_is_said_to_be(stream: str) -> None:
+    trial = FakeTrial("detection")
+    half = Said(message("", tool_call("alerts", '{"include_')), finish="length")
+    none = Said(message("", tool_call("alerts", "")), finish="length")
+    text = Said(message("First of all"), finish="length")
+    requests = play(trial, [half, none, text, DONE], stream=stream)
+    assert names(trial) == ["malformed", "malformed", "malformed", "submit"]
+    for request in requests[1:]:
+        assert "was cut off" in request["messages"][-1]["content"]
+
+
+def test_a_structured_answer_may_come_as_a_call_that_was_not_offered() -> None:
+    trial = FakeTrial("detection", {"submit": [(False, "missing", None), (True, "ok", None)]})
+    requests = play(trial, [TEXT, TEXT, DONE, LOOK])
+    assert names(trial) == ["malformed", "submit", "malformed"]
+    assert not any(m.get("tool_calls") for m in requests[-1]["messages"])
+
+
+def test_a_model_that_declines_to_give_a_structured_answer_is_asked_for_it_once_more() -> None:
+    trial = FakeTrial("detection")
+    filtered = Said(message(), finish="content_filter")
+    requests = play(trial, [TEXT, TEXT, filtered, message(json.dumps(ANSWER))])
+    assert names(trial) == ["malformed", "submit"]
+    assert trial.notes[-2] == "the model declines: content filter"
+    assert "JSON object" in requests[-1]["messages"][-1]["content"]
+    assert "tool call" not in requests[-1]["messages"][-1]["content"]
+
+
+def test_a_budget_that_is_used_up_is_asked_nothing_more() -> None:
+    trial = FakeTrial("detection", tokens=100)
+    with completions([message(refusal="I cannot.")]) as (url, requests):
+        settings = ModelSettings(model="openai/scripted", base_url=url)
+        with pytest.raises(LimitExceeded):
+            asyncio.run(load("openai-tools").build({}, settings).run(trial))
+    assert len(requests) == 1
+
+
+def test_no_prompt_says_that_there_is_a_fault() -> None:
+    declined = play(FakeTrial("detection"), [message(refusal="I cannot."), DONE])
+    assert "fault" not in declined[1]["messages"][-1]["content"]
+
+
+def test_calls_that_share_an_id_are_answered_one_by_one() -> None:
+    both = message("", tool_call("alerts", {}, "a"), tool_call("services", {}, "a"))
+    said, *told = play(FakeTrial("detection"), [both, DONE])[1]["messages"][-3:]
+    ids = [c["id"] for c in said["tool_calls"]]
+    assert len(set(ids)) == 2
+    assert [m["tool_call_id"] for m in told] == ids
+
+
+def test_half_a_character_does_not_spoil_the_requests_that_follow() -> None:
+    said = "broken \ud83d"
+    calls = [
+        tool_call("logs_search", {"service": "\ud83d"}, "a"),
+        tool_call("al\ud83d", {}, "b\ud83d"),
+        tool_call("alerts", '{"a \ud83d'),
+    ]
+    trial = FakeTrial("detection")
+    requests = play(trial, [message(said, *calls), message(said), message(refusal=said), DONE])
+    assert names(trial)[-1] == "submit"
+    assert trial.calls[0] == ("logs_search", {"service": "\ud83d"})
+    assert "broken ?" in [m["content"] for m in requests[-1]["messages"]]
+
+
+def test_a_name_that_models_make_up_is_repeated_in_the_alphabet_of_names() -> None:
+    name = "multi_tool_use.parallel"
+    trial = FakeTrial("detection", {name: (False, f"there is no tool {name!r}", None)})
+    made_up = message("", tool_call(name, {}, "a"), tool_call("", {}, "b"))
+    requests = play(trial, [made_up, DONE])
+    assert names(trial) == [name, "", "submit"]
+    said, told, _ = requests[1]["messages"][-3:]
+    repeated = [c["function"]["name"] for c in said["tool_calls"]]
+    assert repeated == ["multi_tool_use_parallel", "_"]
+    assert name in told["content"]
+
+
+def test_once_the_calls_are_used_up_nothing_but_submit_is_offered() -> None:
+    trial = LastWordTrial("detection", steps=2)
+    requests = play(trial, [LOOK, LOOK, DONE])
+    assert [f["function"]["name"] for f in requests[2]["tools"]] == ["submit"]
+    assert "steps 0" in requests[2]["messages"][-1]["content"]
+    assert names(trial) == ["alerts", "alerts", "submit"]

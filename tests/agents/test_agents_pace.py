@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,24 @@ def test_a_malformed_answer_goes_to_submit_as_it_is_and_its_refusal_comes_back()
     assert trial.kept == {}
 
 
+def test_hypotheses_that_come_as_json_text_get_a_confidence_too() -> None:
+    plays(DIAGNOSIS | {"hypotheses": json.dumps(DIAGNOSIS["hypotheses"])})
+    trial = play(KeepingTrial("diagnosis", SEEN))
+    assert trial.elicited.source == "uncalibrated"
+    assert trial.submitted["hypotheses"][0]["probability"] != 0.9
+
+
+def test_an_answer_that_submit_would_refuse_is_not_judged() -> None:
+    unknown = {"component": "web", "cause": "leak_of_memory", "probability": 0.9}
+    plays({"hypotheses": [unknown]})
+    trial = play(KeepingTrial("diagnosis", SEEN | {"submit": (False, "unknown cause", None)}))
+    assert trial.kept == {}
+    handle = module("sampling").Sample(trial, {})
+    refused = asyncio.run(handle.call("submit", hypotheses=[unknown]))
+    assert not refused.ok
+    assert "unknown cause 'leak_of_memory'" in refused.text
+
+
 def test_escalating_and_an_empty_list_of_candidates_stay_and_say_why() -> None:
     plays(DETECTION | {"escalate": True})
     trial = play(KeepingTrial("detection", SEEN))
@@ -190,6 +209,11 @@ def test_a_mapping_of_another_judge_or_ablation_is_refused(tmp_path: Path) -> No
     path = written(tmp_path, judge="model", prompts="pace/v1")
     with pytest.raises(UsageError, match="fitted with ablation 'none' and judge 'model'"):
         load("pace").preflight({"mapping": path})
+    pytest.importorskip("openai")
+    path = written(tmp_path, judge="model", prompts="pace/v0")
+    model = ModelSettings(model="openai/scripted", base_url="http://127.0.0.1:1/v1")
+    with pytest.raises(UsageError, match="prompts 'pace/v0', these are 'pace/v1'"):
+        load("pace").preflight({"mapping": path, "judge": "model"}, model)
     (tmp_path / "bad.json").write_text("{}", encoding="utf-8")
     with pytest.raises(UsageError, match="is no mapping"):
         load("pace").preflight({"mapping": str(tmp_path / "bad.json")})
@@ -241,6 +265,18 @@ def test_references_come_from_the_memory_of_this_app_and_are_named() -> None:
     assert app == "shop"
     assert "FIRING HighErrorRatio" in query
     assert "HighErrorRatio web" in query
+
+
+@pytest.mark.parametrize(("namespace", "app"), [("shop-x7k2p", "shop"), ("shopping", None)])
+def test_the_app_is_known_by_its_namespace_on_a_cluster_and_a_stranger_has_no_past(
+    namespace: str, app: str | None
+) -> None:
+    plays(DIAGNOSIS)
+    memory, trial = FakeMemory(past()), KeepingTrial("diagnosis", SEEN)
+    trial.brief = trial.brief.model_copy(update={"namespace": namespace, "app": "Online shop"})
+    play(trial, memory)
+    assert [asked for _, asked in memory.asked] == ([app] if app else [])
+    assert trial.elicited.references == (["INC-1"] if app else [])
 
 
 def test_without_retrieval_the_memory_is_not_asked() -> None:
@@ -451,6 +487,48 @@ def test_replies_without_a_vote_are_not_counted() -> None:
     assert trial.elicited.source == "unchanged"
     assert trial.elicited.why == "no vote of the judge was valid"
     assert trial.submitted["hypotheses"][0]["probability"] == 0.9
+
+
+@pytest.mark.parametrize(
+    ("verdict", "rating"),
+    [
+        ("RATING: 85", 0.85),
+        ("**RATING:** 85", 0.85),
+        ("RATING: **85**", 0.85),
+        ("RATING: 85%", 0.85),
+        ("RATING: 85/100", 0.85),
+        ("RATING: 100", 1.0),
+        ("RATING: 0.85", None),
+        ("RATING: 8/10", None),
+        ("RATING: 850", None),
+    ],
+)
+def test_a_rating_is_a_whole_number_from_0_to_100(verdict: str, rating: float | None) -> None:
+    trial, _ = voted(text("**SUFFICIENT:** yes"), text(verdict), votes=1)
+    assert trial.elicited.coe == 1.0
+    assert trial.elicited.rce == rating
+
+
+def test_a_vote_whose_content_comes_in_parts_is_read() -> None:
+    parts = [{"type": "thinking", "thinking": []}, {"type": "text", "text": "SUFFICIENT: yes"}]
+    trial, _ = voted({"role": "assistant", "content": parts}, text("RATING: 70"), votes=1)
+    assert (trial.elicited.coe, trial.elicited.rce) == (1.0, 0.7)
+
+
+def test_half_a_character_of_an_analysis_does_not_spoil_the_rating() -> None:
+    trial, _ = voted(text("well \ud83d\nSUFFICIENT: yes"), text("RATING: 70"), votes=1)
+    assert (trial.elicited.coe, trial.elicited.rce) == (1.0, 0.7)
+
+
+def test_votes_end_where_the_budget_does() -> None:
+    pytest.importorskip("openai")
+    plays(DIAGNOSIS)
+    trial = KeepingTrial("diagnosis", SEEN, tokens=200)
+    with completions([text("SUFFICIENT: yes")]) as (url, requests):
+        model = ModelSettings(model="openai/scripted", base_url=url)
+        with pytest.raises(LimitExceeded):
+            play(trial, FakeMemory(past()), model=model, judge="model")
+    assert len(requests) == 2
 
 
 def test_prompts_that_change_need_another_version() -> None:

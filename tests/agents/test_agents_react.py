@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
-from agents_fakes import FakeTrial
+from agents_fakes import FakeTrial, LastWordTrial
 from agents_server import Said, Script, completions, failure, message, tool_call
 
 from aiopslab.agents import ModelSettings, load
@@ -150,6 +151,22 @@ def test_an_answer_refused_on_the_last_turn_may_be_repaired() -> None:
     assert names(trial) == ["alerts", "submit", "submit"]
 
 
+def test_a_call_without_name_and_readable_arguments_is_told_to_the_model() -> None:
+    nameless = tool_call("", '{"a": tr')
+    nameless["function"]["name"] = None
+    trial = FakeTrial("detection")
+    play(trial, [message("", nameless), DONE])
+    assert names(trial) == ["malformed", "submit"]
+
+
+def test_an_answer_that_cannot_be_read_on_the_last_turn_may_be_repaired() -> None:
+    trial = FakeTrial("detection")
+    broken = message("", tool_call("submit", '{"anomaly": tr'))
+    assert len(play(trial, [LOOK, broken, DONE], steps="2")) == 3
+    assert names(trial) == ["alerts", "malformed", "submit"]
+    assert len(play(FakeTrial("detection"), [broken], steps="2")) == 3
+
+
 def test_twenty_turns_are_the_default() -> None:
     assert len(play(FakeTrial("detection"), [LOOK])) == 20
 
@@ -273,8 +290,9 @@ def test_a_conversation_that_grew_too_long_is_the_agents_failure() -> None:
         '{"id": "x", "choices": [{"index',
         '{"id": "x", "object": "chat.completion", "choices": []}',
         '{"id": "x", "object": "chat.completion", "choices": null}',
+        '{"id": "x", "object": "chat.completion", "choices": [{"message": null}]}',
     ],
-    ids=["half of its JSON", "no choice", "null"],
+    ids=["half of its JSON", "no choice", "null", "no message"],
 )
 def test_a_reply_that_arrives_broken_is_asked_for_again(body: str) -> None:
     trial = FakeTrial("detection")
@@ -286,3 +304,150 @@ def test_an_endpoint_that_refuses_is_no_fault_of_the_agent() -> None:
     trial = FakeTrial("detection")
     with pytest.raises(PreflightError, match="does not answer"):
         play(trial, [404])
+
+
+def test_arguments_that_are_no_object_are_the_models_mistake_and_its_tokens_are_booked() -> None:
+    trial = FakeTrial("detection")
+    broken = message("", tool_call("alerts", "[1]", "a"), tool_call("alerts", '"x"', "b"))
+    requests = play(trial, [broken, DONE])
+    assert names(trial) == ["malformed", "malformed", "submit"]
+    assert trial.tokens == [200, 14]
+    said, *told = requests[1]["messages"][-3:]
+    assert [c["id"] for c in said["tool_calls"]] == [m["tool_call_id"] for m in told] == ["a", "b"]
+    assert "[obs-1 failed]" in told[0]["content"]
+
+
+def test_malformed_arguments_are_not_repeated_to_the_endpoint() -> None:
+    requests = play(FakeTrial("detection"), [message("", tool_call("alerts", '{"a": tr')), DONE])
+    [call] = requests[1]["messages"][-2]["tool_calls"]
+    assert call["function"]["arguments"] == "{}"
+
+
+@pytest.mark.parametrize("id", ["", None])
+def test_calls_without_ids_get_some(id: str | None) -> None:
+    call = {**tool_call("alerts", {}), "id": id}
+    trial = FakeTrial("detection", {"submit": [(False, "missing", None), (True, "ok", None)]})
+    again = message("", {**tool_call("submit", {}), "id": id})
+    requests = play(trial, [message("", call, call), again, DONE])
+    said, *told = requests[1]["messages"][-3:]
+    ids = [c["id"] for c in said["tool_calls"]]
+    assert len({*ids, ""}) == 3
+    assert [(m["role"], m["tool_call_id"]) for m in told] == [("tool", i) for i in ids]
+    assert names(trial)[-2:] == ["submit", "submit"]
+
+
+def test_arguments_that_langchain_would_take_for_its_own_reach_the_trial() -> None:
+    trial = FakeTrial("detection")
+    given = {"self": 1, "config": {}, "run_manager": 2}
+    play(trial, [message("", tool_call("alerts", given)), DONE])
+    assert trial.calls[0] == ("alerts", given)
+
+
+def test_an_endpoint_that_counts_but_half_does_not_count() -> None:
+    with pytest.raises(PreflightError, match="reports no token usage"):
+        play(FakeTrial("detection", tokens=1000), [Said(DONE, usage={"total_tokens": 107})])
+
+
+def test_cached_tokens_of_another_service_tier_are_cached_tokens() -> None:
+    usage = {
+        "prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100,
+        "prompt_tokens_details": {"cached_tokens": 400},
+    }  # fmt: skip
+    choice = {"index": 0, "message": DONE, "finish_reason": "tool_calls"}
+    body = {"id": "x", "object": "chat.completion", "created": 1, "model": "m", "usage": usage,
+            "choices": [choice], "service_tier": "priority"}  # fmt: skip
+    trial = FakeTrial("detection")
+    with completions([Said(body=json.dumps(body))]) as (url, _):
+        settings = ModelSettings(model="openai/gpt-4o", base_url=url)
+        asyncio.run(load("react").build({}, settings).run(trial))
+    assert trial.costs == [pytest.approx((600 * 2.5 + 400 * 1.25 + 100 * 10) / 1e6)]
+
+
+def test_a_model_that_takes_no_temperature_is_asked_without_one() -> None:
+    refusal = failure(400, "only the default is supported", param="temperature")
+    requests = play(FakeTrial("detection"), [refusal, LOOK, DONE])
+    assert ["temperature" in request for request in requests] == [True, False, False]
+
+
+def test_an_endpoint_of_ones_own_is_asked_for_chat_completions_whatever_the_models_name() -> None:
+    trial = FakeTrial("detection")
+    with completions([DONE]) as (url, requests):
+        settings = ModelSettings(model="gpt-5-pro", base_url=url)
+        asyncio.run(load("react").build({}, settings).run(trial))
+    assert "messages" in requests[0]
+    assert names(trial) == ["submit"]
+
+
+def test_a_message_that_holds_nothing_is_repeated_with_a_word_in_its_place() -> None:
+    requests = play(FakeTrial("detection"), [message(), DONE])
+    assert requests[1]["messages"][-2]["content"] == "(no text)"
+    requests = play(FakeTrial("detection"), [message(refusal="I cannot."), DONE])
+    assert requests[1]["messages"][-2]["content"] == "I cannot."
+
+
+def test_a_message_that_was_cut_off_is_said_to_be() -> None:
+    trial = FakeTrial("detection")
+    half = Said(message("", tool_call("alerts", '{"include_')), finish="length")
+    none = Said(message("", tool_call("alerts", "")), finish="length")
+    text = Said(message("First of all"), finish="length")
+    requests = play(trial, [half, none, text, DONE])
+    assert names(trial) == ["malformed", "malformed", "malformed", "submit"]
+    for request in requests[1:]:
+        assert "was cut off" in request["messages"][-1]["content"]
+
+
+def test_a_model_that_declines_at_the_end_of_its_tokens_is_not_asked_again() -> None:
+    trial = FakeTrial("detection", tokens=100)
+    with completions([message(refusal="I cannot.")]) as (url, requests):
+        settings = ModelSettings(model="openai/scripted", base_url=url)
+        with pytest.raises(LimitExceeded):
+            asyncio.run(load("react").build({}, settings).run(trial))
+    assert len(requests) == 1
+
+
+def test_no_prompt_says_that_there_is_a_fault() -> None:
+    declined = play(FakeTrial("detection"), [message(refusal="I cannot."), DONE])
+    assert "fault" not in declined[1]["messages"][-1]["content"]
+
+
+def test_calls_that_share_an_id_are_answered_one_by_one() -> None:
+    both = message("", tool_call("alerts", {}, "a"), tool_call("services", {}, "a"))
+    said, *told = play(FakeTrial("detection"), [both, DONE])[1]["messages"][-3:]
+    ids = [c["id"] for c in said["tool_calls"]]
+    assert len(set(ids)) == 2
+    assert [m["tool_call_id"] for m in told] == ids
+
+
+def test_half_a_character_does_not_spoil_the_requests_that_follow() -> None:
+    said = "broken \ud83d"
+    calls = [
+        tool_call("logs_search", {"service": "\ud83d"}, "a"),
+        tool_call("al\ud83d", {}, "b\ud83d"),
+        tool_call("alerts", '{"a \ud83d'),
+    ]
+    trial = FakeTrial("detection")
+    script = [message(said, *calls), message(said), LOOK, message(refusal=said), DONE]
+    requests = play(trial, script)
+    assert names(trial)[-1] == "submit"
+    assert trial.calls[0] == ("logs_search", {"service": "\ud83d"})
+    assert "broken ?" in [m["content"] for m in requests[-1]["messages"]]
+
+
+def test_a_name_that_models_make_up_is_repeated_in_the_alphabet_of_names() -> None:
+    name = "multi_tool_use.parallel"
+    trial = FakeTrial("detection", {name: (False, f"there is no tool {name!r}", None)})
+    made_up = message("", tool_call(name, {}, "a"), tool_call("", {}, "b"))
+    requests = play(trial, [made_up, DONE])
+    assert names(trial) == [name, "", "submit"]
+    said, told, _ = requests[1]["messages"][-3:]
+    repeated = [c["function"]["name"] for c in said["tool_calls"]]
+    assert repeated == ["multi_tool_use_parallel", "_"]
+    assert name in told["content"]
+
+
+def test_once_the_calls_are_used_up_nothing_but_submit_is_offered() -> None:
+    trial = LastWordTrial("detection", steps=2)
+    requests = play(trial, [LOOK, LOOK, DONE])
+    assert offered(requests[2]) == ["submit"]
+    assert "steps 0" in requests[2]["messages"][-1]["content"]
+    assert names(trial) == ["alerts", "alerts", "submit"]

@@ -351,6 +351,12 @@ def test_a_secret_across_the_cut_is_not_kept_in_part() -> None:
     assert b"secr" not in captured.content(["secret-value"])
 
 
+def test_a_secret_that_begins_with_another_is_hidden_whole() -> None:
+    captured = Captured()
+    captured.add(b"key: secret-value-and-more")
+    assert captured.content(["secret", "secret-value-and-more"]) == b"key: [redacted]"
+
+
 def test_placeholders_fill_single_arguments_and_unknown_ones_are_named() -> None:
     line = CommandLine("agent --url {mcp_url} '--note=see {brief_file}, {\"a\": 1}' {depth}",
                        arguments=["depth"])  # fmt: skip

@@ -57,7 +57,9 @@ def test_a_holmes_server_is_asked_at_its_chat_with_a_response_format(tmp_path: P
     assert "/e/" in request["ask"]
     schema = request["response_format"]["json_schema"]
     assert schema["strict"] is True
-    assert schema["schema"] == trial.brief.answer_schema
+    assert schema["schema"]["required"] == list(schema["schema"]["properties"])
+    assert set(schema["schema"]["properties"]) == set(trial.brief.answer_schema["properties"])
+    assert "default" not in json.dumps(schema)
     assert trial.answer == ANSWER
 
 
