@@ -230,6 +230,8 @@ def _config(
     except ValidationError as error:
         first = error.errors()[0]
         said = first["msg"].removeprefix("Value error, ")
+        if first["type"] != "value_error":
+            said += f" (got {first['input']!r})"
         raise UsageError(f"{_flag([str(key) for key in first['loc']])}: {said}") from error
 
 
@@ -262,6 +264,10 @@ def _where(where: Where) -> dict[str, Any]:
 
 
 def _how(how: How) -> dict[str, Any]:
+    from aiopslab.errors import UsageError
+
+    if how.concurrency < 0:
+        raise UsageError(f"--concurrency: no number of processes: {how.concurrency}", hint="-n 2")
     return {
         "concurrency": how.concurrency or None,
         "retry_infra": how.retry_infra,
@@ -317,10 +323,12 @@ def cores() -> int:
 
 
 def _dry_run(config: RunConfig, *, as_json: bool) -> int:
+    from aiopslab.agents import load
     from aiopslab.orchestrator.lab import find_lab
     from aiopslab.orchestrator.plan import plan_trials
 
     label, trials = plan_trials(find_lab(config.environment), config)
+    load(config.agent).spec.arguments(config.agent_args)
     if as_json:
         output.envelope("aiopslab/plan@1", [t.model_dump(mode="json") for t in trials])
     else:

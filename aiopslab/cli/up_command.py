@@ -45,9 +45,10 @@ def command(
         raise UsageError(f"--clock: {error}", hint="--clock wall:1") from error
     if factor is None:
         raise UsageError("a standing cluster follows the host's clock", hint="--clock wall:1")
+    boot = prepare(target, seed)
     print("preparing the application and its users, some seconds ...", file=sys.stderr)
     try:
-        asyncio.run(_stand(prepare(target, seed), factor, as_json=json))
+        asyncio.run(_stand(boot(), factor, as_json=json))
     except KeyboardInterrupt:
         print("stopped before it stood", file=sys.stderr)
         return EXIT_INTERRUPTED

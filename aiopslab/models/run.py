@@ -48,13 +48,13 @@ class Limits(Model):
 
     steps: int | None = Field(default=60, ge=1)
     """Tool calls; ``submit`` is always allowed."""
-    virtual_s: Seconds | None = 2700.0
+    virtual_s: Seconds | None = Field(default=2700.0, gt=0)
     """Seconds of the world's clock."""
-    wall_s: Seconds | None = 1800.0
+    wall_s: Seconds | None = Field(default=1800.0, gt=0)
     """Seconds of the host's clock: a guard against an agent that hangs."""
-    tokens: Bytes | None = None
+    tokens: Bytes | None = Field(default=None, ge=1)
     """Input and output tokens together, as the agent reports them."""
-    cost_usd: float | None = None
+    cost_usd: float | None = Field(default=None, gt=0)
     """As the agent reports it."""
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from aiopslab.content import near
 from aiopslab.environments.sim import Sim
@@ -26,32 +27,37 @@ from aiopslab.telemetry import frames
 from aiopslab.wire.gate import StandingGate
 
 
-def prepare(target: str, seed: int) -> Sim:
-    """Boot an app, or an incident up to its hand-over.
+def prepare(target: str, seed: int) -> Callable[[], Sim]:
+    """Find an app or an incident; the result boots it, an incident up to its hand-over.
 
     Args:
         target: Name of an app or incident, or path of an incident file.
         seed: Draws the incident, and everything in the world.
 
+    Returns:
+        Takes some seconds; raises InfraError if the world is not ready in time, or the symptom was
+        not seen.
+
     Raises:
         UsageError: There is neither app nor incident of that name.
-        InfraError: Not ready in time, or the symptom was not seen.
     """
-    frames.preload()
     if target in app_names():
         app = load_app(target)
-        return _on_time(lambda epoch: _healthy(app, seed, epoch), world_key(app, seed).epoch)
+        return partial(_on_time, partial(_healthy, app, seed), world_key(app, seed).epoch)
     known = [*app_names(), *catalogue.incidents()]
     if target not in known and not target.endswith((".yaml", ".yml")):
         hint = near(target, known) or "aiopslab list apps, or aiopslab list incidents"
+        if catalogue.load_suite(target) is not None:
+            hint = f"that is a suite; its incidents: aiopslab list incidents --suite {target}"
         raise UsageError(f"there is no app or incident {target!r}", hint=hint)
     spec = catalogue.load_incident(target)
     drawn = draw(spec, load_app(spec.app), seed)
-    return _on_time(lambda epoch: _broken(drawn, epoch), world_key(drawn.app, seed).epoch)
+    return partial(_on_time, partial(_broken, drawn), world_key(drawn.app, seed).epoch)
 
 
 def _on_time(boot: Callable[[float], Sim], drawn: float) -> Sim:
     """Boot twice: once to learn how long it takes, once so that it ends at the host's time."""
+    frames.preload()
     begun = wallclock.seconds()
     lasted = boot(drawn).now() - drawn
     took = wallclock.seconds() - begun
