@@ -38,6 +38,9 @@ from aiopslab.errors import AgentError, AIOpsLabError, PreflightError, UsageErro
 ORACLE = "oracle"
 """Known by name only: the orchestrator makes it, since it alone knows the plan."""
 
+HUMAN = "human"
+"""Plays where the terminal is; a run's trials are played by processes that have none."""
+
 _BUILTIN: dict[str, tuple[AgentSpec, Callable[..., Any] | None]] = {
     "noop": (AgentSpec(name="noop", version="1", summary="Submits the laziest answer."), Noop),
     ORACLE: (
@@ -50,11 +53,14 @@ _BUILTIN: dict[str, tuple[AgentSpec, Callable[..., Any] | None]] = {
         ),
         External,
     ),
-    "human": (AgentSpec(name="human", version="1", summary="You, at a terminal."), Human),
+    HUMAN: (
+        AgentSpec(name=HUMAN, version="1", summary="You, at a terminal: aiopslab play."), Human
+    ),
     "replay": (
         AgentSpec(
             name="replay", version="1", summary="Issues the calls of a recorded trial again.",
             args={"steps": ArgSpec(help="steps.jsonl or the directory of a trial")},
+            rehearsed=True,
         ),
         Replay,
     ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -152,6 +153,10 @@ class RunConfig(Model):
     def agent_of(self, plan: PlannedTrial) -> str:
         """Return who plays a trial."""
         return plan.agent or self.agent
+
+    def agents_of(self, plans: Iterable[PlannedTrial]) -> list[str]:
+        """Return who plays these trials, each once."""
+        return sorted({self.agent_of(plan) for plan in plans})
 
     def clock_factor(self) -> float | None:
         """Return F of ``wall:F``; None under the stepped clock."""

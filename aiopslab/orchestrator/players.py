@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from aiopslab.agents.builtins import Oracle
-from aiopslab.agents.loading import ORACLE, as_agent, load
+from aiopslab.agents.loading import HUMAN, ORACLE, as_agent, load
 from aiopslab.agents.protocol import Agent, TrialHandle
 from aiopslab.agents.spec import ModelSettings, Surroundings
 from aiopslab.errors import InfraError, PreflightError, UsageError
@@ -79,11 +79,6 @@ def _each_its_own(config: RunConfig) -> AgentSource:
     return build
 
 
-def playing(config: RunConfig, trials: Iterable[PlannedTrial]) -> list[str]:
-    """Return who plays these trials, each once."""
-    return sorted({config.agent_of(plan) for plan in trials})
-
-
 def preflight(config: RunConfig, agents: Iterable[str]) -> None:
     """Refuse, before anything boots, an agent that is unknown or lacks something.
 
@@ -93,6 +88,8 @@ def preflight(config: RunConfig, agents: Iterable[str]) -> None:
             that a cost limit needs.
     """
     for name in agents:
+        if name == HUMAN:
+            raise UsageError(f"agent {HUMAN!r} needs a terminal", hint="aiopslab play INCIDENT")
         if name != ORACLE:
             load(name).preflight(
                 config.agent_args,

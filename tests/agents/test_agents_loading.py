@@ -178,6 +178,11 @@ def test_a_package_that_an_agent_needs_is_missed_beforehand(
     assert "pip install" in caught.value.hint
 
 
+def test_a_record_that_is_not_there_is_missed_before_anything_boots(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        load("replay").preflight({"steps": str(tmp_path / "nosuch")})
+
+
 def test_the_oracle_is_made_by_a_run_alone() -> None:
     with pytest.raises(UsageError, match="is made by a run"):
         load("oracle").build()

@@ -68,6 +68,8 @@ def test_an_unknown_name_suggests_a_near_one(aiopslab, arguments, wrong, near):
         (["run", "quickstart", "-n", "-1"], "--concurrency: "),
         (["run", "quickstart", "--limt", "3"], "(aiopslab run --help)"),
         (["up", "hotl"], "there is no app or incident 'hotl'"),
+        (["run", "quickstart", "-a", "human"], "aiopslab play INCIDENT"),
+        (["play", "quickstart"], "aiopslab list incidents --suite quickstart"),
         (["up", "quickstart"], "aiopslab list incidents --suite quickstart"),
         (["view", ".", "--port", "99999"], "cannot listen on port 99999"),
         (["show", "runs/nosuch"], "no run at 'runs/nosuch'"),
