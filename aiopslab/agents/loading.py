@@ -210,18 +210,23 @@ def load(reference: str) -> AgentLoader:
         return _from_folder(path)
     if ":" in reference:
         return _from_reference(reference)
-    if path.is_dir():
-        raise UsageError(
+    raise _unknown(reference)
+
+
+def _unknown(reference: str) -> UsageError:
+    """Say what is not there: what it looks like tells what was meant."""
+    if Path(reference).is_dir():
+        return UsageError(
             f"{reference!r} holds no agent.yaml", hint="write one, or give file.py:Class"
         )
-    if path.suffix == ".py":
-        raise UsageError(
+    if reference.endswith(".py"):
+        return UsageError(
             f"{reference!r} names no class", hint=f"add the name of the class: {reference}:Class"
         )
     if "/" in reference:
-        raise UsageError(f"there is no folder {reference!r}", hint="give a folder with agent.yaml")
+        return UsageError(f"there is no folder {reference!r}", hint="give a folder with agent.yaml")
     names = [spec.name for spec in known()]
-    raise UsageError(
+    return UsageError(
         f"there is no agent {reference!r}",
         hint=near(reference, names)
         or f"agents: {', '.join(names)}; a folder, module:Class, cmd:...",
