@@ -159,16 +159,32 @@ def command(
     """
     import asyncio
 
-    from aiopslab.orchestrator.run import run
-
     how = how or How()
     config = _config(targets, what or What(), who or Who(), where or Where(), limits, how)
+    _look_up(config)
     _announce(config)
     if how.dry_run:
         return _dry_run(config, as_json=how.json)
+    from aiopslab.orchestrator.run import run
+
     with display(how.display, quiet=how.quiet) as show:
         report = asyncio.run(run(config, progress=show))
     return finish(report, as_json=how.json, fail_on_infra=how.fail_on_infra)
+
+
+def _look_up(config: RunConfig) -> None:
+    """Refuse names that nobody knows; a run does so too, but only once a world is imported.
+
+    Raises:
+        UsageError: A target or the agent is unknown, or an argument of it.
+    """
+    from aiopslab.agents import load
+    from aiopslab.models.run import REAL, SIMULATED
+    from aiopslab.problems import catalogue
+
+    if config.environment.kind in (SIMULATED, *REAL):  # a lab of one's own may know others
+        catalogue.expand(config.targets, config.tasks)
+    load(config.agent).spec.arguments(config.agent_args)
 
 
 def _announce(config: RunConfig) -> None:
@@ -323,12 +339,10 @@ def cores() -> int:
 
 
 def _dry_run(config: RunConfig, *, as_json: bool) -> int:
-    from aiopslab.agents import load
     from aiopslab.orchestrator.lab import find_lab
     from aiopslab.orchestrator.plan import plan_trials
 
     label, trials = plan_trials(find_lab(config.environment), config)
-    load(config.agent).spec.arguments(config.agent_args)
     if as_json:
         output.envelope("aiopslab/plan@1", [t.model_dump(mode="json") for t in trials])
     else:

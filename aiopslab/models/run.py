@@ -69,7 +69,7 @@ class EnvironmentChoice(Model):
 
 
 class RunConfig(Model):
-    """Everything that was asked of a run; the file format of ``--config`` too."""
+    """Everything that was asked of a run; ``run.json`` keeps it."""
 
     schema_: Literal["aiopslab/run@1"] = Field(default="aiopslab/run@1", alias="schema")
     targets: list[str] = Field(min_length=1)
@@ -80,7 +80,7 @@ class RunConfig(Model):
     base_url: str | None = None
     """OpenAI-compatible endpoint; the key comes from the environment, never from here."""
     agent_args: dict[str, str] = Field(default_factory=dict)
-    """As text, like ``-A name=value``; a configuration file may write numbers and booleans."""
+    """As text, like ``-A name=value``; a program may give numbers and booleans."""
     tasks: list[Task] = Field(default_factory=all_tasks)
     exclude: list[str] = Field(default_factory=list)
     """Globs of problem ids to leave out."""

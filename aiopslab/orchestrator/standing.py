@@ -14,50 +14,37 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
-from aiopslab.content import near
 from aiopslab.environments.sim import Sim
-from aiopslab.errors import UsageError
 from aiopslab.models.app import App
 from aiopslab.models.doors import Doors
+from aiopslab.models.incident import IncidentSpec
 from aiopslab.orchestrator import serving, staging, wallclock
-from aiopslab.problems import catalogue
 from aiopslab.problems.draw import WARM_S, DrawnIncident, draw, world_key
-from aiopslab.services.catalogue import app_names, load_app
+from aiopslab.services.catalogue import load_app
 from aiopslab.telemetry import frames
 from aiopslab.wire.gate import StandingGate
 
 
-def prepare(target: str, seed: int) -> Callable[[], Sim]:
-    """Find an app or an incident; the result boots it, an incident up to its hand-over.
+def prepare(target: App | IncidentSpec, seed: int) -> Sim:
+    """Boot an app, or an incident up to its hand-over.
 
     Args:
-        target: Name of an app or incident, or path of an incident file.
+        target: The app or the incident.
         seed: Draws the incident, and everything in the world.
 
-    Returns:
-        Takes some seconds; raises InfraError if the world is not ready in time, or the symptom was
-        not seen.
-
     Raises:
-        UsageError: There is neither app nor incident of that name.
+        UsageError: The incident cannot be drawn.
+        InfraError: Not ready in time, or the symptom was not seen.
     """
-    if target in app_names():
-        app = load_app(target)
-        return partial(_on_time, partial(_healthy, app, seed), world_key(app, seed).epoch)
-    known = [*app_names(), *catalogue.incidents()]
-    if target not in known and not target.endswith((".yaml", ".yml")):
-        hint = near(target, known) or "aiopslab list apps, or aiopslab list incidents"
-        if catalogue.load_suite(target) is not None:
-            hint = f"that is a suite; its incidents: aiopslab list incidents --suite {target}"
-        raise UsageError(f"there is no app or incident {target!r}", hint=hint)
-    spec = catalogue.load_incident(target)
-    drawn = draw(spec, load_app(spec.app), seed)
-    return partial(_on_time, partial(_broken, drawn), world_key(drawn.app, seed).epoch)
+    frames.preload()
+    if isinstance(target, App):
+        return _on_time(partial(_healthy, target, seed), world_key(target, seed).epoch)
+    drawn = draw(target, load_app(target.app), seed)
+    return _on_time(partial(_broken, drawn), world_key(drawn.app, seed).epoch)
 
 
 def _on_time(boot: Callable[[float], Sim], drawn: float) -> Sim:
     """Boot twice: once to learn how long it takes, once so that it ends at the host's time."""
-    frames.preload()
     begun = wallclock.seconds()
     lasted = boot(drawn).now() - drawn
     took = wallclock.seconds() - begun
