@@ -12,7 +12,9 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,10 +33,13 @@ from aiopslab.agents.spec import NOTHING, AgentSpec, ArgSpec, ModelSettings, Sur
 from aiopslab.agents.trivial import TRIVIAL
 from aiopslab.agents.upstream import UpstreamAgent
 from aiopslab.content import files, load_model, near
-from aiopslab.errors import AgentError, PreflightError, UsageError
+from aiopslab.errors import AgentError, AIOpsLabError, PreflightError, UsageError
 
 ORACLE = "oracle"
 """Known by name only: the orchestrator makes it, since it alone knows the plan."""
+
+HUMAN = "human"
+"""Plays where the terminal is; a run's trials are played by processes that have none."""
 
 _BUILTIN: dict[str, tuple[AgentSpec, Callable[..., Any] | None]] = {
     "noop": (AgentSpec(name="noop", version="1", summary="Submits the laziest answer."), Noop),
@@ -48,11 +53,14 @@ _BUILTIN: dict[str, tuple[AgentSpec, Callable[..., Any] | None]] = {
         ),
         External,
     ),
-    "human": (AgentSpec(name="human", version="1", summary="You, at a terminal."), Human),
+    HUMAN: (
+        AgentSpec(name=HUMAN, version="1", summary="You, at a terminal: aiopslab play."), Human
+    ),
     "replay": (
         AgentSpec(
             name="replay", version="1", summary="Issues the calls of a recorded trial again.",
             args={"steps": ArgSpec(help="steps.jsonl or the directory of a trial")},
+            rehearsed=True,
         ),
         Replay,
     ),
@@ -85,14 +93,18 @@ class AgentLoader:
         """Refuse, before anything boots, what cannot be built or started.
 
         Raises:
-            UsageError: An argument is unknown, malformed or missing.
+            UsageError: An argument is unknown, malformed or missing; its module cannot be imported,
+                or its class does not keep the contract.
             PreflightError: A model, key, program, variable or container engine is missing, or the
                 price that a cost limit needs.
         """
         keywords = self.spec.arguments(arguments)
         self._fits(model, surroundings)
-        if self.spec.rehearsed:
-            self.factory()(**keywords, **self._model(model))
+        if self.line is None:
+            made = self.factory()
+            _check_contract(made)
+            if self.spec.rehearsed:
+                made(**keywords, **self._model(model))
         if self.line is not None:
             preflight(self.line, surroundings)
         elif self.spec.needs_model and model is not None:
@@ -134,7 +146,7 @@ class AgentLoader:
         """Check that what was given is what the agent takes."""
         if self.spec.needs_model and model is None:
             raise PreflightError(
-                f"agent {self.spec.name!r} needs a model", hint="--model PROVIDER/NAME"
+                f"agent {self.spec.name!r} needs a model", hint="--model NAME, such as -m gpt-5"
             )
         if self.line is None and surroundings != NOTHING:
             raise UsageError(
@@ -153,10 +165,23 @@ def as_agent(made: object) -> Agent:
         return made
     if isinstance(made, ActionAgent) and inspect.iscoroutinefunction(made.get_action):
         return UpstreamAgent(made)
-    raise AgentError(
-        f"{type(made).__name__} has neither 'async def run(self, trial)' nor"
-        " 'async def get_action(self, observation)'"
-    )
+    raise AgentError(_NEITHER.format(type(made).__name__))
+
+
+_NEITHER = (
+    "{} has neither 'async def run(self, trial)' nor 'async def get_action(self, observation)'"
+)
+
+
+def _check_contract(made: Callable[..., Any]) -> None:
+    """Refuse a class whose objects ``as_agent`` would refuse; a function may make anything.
+
+    Raises:
+        UsageError: It has neither method as a coroutine function.
+    """
+    methods = (getattr(made, name, None) for name in ("run", "get_action"))
+    if inspect.isclass(made) and not any(map(inspect.iscoroutinefunction, methods)):
+        raise UsageError(_NEITHER.format(made.__name__), hint="docs/agents.md has the contract")
 
 
 def load(reference: str) -> AgentLoader:
@@ -185,12 +210,23 @@ def load(reference: str) -> AgentLoader:
         return _from_folder(path)
     if ":" in reference:
         return _from_reference(reference)
-    if path.is_dir():
-        raise UsageError(
+    raise _unknown(reference)
+
+
+def _unknown(reference: str) -> UsageError:
+    """Say what is not there: what it looks like tells what was meant."""
+    if Path(reference).is_dir():
+        return UsageError(
             f"{reference!r} holds no agent.yaml", hint="write one, or give file.py:Class"
         )
+    if reference.endswith(".py"):
+        return UsageError(
+            f"{reference!r} names no class", hint=f"add the name of the class: {reference}:Class"
+        )
+    if "/" in reference:
+        return UsageError(f"there is no folder {reference!r}", hint="give a folder with agent.yaml")
     names = [spec.name for spec in known()]
-    raise UsageError(
+    return UsageError(
         f"there is no agent {reference!r}",
         hint=near(reference, names)
         or f"agents: {', '.join(names)}; a folder, module:Class, cmd:...",
@@ -223,7 +259,14 @@ def _from_folder(folder: Path) -> AgentLoader:
         )
         return AgentLoader(spec, folder, lambda: CommandAgent, line)
     file, _, name = spec.entry.partition(":")
-    return AgentLoader(spec, folder, lambda: _class(_folder_module(folder, Path(file).stem), name))
+    source = str(folder / file)
+
+    def factory() -> Callable[..., Any]:
+        with _importing(source):
+            module = _folder_module(folder, Path(file).stem)
+        return _class(module, name, source)
+
+    return AgentLoader(spec, folder, factory)
 
 
 def _from_command(reference: str) -> AgentLoader:
@@ -249,15 +292,12 @@ def _from_reference(reference: str) -> AgentLoader:
         path = Path(source)
         if not path.is_file():
             raise UsageError(f"there is no file {source!r}", hint="give file.py:Class")
-        module = _file_module(path)
+        with _importing(source):
+            module = _file_module(path)
     else:
-        try:
+        with _importing(source):
             module = importlib.import_module(source)
-        except ModuleNotFoundError as error:
-            raise UsageError(
-                f"there is no module {error.name!r}", hint="give module:Class or file.py:Class"
-            ) from error
-    made = _class(module, name)
+    made = _class(module, name, source)
     return AgentLoader(_spec_of(made, reference), None, lambda: made)
 
 
@@ -271,21 +311,58 @@ def _spec_of(made: Callable[..., Any], reference: str) -> AgentSpec:
         if parameter.name == "model":
             needs_model = True
             continue
-        default = None if parameter.default is parameter.empty else parameter.default
+        default, must = parameter.default, parameter.default is parameter.empty
         plain = isinstance(default, str | int | float | bool)
         args[parameter.name] = ArgSpec.model_validate(
-            {"type": kinds.get(type(default), "string"), "default": default if plain else None}
+            {
+                "type": kinds.get(type(default), "string"),
+                "default": default if plain else None,
+                "optional": not must and not plain,
+            }
         )
     summary = (inspect.getdoc(made) or "").split("\n", 1)[0]
     return AgentSpec(name=reference, summary=summary, needs_model=needs_model, args=args)
 
 
-def _class(module: ModuleType, name: str) -> Callable[..., Any]:
+def _class(module: ModuleType, name: str, source: str) -> Callable[..., Any]:
     made = getattr(module, name, None)
     if not callable(made):
         public = [n for n, v in vars(module).items() if inspect.isclass(v) and n[0] != "_"]
-        raise UsageError(f"{module.__name__!r} has no class {name!r}", hint=near(name, public))
+        hint = near(name, public) or f"classes: {', '.join(public) or 'none'}"
+        raise UsageError(f"{source!r} has no class {name!r}", hint=hint)
     return made  # type: ignore[no-any-return]  # callable() leaves Any
+
+
+@contextmanager
+def _importing(source: str) -> Iterator[None]:
+    """Say in one line why the module of an agent cannot be imported, and where it failed."""
+    try:
+        yield
+    except AIOpsLabError:
+        raise
+    except (Exception, SystemExit) as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing is not None and f"{source}.".startswith(f"{missing}."):
+            file = Path(f"{source.replace('.', '/')}.py")
+            here = f"the file is {file}:Class; a module is looked for on PYTHONPATH"
+            raise UsageError(
+                f"there is no module {missing!r}",
+                hint=here if file.is_file() else "give module:Class or file.py:Class",
+            ) from error
+        said = error.msg if isinstance(error, SyntaxError) else error
+        raise UsageError(
+            f"{source!r} cannot be imported: {type(error).__name__}: {said}",
+            hint=f"{_where(error)}; --debug shows the traceback",
+        ) from error
+
+
+def _where(error: BaseException) -> str:
+    """Return file and line of what failed at import, beneath Python's own machinery."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    last = [f for f in frames if not f.filename.startswith("<frozen importlib")][-1]
+    return f"{last.filename}:{last.lineno}"
 
 
 def _folder_module(folder: Path, stem: str) -> ModuleType:

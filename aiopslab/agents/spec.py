@@ -30,7 +30,9 @@ class ArgSpec(Model):
     """``agent`` names another agent and ``file`` a file, empty for none: a run's lock then pins
     what is there."""
     default: str | int | float | bool | None = None
-    """None: the argument must be given."""
+    """None: the argument must be given, unless it is optional."""
+    optional: bool = False
+    """True: an argument without a default that is not given is not passed."""
     help: str = ""
 
 
@@ -71,6 +73,8 @@ class AgentSpec(Model):
         for name, spec in self.args.items():
             if name in given:
                 values[name] = _convert(self.name, name, given[name], spec.type)
+            elif spec.default is None and spec.optional:
+                continue
             elif spec.default is None:
                 raise UsageError(
                     f"agent {self.name!r} needs the argument {name!r}", hint=f"-A {name}=VALUE"

@@ -40,6 +40,8 @@ def command(
         output.envelope(f"aiopslab/{what}@1", data)
     else:
         output.table(columns, rows)
+        if what == "runs" and not rows:
+            output.note(f"no runs in {str(runs_dir)!r}")
 
 
 def _incidents(suite: str | None, *, json: bool) -> None:
@@ -123,10 +125,15 @@ def _causes() -> Listing:
 def _runs(runs_dir: Path) -> Listing:
     from aiopslab.orchestrator.records import RunDirectory
 
-    rows = []
+    rows: list[list[Any]] = []
     for path in sorted(runs_dir.glob("*/run.json"), reverse=True):
         run = RunDirectory(path.parent)
-        record = run.record()
+        try:
+            record = run.record()
+        except UsageError:
+            # One that is broken, or of another version, must not hide the others.
+            rows.append([path.parent.name, "unreadable", None, None])
+            continue
         done = sum(run.trial(plan).complete for plan in record.trials)
         rows.append(
             [path.parent.name, record.status, f"{done}/{len(record.trials)}", record.config.agent]

@@ -62,7 +62,8 @@ def usage_message(error: Exception) -> str | None:
     if not isinstance(error, CycloptsError):
         return None
     text = " ".join(str(error).split())
-    return f"{text} (aiopslab --help)" if "--help" not in text else text
+    command = " ".join(error.command_chain or ())
+    return text if "--help" in text else f"{text} ({f'aiopslab {command}'.strip()} --help)"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str = "") -> None:

@@ -159,16 +159,32 @@ def command(
     """
     import asyncio
 
-    from aiopslab.orchestrator.run import run
-
     how = how or How()
     config = _config(targets, what or What(), who or Who(), where or Where(), limits, how)
+    _look_up(config)
     _announce(config)
     if how.dry_run:
         return _dry_run(config, as_json=how.json)
+    from aiopslab.orchestrator.run import run
+
     with display(how.display, quiet=how.quiet) as show:
         report = asyncio.run(run(config, progress=show))
     return finish(report, as_json=how.json, fail_on_infra=how.fail_on_infra)
+
+
+def _look_up(config: RunConfig) -> None:
+    """Refuse names that nobody knows; a run does so too, but only once a world is imported.
+
+    Raises:
+        UsageError: A target or the agent is unknown, or an argument of it.
+    """
+    from aiopslab.agents import load
+    from aiopslab.models.run import REAL, SIMULATED
+    from aiopslab.problems import catalogue
+
+    if config.environment.kind in (SIMULATED, *REAL):  # a lab of one's own may know others
+        catalogue.expand(config.targets, config.tasks)
+    load(config.agent).spec.arguments(config.agent_args)
 
 
 def _announce(config: RunConfig) -> None:
@@ -230,6 +246,8 @@ def _config(
     except ValidationError as error:
         first = error.errors()[0]
         said = first["msg"].removeprefix("Value error, ")
+        if first["type"] != "value_error":
+            said += f" (got {first['input']!r})"
         raise UsageError(f"{_flag([str(key) for key in first['loc']])}: {said}") from error
 
 
@@ -262,6 +280,10 @@ def _where(where: Where) -> dict[str, Any]:
 
 
 def _how(how: How) -> dict[str, Any]:
+    from aiopslab.errors import UsageError
+
+    if how.concurrency < 0:
+        raise UsageError(f"--concurrency: no number of processes: {how.concurrency}", hint="-n 2")
     return {
         "concurrency": how.concurrency or None,
         "retry_infra": how.retry_infra,

@@ -45,6 +45,8 @@ def _unknown(name: str) -> None:
 
     known = [*catalogue.incidents(), *catalogue.suites(), *apps.app_names()]
     known += [s.name for s in loading.known()]
+    if "/" in name:
+        raise UsageError(f"no run at {name!r}", hint="aiopslab list runs")
     raise UsageError(f"nothing is called {name!r}", hint=near(name, known) or "aiopslab list")
 
 
@@ -138,7 +140,7 @@ def _print_run(directory: Path) -> None:
             output.table(shown.columns, shown.rows)
     print()
     output.table(*terminal.trial_rows(trials))
-    for line in terminal.footing(results, record, directory):
+    for line in terminal.footing(results, record, directory, shown=True):
         print(line)
 
 

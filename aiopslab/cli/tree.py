@@ -36,7 +36,7 @@ _COMMANDS = {
 _EXAMPLES = {
     "": [
         ("aiopslab run quickstart", "three incidents, no key, no Docker"),
-        ("aiopslab run core -a react -m gpt-5", "every incident, an LLM agent"),
+        ("aiopslab run core -a react -m gpt-5", "seventy incidents, an LLM agent"),
         ("aiopslab play service-target-port", "you are the on-call"),
     ],
     "run": [

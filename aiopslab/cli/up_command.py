@@ -10,7 +10,9 @@ from aiopslab.cli import EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from aiopslab.environments.sim import Sim
+    from aiopslab.models.app import App
     from aiopslab.models.doors import Doors
+    from aiopslab.models.incident import IncidentSpec
 
 
 def command(
@@ -37,7 +39,6 @@ def command(
 
     from aiopslab.errors import UsageError
     from aiopslab.models.run import parse_clock
-    from aiopslab.orchestrator.standing import prepare
 
     try:
         factor = parse_clock(clock)
@@ -45,13 +46,43 @@ def command(
         raise UsageError(f"--clock: {error}", hint="--clock wall:1") from error
     if factor is None:
         raise UsageError("a standing cluster follows the host's clock", hint="--clock wall:1")
+    found = _find(target)
     print("preparing the application and its users, some seconds ...", file=sys.stderr)
     try:
-        asyncio.run(_stand(prepare(target, seed), factor, as_json=json))
+        asyncio.run(_stand(_booted(found, seed), factor, as_json=json))
     except KeyboardInterrupt:
         print("stopped before it stood", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0
+
+
+def _booted(found: App | IncidentSpec, seed: int) -> Sim:
+    # A world takes a while to import; a misspelt name is answered before.
+    from aiopslab.orchestrator.standing import prepare
+
+    return prepare(found, seed)
+
+
+def _find(name: str) -> App | IncidentSpec:
+    """Return an app or an incident by name, or read an incident's file.
+
+    Raises:
+        UsageError: There is neither.
+    """
+    from aiopslab.content import near
+    from aiopslab.errors import UsageError
+    from aiopslab.problems import catalogue
+    from aiopslab.services import catalogue as apps
+
+    if name in apps.app_names():
+        return apps.load_app(name)
+    known = [*apps.app_names(), *catalogue.incidents()]
+    if name in known or name.endswith((".yaml", ".yml")):
+        return catalogue.load_incident(name)
+    hint = near(name, known) or "aiopslab list apps, or aiopslab list incidents"
+    if catalogue.load_suite(name) is not None:
+        hint = f"that is a suite; its incidents: aiopslab list incidents --suite {name}"
+    raise UsageError(f"there is no app or incident {name!r}", hint=hint)
 
 
 async def _stand(sim: Sim, factor: float, *, as_json: bool) -> None:

@@ -98,11 +98,11 @@ async def _listen(stack: AsyncExitStack, app: ASGIApp, host: str, port: int | No
     from aiopslab.errors import UsageError
     from aiopslab.wire.server import listening
 
-    failure: OSError | None = None
+    failure: OSError | OverflowError | None = None
     for candidate in PORTS if port is None else [port]:
         try:
             return await stack.enter_async_context(listening(app, host=host, port=candidate))
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             failure = error
     where = f"ports {PORTS[0]} to {PORTS[-1]}" if port is None else f"port {port}"
     raise UsageError(

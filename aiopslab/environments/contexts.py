@@ -167,7 +167,10 @@ def _files(kubeconfig: str) -> Iterator[dict[str, Any]]:
     paths = [Path(p).expanduser() for p in files.split(":") if p]
     there = [path for path in paths if path.is_file()]
     if not there:
-        raise PreflightError(f"there is no kubeconfig {files!r}", hint="KUBECONFIG=FILE, or kind")
+        raise PreflightError(
+            f"there is no kubeconfig {files!r}",
+            hint="export KUBECONFIG=FILE; aiopslab cluster up makes one",
+        )
     for path in there:
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))

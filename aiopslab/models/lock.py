@@ -40,7 +40,7 @@ class Lock(Model):
         for key in sorted(before.keys() | after.keys()):
             old, new = before.get(key, "(absent)"), after.get(key, "(absent)")
             if old != new:
-                lines.append(f"{key}: {old[:12]} -> {new[:12]}")
+                lines.append(f"{key}: {old[:12] or '(none)'} -> {new[:12] or '(none)'}")
         return lines
 
     def _flat(self) -> dict[str, str]:

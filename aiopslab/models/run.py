@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -48,13 +49,13 @@ class Limits(Model):
 
     steps: int | None = Field(default=60, ge=1)
     """Tool calls; ``submit`` is always allowed."""
-    virtual_s: Seconds | None = 2700.0
+    virtual_s: Seconds | None = Field(default=2700.0, gt=0)
     """Seconds of the world's clock."""
-    wall_s: Seconds | None = 1800.0
+    wall_s: Seconds | None = Field(default=1800.0, gt=0)
     """Seconds of the host's clock: a guard against an agent that hangs."""
-    tokens: Bytes | None = None
+    tokens: Bytes | None = Field(default=None, ge=1)
     """Input and output tokens together, as the agent reports them."""
-    cost_usd: float | None = None
+    cost_usd: float | None = Field(default=None, gt=0)
     """As the agent reports it."""
 
 
@@ -68,7 +69,7 @@ class EnvironmentChoice(Model):
 
 
 class RunConfig(Model):
-    """Everything that was asked of a run; the file format of ``--config`` too."""
+    """Everything that was asked of a run; ``run.json`` keeps it."""
 
     schema_: Literal["aiopslab/run@1"] = Field(default="aiopslab/run@1", alias="schema")
     targets: list[str] = Field(min_length=1)
@@ -79,7 +80,7 @@ class RunConfig(Model):
     base_url: str | None = None
     """OpenAI-compatible endpoint; the key comes from the environment, never from here."""
     agent_args: dict[str, str] = Field(default_factory=dict)
-    """As text, like ``-A name=value``; a configuration file may write numbers and booleans."""
+    """As text, like ``-A name=value``; a program may give numbers and booleans."""
     tasks: list[Task] = Field(default_factory=all_tasks)
     exclude: list[str] = Field(default_factory=list)
     """Globs of problem ids to leave out."""
@@ -152,6 +153,10 @@ class RunConfig(Model):
     def agent_of(self, plan: PlannedTrial) -> str:
         """Return who plays a trial."""
         return plan.agent or self.agent
+
+    def agents_of(self, plans: Iterable[PlannedTrial]) -> list[str]:
+        """Return who plays these trials, each once."""
+        return sorted({self.agent_of(plan) for plan in plans})
 
     def clock_factor(self) -> float | None:
         """Return F of ``wall:F``; None under the stepped clock."""

@@ -85,7 +85,11 @@ def read(path: Path, model: type[M]) -> M:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "(top level)"
-        raise UsageError(f"{str(path)!r} is not a valid record: {where}: {first['msg']}") from error
+        said = first["msg"] + (f" (got {first['input']!r})" if where == "schema" else "")
+        raise UsageError(
+            f"{str(path)!r} is not a valid record: {where}: {said}",
+            hint="written by another version, or cut off" if where == "schema" else "",
+        ) from error
 
 
 def read_journal(path: Path, model: type[M]) -> list[M]:

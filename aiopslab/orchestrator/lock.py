@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiopslab import content
 from aiopslab._version import __version__
@@ -17,8 +17,10 @@ from aiopslab.models.incident import IncidentSpec
 from aiopslab.models.lock import Lock
 from aiopslab.models.run import PlannedTrial, RunConfig
 from aiopslab.orchestrator import documents
-from aiopslab.orchestrator.lab import Lab
-from aiopslab.orchestrator.players import playing
+
+if TYPE_CHECKING:
+    # Reports take an incident's digest, and need no world for it.
+    from aiopslab.orchestrator.lab import Lab
 
 _NOT_CONTENT = ("__pycache__", ".pyc")
 
@@ -41,7 +43,7 @@ def take(lab: Lab, config: RunConfig, trials: Sequence[PlannedTrial]) -> Lock:
         suite=_digest_text(documents.encode([t.model_dump(mode="json") for t in trials])),
         incidents=incidents,
         apps=apps,
-        agent=_agents_digest(playing(config, trials), config.agent_args),
+        agent=_agents_digest(config.agents_of(trials), config.agent_args),
         rules=_digest_files(_room("telemetry", "**/*.yaml")),
         context=_context(config.context),
     )

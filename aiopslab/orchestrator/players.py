@@ -7,12 +7,14 @@ a look at the trial. Not here: finding agents (``agents.loading``).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import assert_never
 
 from aiopslab.agents.builtins import Oracle
-from aiopslab.agents.loading import ORACLE, as_agent, load
-from aiopslab.agents.protocol import Agent
+from aiopslab.agents.loading import HUMAN, ORACLE, as_agent, load
+from aiopslab.agents.protocol import Agent, TrialHandle
 from aiopslab.agents.spec import ModelSettings, Surroundings
+from aiopslab.errors import InfraError, PreflightError, UsageError
 from aiopslab.models.answer import (
     Answer,
     Candidate,
@@ -44,9 +46,25 @@ def agent_source(config: RunConfig) -> AgentSource:
     model, surroundings = _model(config), _surroundings(config)
 
     def build(staged: Staged, plan: PlannedTrial) -> Agent:
-        return loader.build(config.agent_args, model, surroundings)
+        try:
+            return loader.build(config.agent_args, model, surroundings)
+        except (InfraError, PreflightError, UsageError):
+            raise  # something is missing where the run is carried out
+        except (Exception, SystemExit) as error:
+            return _Unmade(error)
 
     return build
+
+
+@dataclass(frozen=True, slots=True)
+class _Unmade:
+    """Stands for an agent whose constructor raised: that is its failure, like one in ``run``."""
+
+    error: BaseException
+
+    async def run(self, trial: TrialHandle) -> None:
+        """Raise what the constructor raised."""
+        raise self.error
 
 
 def _each_its_own(config: RunConfig) -> AgentSource:
@@ -61,11 +79,6 @@ def _each_its_own(config: RunConfig) -> AgentSource:
     return build
 
 
-def playing(config: RunConfig, trials: Iterable[PlannedTrial]) -> list[str]:
-    """Return who plays these trials, each once."""
-    return sorted({config.agent_of(plan) for plan in trials})
-
-
 def preflight(config: RunConfig, agents: Iterable[str]) -> None:
     """Refuse, before anything boots, an agent that is unknown or lacks something.
 
@@ -75,6 +88,8 @@ def preflight(config: RunConfig, agents: Iterable[str]) -> None:
             that a cost limit needs.
     """
     for name in agents:
+        if name == HUMAN:
+            raise UsageError(f"agent {HUMAN!r} needs a terminal", hint="aiopslab play INCIDENT")
         if name != ORACLE:
             load(name).preflight(
                 config.agent_args,

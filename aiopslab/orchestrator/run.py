@@ -24,7 +24,7 @@ from aiopslab.orchestrator import cold, lock, spans, tracing, wallclock
 from aiopslab.orchestrator.bench import COURSE_LOST, DISCARDED, MEASURED, Bench
 from aiopslab.orchestrator.lab import Lab, find_lab
 from aiopslab.orchestrator.plan import plan_jobs, plan_trials, spread
-from aiopslab.orchestrator.players import of_object, playing, preflight
+from aiopslab.orchestrator.players import of_object, preflight
 from aiopslab.orchestrator.pool import Pool
 from aiopslab.orchestrator.progress import OnProgress, Progress
 from aiopslab.orchestrator.records import RunDirectory
@@ -86,7 +86,7 @@ async def run(
     label, asked = plan_trials(lab, config)
     trials = asked if trials is None else list(trials)
     if agent is None:
-        preflight(config, playing(config, trials))
+        preflight(config, config.agents_of(trials))
     lab.clusters()  # one that must not be used is refused before anything is made
     directory = RunDirectory(Path(config.runs_dir) / (config.name or _name(config, label)))
     if (directory.path / "run.json").exists():

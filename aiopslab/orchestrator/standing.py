@@ -12,42 +12,35 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
-from aiopslab.content import near
 from aiopslab.environments.sim import Sim
-from aiopslab.errors import UsageError
 from aiopslab.models.app import App
 from aiopslab.models.doors import Doors
+from aiopslab.models.incident import IncidentSpec
 from aiopslab.orchestrator import serving, staging, wallclock
-from aiopslab.problems import catalogue
 from aiopslab.problems.draw import WARM_S, DrawnIncident, draw, world_key
-from aiopslab.services.catalogue import app_names, load_app
+from aiopslab.services.catalogue import load_app
 from aiopslab.telemetry import frames
 from aiopslab.wire.gate import StandingGate
 
 
-def prepare(target: str, seed: int) -> Sim:
+def prepare(target: App | IncidentSpec, seed: int) -> Sim:
     """Boot an app, or an incident up to its hand-over.
 
     Args:
-        target: Name of an app or incident, or path of an incident file.
+        target: The app or the incident.
         seed: Draws the incident, and everything in the world.
 
     Raises:
-        UsageError: There is neither app nor incident of that name.
+        UsageError: The incident cannot be drawn.
         InfraError: Not ready in time, or the symptom was not seen.
     """
     frames.preload()
-    if target in app_names():
-        app = load_app(target)
-        return _on_time(lambda epoch: _healthy(app, seed, epoch), world_key(app, seed).epoch)
-    known = [*app_names(), *catalogue.incidents()]
-    if target not in known and not target.endswith((".yaml", ".yml")):
-        hint = near(target, known) or "aiopslab list apps, or aiopslab list incidents"
-        raise UsageError(f"there is no app or incident {target!r}", hint=hint)
-    spec = catalogue.load_incident(target)
-    drawn = draw(spec, load_app(spec.app), seed)
-    return _on_time(lambda epoch: _broken(drawn, epoch), world_key(drawn.app, seed).epoch)
+    if isinstance(target, App):
+        return _on_time(partial(_healthy, target, seed), world_key(target, seed).epoch)
+    drawn = draw(target, load_app(target.app), seed)
+    return _on_time(partial(_broken, drawn), world_key(drawn.app, seed).epoch)
 
 
 def _on_time(boot: Callable[[float], Sim], drawn: float) -> Sim:

@@ -53,6 +53,8 @@ def load_incident(name: str) -> IncidentSpec:
     found = incidents()
     if name not in found:
         hint = content.near(name, list(found)) or "aiopslab list problems"
+        if load_suite(name) is not None:
+            hint = f"that is a suite; its incidents: aiopslab list incidents --suite {name}"
         raise UsageError(f"no incident {name!r}", hint=hint)
     return found[name]
 

@@ -158,8 +158,17 @@ def trial_rows(
     return columns, rows
 
 
-def footing(results: Results, record: RunRecord, directory: Path) -> list[str]:
-    """Return the lines below the table: coverage, outcomes, cost, where, what next."""
+def footing(
+    results: Results, record: RunRecord, directory: Path, *, shown: bool = False
+) -> list[str]:
+    """Return the lines below the table: coverage, outcomes, cost, where, what next.
+
+    Args:
+        results: The aggregates.
+        record: The run.
+        directory: Where it is.
+        shown: Whether every trial is listed above already.
+    """
     overall = results.overall
     cost = f"${results.cost_usd:.2f}" if results.cost_usd is not None else "unknown"
     if results.cost_usd is None and results.tokens_in is None:
@@ -173,8 +182,12 @@ def footing(results: Results, record: RunRecord, directory: Path) -> list[str]:
     ]
     if results.headline.completed is None:
         lines.append(no_headline(results))
-    retry = f"aiopslab resume {directory}" if _unfinished(overall) else ""
-    lines.append(f"next: {retry or f'aiopslab show {directory}'} · aiopslab regrade {directory}")
+    logs = "trials/*/error.txt"
+    if any(directory.glob(logs)):
+        lines.append(f"what failed: {directory}/{logs}")
+    verbs = ["resume"] if _unfinished(overall) else []
+    verbs += ["report"] if shown else ["show", "report"]
+    lines.append("next: " + " · ".join(f"aiopslab {verb} {directory}" for verb in verbs))
     return lines
 
 

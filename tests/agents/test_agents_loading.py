@@ -142,6 +142,47 @@ def test_a_missing_model_or_key_says_what_to_type(monkeypatch: pytest.MonkeyPatc
     assert "export OPENAI_API_KEY" in caught.value.hint
 
 
+def test_an_argument_with_no_plain_default_need_not_be_given(tmp_path: Path) -> None:
+    path = tmp_path / "optional.py"
+    path.write_text(CODE.replace("depth=3, model=None", "depth=None, *, model=0"), "utf-8")
+    loader, settings = load(f"{path}:Agent"), ModelSettings(model="tiny")
+    assert loader.build({}, settings).depth is None  # type: ignore[attr-defined]
+    assert loader.build({"depth": "4"}, settings).depth == "4"  # type: ignore[attr-defined]
+
+
+def test_a_module_that_lies_here_is_offered_as_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lying_here.py").write_text(CODE, encoding="utf-8")
+    with pytest.raises(UsageError, match="there is no module 'lying_here'") as caught:
+        load("lying_here:Agent")
+    assert "lying_here.py:Class" in caught.value.hint
+
+
+def test_a_folder_whose_code_cannot_be_imported_is_refused_beforehand(tmp_path: Path) -> None:
+    folder = agent_folder(tmp_path / "torn", "import nosuch_package\n")
+    with pytest.raises(UsageError, match="No module named 'nosuch_package'") as caught:
+        load(str(folder)).preflight({})
+    assert "agent.py:1" in caught.value.hint
+
+
+@pytest.mark.parametrize("agent", ["react", "openai-tools"])
+def test_a_package_that_an_agent_needs_is_missed_beforehand(
+    agent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    settings = ModelSettings(model="tiny", base_url="http://127.0.0.1:1/v1")
+    with pytest.raises(PreflightError, match="needs") as caught:
+        load(agent).preflight({}, settings)
+    assert "pip install" in caught.value.hint
+
+
+def test_a_record_that_is_not_there_is_missed_before_anything_boots(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        load("replay").preflight({"steps": str(tmp_path / "nosuch")})
+
+
 def test_the_oracle_is_made_by_a_run_alone() -> None:
     with pytest.raises(UsageError, match="is made by a run"):
         load("oracle").build()

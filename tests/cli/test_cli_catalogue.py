@@ -130,6 +130,18 @@ def test_starting_imports_nothing_heavy(code, tmp_path):
     assert not {name for name in loaded if name.startswith(HEAVY)}
 
 
+def test_a_report_loads_no_world(tmp_path):
+    """In a fresh interpreter; it takes a second of every report otherwise."""
+    code = "import sys, aiopslab.report.entries, aiopslab.report.markdown; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True,
+        env=dict(os.environ),
+    )  # fmt: skip
+    loaded = done.stdout.split()
+    assert "aiopslab.report.entries" in loaded
+    assert not {name for name in loaded if name.startswith("aiopslab.world")}
+
+
 def test_a_reader_that_goes_away_is_no_error(tmp_path):
     done = subprocess.run(
         f"{sys.executable} -m aiopslab list problems | head -1",

@@ -60,6 +60,19 @@ def test_an_unknown_name_suggests_a_near_one(aiopslab, arguments, wrong, near):
         (["run", "quickstart", "-A", "x=1"], "agent 'statistical' has no argument 'x'"),
         (["run", "quickstart", "-a", "nosuch.py:Agent"], "there is no file 'nosuch.py'"),
         (["run", "quickstart", "-e", "cloud"], "no environment 'cloud'"),
+        (["run", "quickstart", "-a", "./nosuch"], "there is no folder './nosuch'"),
+        (["run", "quickstart", "-a", "nosuch.py"], "nosuch.py:Class"),
+        (["run", "quickstart", "-a", "statistcal", "--dry-run"], "no agent 'statistcal'"),
+        (["run", "quickstart", "--cost-limit", "-1"], "--cost-limit: "),
+        (["run", "quickstart", "--token-limit", "0"], "(got "),
+        (["run", "quickstart", "-n", "-1"], "--concurrency: "),
+        (["run", "quickstart", "--limt", "3"], "(aiopslab run --help)"),
+        (["up", "hotl"], "there is no app or incident 'hotl'"),
+        (["run", "quickstart", "-a", "human"], "aiopslab play INCIDENT"),
+        (["play", "quickstart"], "aiopslab list incidents --suite quickstart"),
+        (["up", "quickstart"], "aiopslab list incidents --suite quickstart"),
+        (["view", ".", "--port", "99999"], "cannot listen on port 99999"),
+        (["show", "runs/nosuch"], "no run at 'runs/nosuch'"),
         (["resume", "runs/nosuch"], "no run at 'runs/nosuch'"),
         (["regrade", "runs/nosuch"], "no run at 'runs/nosuch'"),
     ],
@@ -69,6 +82,26 @@ def test_a_wrong_value_is_named_with_its_flag(aiopslab, arguments, said):
     assert ended.code == 2
     assert said in ended.err
     assert "Value error" not in ended.err
+    assert "preparing" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "place"),
+    [
+        ("class Agent\n    pass\n", "SyntaxError: expected ':'", "mine.py:1"),
+        ("\nimport nosuch_package\n", "No module named 'nosuch_package'", "mine.py:2"),
+        ("class Agent:\n    def run(self, trial): ...\n", "neither 'async def run", "agents.md"),
+        ("class Agnet: ...\n", "'mine.py' has no class 'Agent'", "'Agnet'"),
+    ],
+)
+def test_a_broken_agent_is_refused_before_anything_boots(aiopslab, code, said, place):
+    Path("mine.py").write_text(code, encoding="utf-8")
+    ended = aiopslab("run", "quickstart", "-a", "mine.py:Agent")
+    assert ended.code == 2
+    assert said in ended.err
+    assert place in ended.err
+    assert len(ended.err.splitlines()) == 2
+    assert not Path("runs").exists()
 
 
 def test_a_missing_model_and_a_missing_key_are_preflight(aiopslab):
@@ -79,6 +112,22 @@ def test_a_missing_model_and_a_missing_key_are_preflight(aiopslab):
     without_key = aiopslab("run", "quickstart", "-a", "react", "-m", "gpt-5")
     assert without_key.code == 3
     assert "OPENAI_API_KEY" in without_key.err
+
+
+def test_a_record_of_another_version_says_what_it_is_and_hides_no_other(aiopslab):
+    Path("runs/old").mkdir(parents=True)
+    Path("runs/old/run.json").write_text('{"schema": "aiopslab/run-record@0"}', encoding="utf-8")
+    ended = aiopslab("show", "runs/old")
+    assert ended.code == 2
+    assert "(got 'aiopslab/run-record@0')" in ended.err
+    assert "another version" in ended.err
+    listed = aiopslab("list", "runs")
+    assert listed.code == 0
+    assert listed.out.splitlines()[1].split() == ["old", "unreadable", "-", "-"]
+
+
+def test_a_folder_without_runs_says_so(aiopslab):
+    assert "no runs in 'nosuch'" in aiopslab("list", "runs", "--runs-dir", "nosuch").err
 
 
 def test_bad_yaml_names_file_and_line(aiopslab):

@@ -40,6 +40,15 @@ def test_confidence_is_shown_where_some_was_stated_at_the_end_and_later(aiopslab
     assert "confidence " not in broken.out
 
 
+def test_what_failed_and_what_to_type_next_is_said_at_the_end(aiopslab):
+    ended = aiopslab(*RUN, "-a", "orchestrator_fakes:Crasher")
+    assert "what failed: runs/r/trials/*/error.txt" in ended.out
+    assert ended.out.splitlines()[-1] == "next: aiopslab show runs/r · aiopslab report runs/r"
+    assert aiopslab("show", "r").out.splitlines()[-1] == "next: aiopslab report runs/r"
+    fine = aiopslab(*RUN[:-1], "s", "-a", "noop")
+    assert "what failed" not in fine.out
+
+
 def test_bad_scores_are_no_failure_of_the_command(aiopslab):
     assert aiopslab(*RUN, "-a", "noop").code == 0
 

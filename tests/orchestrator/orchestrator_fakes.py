@@ -375,6 +375,14 @@ class Crasher:
         raise RuntimeError("out of ideas")
 
 
+class Unbuilt:
+    def __init__(self) -> None:
+        raise ValueError("no settings")
+
+    async def run(self, trial: Any) -> None:
+        pass
+
+
 class Suicidal:
     async def run(self, trial: Any) -> None:
         os._exit(3)

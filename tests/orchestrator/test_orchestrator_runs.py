@@ -183,6 +183,19 @@ def test_an_agent_that_ends_its_process_has_failed_and_is_not_given_another_try(
     assert regrade(RunDirectory(report.directory)).up == []
 
 
+def test_an_agent_whose_constructor_raises_has_failed_and_is_not_given_another_try(
+    tmp_path: Path,
+) -> None:
+    report = run_sync(config(tmp_path, "Unbuilt", targets=["one"], retry_infra=1))
+    assert set(outcomes(report).values()) == {"agent_error"}
+    directory = RunDirectory(report.directory).trial(report.record.trials[0])
+    assert directory.trial().error == "ValueError: no settings"
+    assert directory.retries() == 0
+    assert "no settings" in (directory.path / "error.txt").read_text("utf-8")
+    said = (report.directory / "hosts.log").read_text("utf-8")
+    assert said == "", "nothing but what agents print"
+
+
 def test_a_failed_lab_is_recorded_with_its_stage_and_has_no_headline(tmp_path: Path) -> None:
     report = run_sync(config(tmp_path, targets=["one"], options={"fail": "boot"}))
     trials = [RunDirectory(report.directory).trial(p).trial() for p in report.record.trials]
