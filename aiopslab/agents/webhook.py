@@ -21,7 +21,6 @@ from aiopslab.errors import AgentError, PreflightError, UsageError
 from aiopslab.models.doors import Doors
 from aiopslab.models.signal import Alert
 from aiopslab.telemetry.notifications import v4_payload
-from aiopslab.tools.openai import response_format
 
 if TYPE_CHECKING:
     import httpx2
@@ -125,6 +124,9 @@ class Webhook:
                 "answerSchema": brief.answer_schema,
                 "doors": reach,
             }
+        # Whoever lists agents loads this module, and tools load the world.
+        from aiopslab.tools.openai import response_format  # noqa: PLC0415
+
         asked = [brief.text()]
         if alerts:
             asked.append(f"Alerts:\n{json.dumps(v4_payload(alerts)['alerts'], indent=2)}")
