@@ -396,55 +396,6 @@ def test_a_message_that_was_cut_off_is_said_to_be() -> None:
         assert "was cut off" in request["messages"][-1]["content"]
 
 
-def test_a_model_that_declines_at_the_end_of_its_tokens_is_not_asked_again() -> None:
-    trial = FakeTrial("detection", tokens=100)
-    with completions([message(refusal="I cannot.")]) as (url, requests):
-        settings = ModelSettings(model="openai/scripted", base_url=url)
-        with pytest.raises(LimitExceeded):
-            asyncio.run(load("react").build({}, settings).run(trial))
-    assert len(requests) == 1
-
-
-def test_no_prompt_says_that_there_is_a_fault() -> None:
-    declined = play(FakeTrial("detection"), [message(refusal="I cannot."), DONE])
-    assert "fault" not in declined[1]["messages"][-1]["content"]
-
-
-def test_calls_that_share_an_id_are_answered_one_by_one() -> None:
-    both = message("", tool_call("alerts", {}, "a"), tool_call("services", {}, "a"))
-    said, *told = play(FakeTrial("detection"), [both, DONE])[1]["messages"][-3:]
-    ids = [c["id"] for c in said["tool_calls"]]
-    assert len(set(ids)) == 2
-    assert [m["tool_call_id"] for m in told] == ids
-
-
-def test_half_a_character_does_not_spoil_the_requests_that_follow() -> None:
-    said = "broken \ud83d"
-    calls = [
-        tool_call("logs_search", {"service": "\ud83d"}, "a"),
-        tool_call("al\ud83d", {}, "b\ud83d"),
-        tool_call("alerts", '{"a \ud83d'),
-    ]
-    trial = FakeTrial("detection")
-    script = [message(said, *calls), message(said), LOOK, message(refusal=said), DONE]
-    requests = play(trial, script)
-    assert names(trial)[-1] == "submit"
-    assert trial.calls[0] == ("logs_search", {"service": "\ud83d"})
-    assert "broken ?" in [m["content"] for m in requests[-1]["messages"]]
-
-
-def test_a_name_that_models_make_up_is_repeated_in_the_alphabet_of_names() -> None:
-    name = "multi_tool_use.parallel"
-    trial = FakeTrial("detection", {name: (False, f"there is no tool {name!r}", None)})
-    made_up = message("", tool_call(name, {}, "a"), tool_call("", {}, "b"))
-    requests = play(trial, [made_up, DONE])
-    assert names(trial) == [name, "", "submit"]
-    said, told, _ = requests[1]["messages"][-3:]
-    repeated = [c["function"]["name"] for c in said["tool_calls"]]
-    assert repeated == ["multi_tool_use_parallel", "_"]
-    assert name in told["content"]
-
-
 def test_once_the_calls_are_used_up_nothing_but_submit_is_offered() -> None:
     trial = LastWordTrial("detection", steps=2)
     requests = play(trial, [LOOK, LOOK, DONE])
