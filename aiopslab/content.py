@@ -88,6 +88,16 @@ def load_yaml(path: Path) -> Any:
         raise ContentError(f"{path}:{line}", f"not valid YAML: {error.problem}") from error
 
 
+def edition(path: Path) -> tuple[int, int]:
+    """Return what changes when a file does, for caches of what was read from it.
+
+    Raises:
+        OSError: The file is not there.
+    """
+    found = path.stat()
+    return found.st_mtime_ns, found.st_size
+
+
 def load_model(path: Path, model: type[M]) -> M:
     """Read a YAML file into a model.
 

@@ -66,9 +66,12 @@ def kind_context(cluster: str) -> str:
     return f"{_KIND}{cluster}"
 
 
-def is_kind(context: str) -> bool:
-    """Return whether a context is of a kind cluster, by its name: images are loaded onto those."""
-    return context.startswith(_KIND)
+def kind_cluster(context: str) -> str:
+    """Return the kind cluster that a context is of, by its name; empty if of another.
+
+    Images are loaded onto kind's; others pull them.
+    """
+    return context.removeprefix(_KIND) if context.startswith(_KIND) else ""
 
 
 def production_word(text: str) -> str:

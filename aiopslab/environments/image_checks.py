@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aiopslab.environments.cluster.images import Images
-from aiopslab.environments.contexts import is_kind, kind_context
+from aiopslab.environments.contexts import kind_cluster
 from aiopslab.environments.host_checks import KIND, Finding, ask_engine
 from aiopslab.environments.image_builds import builds, present, pulled
 from aiopslab.environments.image_names import lacking
@@ -147,9 +147,8 @@ def _some(refs: Sequence[str]) -> str:
 
 
 def _fix(app: Needed, context: str) -> str:
-    if not is_kind(context):
-        return _ELSEWHERE
-    return f"{_up(app, context.removeprefix(kind_context('')))}, or {_ELSEWHERE}"
+    cluster = kind_cluster(context)
+    return f"{_up(app, cluster)}, or {_ELSEWHERE}" if cluster else _ELSEWHERE
 
 
 def _up(app: Needed, cluster: str) -> str:

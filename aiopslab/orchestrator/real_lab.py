@@ -27,7 +27,7 @@ from aiopslab.environments.cluster.images import Images
 from aiopslab.environments.cluster.kube import ClusterKube
 from aiopslab.environments.cluster.manifests import Placement, placed
 from aiopslab.environments.cluster.readiness import unpulled
-from aiopslab.environments.contexts import AS_OPTIONS, Context, choose, is_kind, kind_context
+from aiopslab.environments.contexts import AS_OPTIONS, Context, choose, kind_cluster, kind_context
 from aiopslab.environments.protocol import Environment
 from aiopslab.errors import InfraError, PreflightError, UsageError
 from aiopslab.models.kube import KubeError
@@ -278,7 +278,8 @@ class RealLab(Library):
         given = self.options
         stores = {"postgres": given.postgres, "valkey": given.valkey, "nats": given.nats}
         own = {kind: ref for kind, ref in stores.items() if ref}
-        images = Images(given.registry, own, pinned=not is_kind(self._context(self.cluster).name))
+        loaded = kind_cluster(self._context(self.cluster).name)
+        images = Images(given.registry, own, pinned=not loaded)
         return Placement(
             trial, images, cpu_share=given.cpu_share, storage_class=given.storage_class
         )

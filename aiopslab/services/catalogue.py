@@ -41,12 +41,11 @@ def load_app(name: str) -> App:
         ContentError: ``app.yaml`` is malformed, or refers to something that does not exist.
     """
     path = app_dir(name) / "app.yaml"
-    found = path.stat()
-    return _loaded(path, found.st_mtime_ns, found.st_size)
+    return _loaded(path, content.edition(path))
 
 
 @cache
-def _loaded(path: Path, _mtime_ns: int, _size: int) -> App:
+def _loaded(path: Path, _edition: tuple[int, int]) -> App:
     # It takes longer than drawing all incidents of the app.
     app = content.load_model(path, App)
     validate(app, path)

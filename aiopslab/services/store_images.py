@@ -7,6 +7,10 @@ guarantees a digest alone. Not here: what a user puts in its place
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
 from aiopslab import content
 from aiopslab.models.store_image import StoreImage, StoreImages
 from aiopslab.models.workload import Image
@@ -38,5 +42,11 @@ def store_images() -> dict[str, StoreImage]:
         ContentError: A file is malformed.
     """
     paths = [path for root in content.roots() if (path := root / "services" / FILE).is_file()]
-    found = [content.load_model(path, StoreImages).images for path in paths]
+    found = [_loaded(path, content.edition(path)) for path in paths]
     return {name: image for images in reversed(found) for name, image in images.items()}
+
+
+@cache
+def _loaded(path: Path, _edition: tuple[int, int]) -> Mapping[str, StoreImage]:
+    # Asked for with every store of every app.
+    return content.load_model(path, StoreImages).images

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from aiopslab.environments import image_checks
 from aiopslab.environments.cluster.access import Grant, in_app, of_cluster
 from aiopslab.environments.cluster.connection import Connection, Reach, Request
-from aiopslab.environments.contexts import choose, is_kind
+from aiopslab.environments.contexts import choose, kind_cluster
 from aiopslab.environments.host_checks import Finding
 from aiopslab.errors import InfraError, PreflightError, UsageError
 from aiopslab.models.kube import KubeError, Object
@@ -175,7 +175,7 @@ def _rights(lacking: list[Right], context: str) -> Finding:
 
 def _images(nodes: list[Object], context: str, registry: str) -> list[Finding]:
     try:
-        apps = image_checks.needed(registry, pinned=not is_kind(context))
+        apps = image_checks.needed(registry, pinned=not kind_cluster(context))
         return image_checks.of_nodes(nodes, apps, context, registry)
     except UsageError as error:
         return [Finding("images", False, str(error), KUBECONFIG, error.hint)]
