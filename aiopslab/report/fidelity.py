@@ -9,13 +9,19 @@ from collections.abc import Callable, Sequence
 
 from aiopslab.models.agreement import Agreement, Showing
 
-COLUMNS = ("incident", "seed", "broken SLIs", "alerts", "fix restores both", "same answer")
+COLUMNS = (
+    "incident", "seed", "seen after, s", "broken SLIs", "alerts", "fix restores both", "same answer",
+)  # fmt: skip
 
 
 def agreement_rows(found: Sequence[Agreement]) -> tuple[list[str], list[list[str]]]:
-    """Return columns and rows; shares are of what both have together."""
+    """Return columns and rows; simulated before cluster, shares are of what both have together.
+
+    The seconds until the symptom was seen tell why an alert fired on one side alone: what is handed
+    over later has had more time to be alerted on.
+    """
     rows = [
-        [a.incident, str(a.seed), _share(a.slis), _share(a.alerts), _word(a.restored),
+        [a.incident, str(a.seed), _seconds(a), _share(a.slis), _share(a.alerts), _word(a.restored),
          _word(a.same_answer)]
         for a in found
     ]  # fmt: skip
@@ -71,6 +77,11 @@ def _named(showing: Showing) -> str:
 
 def _count(what: str, found: Sequence[Agreement], holds: Callable[[Agreement], bool | None]) -> str:
     return f"{what}: {sum(bool(holds(a)) for a in found)} of {len(found)}"
+
+
+def _seconds(a: Agreement) -> str:
+    both = (a.simulated.opened_s, a.real.opened_s)
+    return " / ".join("-" if opened is None else f"{opened:.0f}" for opened in both)
 
 
 def _share(value: float | None) -> str:

@@ -15,14 +15,15 @@ def agreement(simulated: Showing, real: Showing) -> Agreement:
 
 
 SHOWN = Showing(
-    broken=["search"], alerts=["HighErrorRate"], restored=True, answer=("rate", "errors_in_release")
-)
+    broken=["search"], alerts=["HighErrorRate"], restored=True,
+    answer=("rate", "errors_in_release"), opened_s=25.0,
+)  # fmt: skip
 
 
 def test_two_sides_that_show_the_same_agree_in_everything_and_need_no_words() -> None:
     found = [agreement(SHOWN, SHOWN)]
     _, rows = agreement_rows(found)
-    assert rows == [["release-errors", "0", "1.00", "1.00", "yes", "yes"]]
+    assert rows == [["release-errors", "0", "25 / 25", "1.00", "1.00", "yes", "yes"]]
     assert differences(found) == []
     assert summary(found)[0] == "1 of 1 incidents came to the hand-over on both"
     assert all(line.endswith("1 of 1") for line in summary(found)[1:])
@@ -30,7 +31,12 @@ def test_two_sides_that_show_the_same_agree_in_everything_and_need_no_words() ->
 
 def test_what_one_side_alone_shows_is_named_with_the_side() -> None:
     other = SHOWN.model_copy(
-        update={"alerts": ["PodRestarting"], "restored": False, "answer": None}
+        update={
+            "alerts": ["PodRestarting"],
+            "restored": False,
+            "answer": None,
+            "opened_s": 100.4,
+        }  # fmt: skip
     )
     found = [agreement(SHOWN, other)]
     (line,) = differences(found)
@@ -38,12 +44,13 @@ def test_what_one_side_alone_shows_is_named_with_the_side() -> None:
     assert "alert PodRestarting only on the cluster" in line
     assert "the fix does not restore it on the cluster" in line
     assert "answer rate / errors_in_release, on the cluster none" in line
-    assert agreement_rows(found)[1] == [["release-errors", "0", "1.00", "0.00", "no", "no"]]
+    (row,) = agreement_rows(found)[1]
+    assert row == ["release-errors", "0", "25 / 100", "1.00", "0.00", "no", "no"]
 
 
 def test_an_incident_that_could_not_be_staged_counts_as_unknown_never_as_disagreement() -> None:
     found = [agreement(SHOWN, Showing(error="ready: pod geo-0 is not ready"))]
-    assert agreement_rows(found)[1] == [["release-errors", "0", "-", "-", "-", "-"]]
+    assert agreement_rows(found)[1] == [["release-errors", "0", "25 / -", "-", "-", "-", "-"]]
     assert summary(found)[1] == "the same SLIs are broken: 0 of 0"
     (line,) = differences(found)
     assert "cluster: ready: pod geo-0 is not ready" in line
