@@ -35,7 +35,7 @@ T = TypeVar("T")
 Address = tuple[str, int]
 SUPERUSER_PASSWORD = "super-secret"
 CACHE_PASSWORD = "cache-secret"
-_START_S = 60.0
+_START_S = 120.0
 _PDEATHSIG = 1
 UNPRIVILEGED = "nobody"
 

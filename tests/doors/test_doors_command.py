@@ -54,7 +54,7 @@ def play(
     async def main() -> None:
         async with served(trial, tmp_path):
             agent = CommandAgent(CommandLine(command), surroundings=Surroundings(env=env))
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(180):
                 await agent.run(trial)
 
     asyncio.run(main())
@@ -259,7 +259,7 @@ time.sleep(600)
     async def main() -> None:
         task = asyncio.create_task(run_leashed(program))
         pids = [tmp_path / "detached", tmp_path / "main"]
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             await until(lambda: all(p.exists() and p.read_text("utf-8") for p in pids))
         task.cancel()
         await asyncio.wait({task})
@@ -299,7 +299,7 @@ asyncio.run(run_leashed(Program([{PYTHON!r}, {str(agent)!r}], here, dict(os.envi
     async def main() -> int:
         process = await asyncio.create_subprocess_exec(PYTHON, "-c", runner)
         written = tmp_path / "pid"
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             await until(lambda: written.exists() and bool(written.read_text("utf-8")))
             process.kill()
             await process.wait()

@@ -113,6 +113,6 @@ async def _answer(send: Any, status: int, body: bytes) -> None:
 
 async def offered(entry: Entry, path: str, times: int) -> None:
     """Wait until an entry was asked so often for a path."""
-    async with asyncio.timeout(30.0):
+    async with asyncio.timeout(120.0):
         while sum(1 for seen, _ in entry.seen if seen == path) < times:  # noqa: ASYNC110
             await asyncio.sleep(0.01)

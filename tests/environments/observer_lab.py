@@ -69,7 +69,7 @@ class Lab:
 
     async def until(self, met: Callable[[], bool]) -> None:
         """Wait for what another thread or the world's time will bring."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             while not met():  # noqa: ASYNC110 - a thread sets it
                 await asyncio.sleep(0.02)
 

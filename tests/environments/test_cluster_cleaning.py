@@ -25,6 +25,8 @@ CREATOR = Path(__file__).with_name("cluster_creator.py")
 FACTOR = 5.0
 WRITTEN_BY_TIME = ("Event", "Lease", "Node")
 """Kinds that change while a cluster only stands there."""
+BEGUN_BY_TIME = ("CronJob", "Job")
+"""Owners whose objects come and go likewise."""
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +43,15 @@ def lab(sim: Sim, tmp_path: Path) -> Iterator[tuple[Cluster, Run]]:
 
 
 def everything(sim: Sim) -> dict[str, Any]:
-    """Return the uids of all there is."""
+    """Return the uids of all there is, but for what comes and goes as time passes."""
     kinds = [kind.kind for kind in KINDS if kind.kind not in WRITTEN_BY_TIME]
-    return {o["metadata"]["uid"]: o for kind in kinds for o in sim.world.api.list(kind)}
+    found = (o for kind in kinds for o in sim.world.api.list(kind))
+    return {o["metadata"]["uid"]: o for o in found if not _is_begun_by_time(o)}
+
+
+def _is_begun_by_time(obj: Object) -> bool:
+    owners = obj["metadata"].get("ownerReferences", ())
+    return any(owner["kind"] in BEGUN_BY_TIME for owner in owners)
 
 
 async def killed_after(cluster: Cluster, count: int, trial: str) -> None:

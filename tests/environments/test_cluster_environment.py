@@ -38,7 +38,7 @@ def unmet(checks: Any) -> list[str]:
 def test_a_deployed_app_is_healthy(lab: Lab) -> None:
     async def scenario() -> list[CheckResult]:
         # The world's minutes are much shorter than those of the users here.
-        async with asyncio.timeout(30.0):
+        async with asyncio.timeout(120.0):
             while unmet(found := await lab.env.probe()):  # noqa: ASYNC110 - users tell nobody
                 await asyncio.sleep(0.1)
         return found

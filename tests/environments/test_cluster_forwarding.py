@@ -56,7 +56,7 @@ async def said(address: tuple[str, int], text: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(*address)
     writer.write(text)
     try:
-        async with asyncio.timeout(20.0):
+        async with asyncio.timeout(120.0):
             return await reader.read(len(text))
     finally:
         writer.close()
@@ -113,7 +113,7 @@ def test_a_connection_that_is_open_ends_with_the_block(sim: Sim, tmp_path: Path)
             reader, writer = await asyncio.open_connection(*port.address)
             writer.write(b"x")
             assert await reader.readexactly(1) == b"X"
-        async with asyncio.timeout(20.0):
+        async with asyncio.timeout(120.0):
             rest = await reader.read()
         writer.close()
         return rest

@@ -37,7 +37,7 @@ def lab(sim: Sim, tmp_path: Path) -> Iterator[tuple[Cluster, Run]]:
 async def told(watch: ClusterWatch, count: int) -> list[tuple[str, str]]:
     """Return the next events as (event, name)."""
     events = []
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while len(events) < count:
             event, obj = await anext(watch)
             events.append((event, obj["metadata"]["name"]))

@@ -280,7 +280,7 @@ def test_a_kind_that_is_refused_or_not_answered_is_lacking_for_that_reason_until
             told: list[str] = []
             objects.on_change(lambda event, obj, _: told.append(f"{event} {obj['kind']}"))
             running = asyncio.create_task(objects.run())
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(180):
                 while not (objects.complete("Pod") and lacks.now):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
                 assert lacks.now == {"watch Secret": "no"}

@@ -228,7 +228,7 @@ def test_a_request_that_is_no_websocket_gets_the_same_refusal(sim: Sim, run: Run
 
 def test_a_client_that_leaves_ends_its_stream(sim: Sim, run: Run) -> None:
     async def scenario() -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             async with Served(sim).exec(a_pod(sim, "geo"), "sh", stdin="1") as socket:
                 socket.leave()
             async with Served(sim).socket(a_pod(sim, "geo"), "attach", stdout="1") as socket:
