@@ -8,6 +8,7 @@ Not here: which files a record consists of (``records``).
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -56,6 +57,20 @@ def sync_directory(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def lock(handle: int) -> bool:
+    """Lock an open file until it is closed, however its process ends; False if it is locked."""
+    try:
+        import fcntl  # noqa: PLC0415 - not on every platform
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        # A file system without locks has nobody to tell.
+        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
+    return True
 
 
 def append(path: Path, value: Any) -> None:

@@ -1,7 +1,8 @@
 """Run a function in a forked child and hear from it, line by line, until it ends.
 
-The child talks over a pipe; its end of file is the child's end, so nothing is polled. Every process
-of a run also watches a *lifeline*, a pipe whose other end only the run's first process holds: when
+The child talks over a pipe; its end of file is the child's end, so nothing is polled. Where the
+system tells of a process's end, that counts: a copy that the child left behind may hold the pipe.
+Every process of a run also watches a *lifeline*, a pipe whose other end only the run's first process holds: when
 that one is gone, however it died, the whole tree ends within moments.
 Not here: what children do (``bench``).
 """
@@ -16,7 +17,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -99,7 +100,7 @@ def run_child(
     if leads:
         _lead_group(pid)
     try:
-        ended = _listen(reading, upstream, lifeline, deadline_s)
+        ended = _listen(pid, reading, upstream, lifeline, deadline_s)
     finally:
         os.close(reading)
         if not ended:
@@ -137,22 +138,43 @@ def _child(body: Callable[[Channel], None], channel: Channel, *, leads: bool) ->
         os._exit(code)
 
 
-def _listen(reading: int, upstream: Channel, lifeline: int, deadline_s: float | None) -> bool:
-    """Relay whole lines until the child's end of file; False if the deadline came first."""
+def _listen(
+    pid: int, reading: int, upstream: Channel, lifeline: int, deadline_s: float | None
+) -> bool:
+    """Relay whole lines until the child's end; False if the deadline came first."""
     end = None if deadline_s is None else wallclock.seconds() + deadline_s
     rest = b""
     poll = select.poll()
     poll.register(reading, select.POLLIN)
     poll.register(lifeline, 0)
-    while True:
-        left = None if end is None else max(0.0, end - wallclock.seconds())
-        ready = poll.poll(None if left is None else left * 1000.0)
-        if not ready:
-            return False
-        if any(fd == lifeline for fd, _ in ready):
-            raise SystemExit(EXIT_CRASHED)
-        data = os.read(reading, 65536)
-        if not data:
-            return True
-        lines, newline, rest = (rest + data).rpartition(b"\n")
-        upstream.relay(lines + newline)
+    with _end_of(pid) as gone:
+        if gone is not None:
+            poll.register(gone, select.POLLIN)
+        while True:
+            left = None if end is None else max(0.0, end - wallclock.seconds())
+            ready = [fd for fd, _ in poll.poll(None if left is None else left * 1000.0)]
+            if not ready:
+                return False
+            if lifeline in ready:
+                raise SystemExit(EXIT_CRASHED)
+            # All that a child said before its end is in the pipe by then, and is read first.
+            data = os.read(reading, 65536) if reading in ready else b""
+            if not data:
+                return True
+            lines, newline, rest = (rest + data).rpartition(b"\n")
+            upstream.relay(lines + newline)
+
+
+@contextlib.contextmanager
+def _end_of(pid: int) -> Iterator[int | None]:
+    """Open a descriptor that can be read once a child has ended; None where there is none."""
+    try:
+        gone = os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        # Another system, or a container that forbids it: the end of file has to do.
+        yield None
+        return
+    try:
+        yield gone
+    finally:
+        os.close(gone)

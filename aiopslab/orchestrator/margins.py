@@ -228,7 +228,7 @@ async def struck(led: Led) -> Struck:
     started = env.now()
     await stage.strike(env, drawn, twin=False)
     try:
-        opened = await stage.await_symptom(env, drawn, twin=False)
+        opened = await stage.await_symptom(env, drawn, started=started, twin=False)
     except InfraError as failure:
         if failure.stage != "symptom":
             raise

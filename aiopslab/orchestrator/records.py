@@ -234,6 +234,19 @@ class RunDirectory:
         """Make the directory."""
         (self.path / "trials").mkdir(parents=True, exist_ok=True)
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep everybody else from carrying out the run for the time of a block.
+
+        Raises:
+            UsageError: Somebody does already.
+        """
+        with (self.path / "events.jsonl").open("a", encoding="utf-8") as journal:
+            if not documents.lock(journal.fileno()):
+                hint = "wait for its end, or end that process first"
+                raise UsageError(f"run {str(self.path)!r} is under way", hint=hint)
+            yield
+
     def trial(self, plan: PlannedTrial) -> TrialDirectory:
         """Return the directory of a planned trial."""
         return TrialDirectory(self.path / "trials" / plan.directory)

@@ -95,9 +95,10 @@ async def run(
     pinned = lock.take(lab, config, trials)
     directory.open()
     record = _begun(label, config, trials)
-    directory.write(pinned)
-    directory.write(record)
-    return await _Course(directory, lab, record, agent, progress).follow(trials)
+    with directory.held():
+        directory.write(pinned)
+        directory.write(record)
+        return await _Course(directory, lab, record, agent, progress).follow(trials)
 
 
 def _begun(label: str, config: RunConfig, trials: list[PlannedTrial]) -> RunRecord:
@@ -127,10 +128,18 @@ async def resume(
         progress: As for ``run``.
 
     Raises:
-        UsageError: There is no such run, a cluster of it must not be used, or the lock differs; the
-            message lists how.
+        UsageError: There is no such run, it is under way, its agent is unknown, a cluster of it must
+            not be used, or the lock differs; the message lists how.
+        PreflightError: The agent lacks something.
     """
     directory = RunDirectory.find(path)
+    with directory.held():
+        return await _resumed(directory, force, agent, progress)
+
+
+async def _resumed(
+    directory: RunDirectory, force: bool, agent: Agent | None, progress: OnProgress | None
+) -> RunReport:
     record = directory.record()
     lab = find_lab(record.config.environment)
     lab.clusters()
@@ -141,9 +150,11 @@ async def resume(
             "what the run depends on has changed since: " + "; ".join(differences),
             hint="run it anew, or pass --force to mix versions",
         )
+    left = [p for p in record.trials if not _is_done(directory, p)]
+    if agent is None:
+        preflight(record.config, record.config.agents_of(left))
     if differences:
         directory.event("resumed_with_other_lock", differences=differences)
-    left = [p for p in record.trials if not _is_done(directory, p)]
     return await _Course(directory, lab, record, agent, progress).follow(left)
 
 

@@ -159,15 +159,19 @@ class Session:
         """Call a tool.
 
         Raises:
-            LimitExceeded: A budget is used up.
+            LimitExceeded: A budget is used up, or the trial is over.
             InfraError: The lab failed; the trial is over and will be repeated.
         """
         async with self._turn:
+            answered = self._context.sink.closed
+            if self.over.is_set() and not answered:
+                raise _nothing_follows()
             self._admit(submitting=name == "submit")
             thought, self._thoughts = "\n".join(self._thoughts), []
             try:
                 async with self._world:
-                    if self._factor is None and name != "submit":
+                    # What is refused after the answer gives a repair no time to take effect.
+                    if self._factor is None and name != "submit" and not answered:
                         await self._env.advance(self._think_s)
                     self._waiting = name == "wait"
                     seen = await self._toolbox.call(name, arguments, thought=thought)
@@ -190,7 +194,7 @@ class Session:
         """
         async with self._turn:
             if self.over.is_set():
-                raise LimitExceeded("trial", "the trial is over; nothing follows")
+                raise _nothing_follows()
             self._admit(submitting=False)
             try:
                 async with self._world:
@@ -285,3 +289,7 @@ class Session:
         await self._env.advance(seconds if left is None else min(seconds, left))
         if left is not None and seconds > left:
             self._meter.exceed("virtual_time", "the trial's time ended during the call")
+
+
+def _nothing_follows() -> LimitExceeded:
+    return LimitExceeded("trial", "the trial is over; nothing follows")

@@ -77,7 +77,7 @@ async def strike(led: Led, *, twin: bool) -> Staged:
     env, drawn = led.env, led.drawn
     started = env.now()
     await stage.strike(env, drawn, twin=twin)
-    seen = await stage.await_symptom(env, drawn, twin=twin)
+    seen = await stage.await_symptom(env, drawn, started=started, twin=twin)
     truth = drawn.truth(twin=twin, started=started, symptom=seen, handover=env.now())
     truth = truth.model_copy(update={"space": await search_space(env)})
     phases = {**led.phases, "incident": _since(env, started)}

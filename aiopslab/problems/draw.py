@@ -21,6 +21,7 @@ from aiopslab.models.task import Task
 from aiopslab.models.timestamps import unix
 from aiopslab.models.truth import Truth
 from aiopslab.problems import distractors, selectors
+from aiopslab.problems.handover import twin_delay_s
 from aiopslab.problems.happening import Happening
 from aiopslab.seeds import Streams, derive
 
@@ -58,7 +59,7 @@ class DrawnIncident:
     faults: list[Due]
     distractors: list[Due]
     twin_delay_s: float
-    """Where nothing breaks: from the start to the hand-over."""
+    """Where nothing breaks: seconds from the start to the hand-over."""
 
     def is_twin(self, task: Task) -> bool:
         """Say whether this problem runs without its fault: half of all detection problems."""
@@ -143,7 +144,8 @@ def draw(spec: IncidentSpec, app: App, seed: int) -> DrawnIncident:
         values[f"distractor{i}"] = target
         others.append(Due(dist.at, cls(app, target, dict(dist.params))))
     within = spec.symptom.within if spec.symptom else 300.0
-    delay = round(streams("twin-delay").uniform(0.15, 0.6) * within) + spec.handover
+    last = max([0.0, *(due.at for due in (*faults, *others))])
+    delay = twin_delay_s(app.name, last, within, streams("twin-delay")) + spec.handover
     return DrawnIncident(spec, app, seed, values, faults, others, delay)
 
 

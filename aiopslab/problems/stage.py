@@ -14,8 +14,9 @@ from aiopslab.models.evidence import SliWindow
 from aiopslab.models.incident import SliCondition, Symptom, SymptomClause
 from aiopslab.models.margin import Reading, SliName
 from aiopslab.problems.draw import WARM_S, DrawnIncident, Due
+from aiopslab.problems.handover import GRID_S, on_grid
 
-POLL_S = 10.0
+POLL_S = GRID_S
 """Between two looks at the symptom gate."""
 
 
@@ -72,9 +73,15 @@ async def _act(env: Environment, due: Due) -> None:
 
 
 async def await_symptom(
-    env: Environment, drawn: DrawnIncident, *, twin: bool
+    env: Environment, drawn: DrawnIncident, *, started: float, twin: bool
 ) -> tuple[float, str] | None:
     """Wait until the incident is seen to hurt, then as long as a page takes to be read.
+
+    Args:
+        env: A world in which the incident has struck.
+        drawn: The incident.
+        started: When it began, on the world's clock.
+        twin: Whether its faults were left out.
 
     Returns:
         When and how it was seen; None where nothing breaks.
@@ -84,17 +91,21 @@ async def await_symptom(
     """
     symptom = drawn.spec.symptom
     if twin or symptom is None:
-        await env.advance(drawn.twin_delay_s)
+        await _until(env, started + drawn.twin_delay_s)
         return None
     deadline = env.now() + symptom.within
     while env.now() < deadline:
         await env.advance(POLL_S)
         if seen := await opened(env, symptom):
             at = env.now()
-            await env.advance(drawn.spec.handover)
+            await _until(env, started + on_grid(at - started) + drawn.spec.handover)
             return at, seen
     wanted = "; ".join(str(c.model_dump(exclude_none=True)) for c in symptom.clauses)
     raise InfraError("symptom", f"not seen within {symptom.within:.0f} s: {wanted}")
+
+
+async def _until(env: Environment, time: float) -> None:
+    await env.advance(max(0.0, time - env.now()))
 
 
 async def opened(env: Environment, symptom: Symptom) -> str:

@@ -7,8 +7,9 @@ Not here: what tools do (their modules), budgets and thinking time (``orchestrat
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -100,12 +101,24 @@ class Toolbox:
     ) -> Observation:
         """Call a tool and record it.
 
+        A call that may change something goes on to its end, and into the record, where its caller
+        is cancelled meanwhile; the cancellation comes after it.
+
         Args:
             name: One of ``tools``.
             arguments: As the tool's schema says; numbers may come as text.
             thought: What the agent said about it; only recorded.
         """
-        name, thought = _text(name), _text(thought)
+        tool = TOOLS.get(name)
+        calling = self._called(_text(name), arguments, _text(thought))
+        if tool is None or (tool.effect == "read" and tool.effect_of is None):
+            return await calling
+        return await _whole(calling)
+
+    async def _called(
+        self, name: str, arguments: dict[str, Any] | None, thought: str
+    ) -> Observation:
+        """Call a tool from the first look at its arguments to its line in the record."""
         given = _plain(arguments or {})
         arguments = given or {}
         self._calls += 1
@@ -226,6 +239,20 @@ class Toolbox:
             thought=thought, ok=seen.ok, text=seen.text, start=start, end=self.context.env.now(),
             before=result.before, after=result.after,
         )  # fmt: skip
+
+
+async def _whole(calling: Coroutine[Any, Any, Observation]) -> Observation:
+    """Await a call to its end, even if cancelled meanwhile: no change without a record of it."""
+    task, called_off = asyncio.create_task(calling), False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            called_off = True
+    seen = task.result()
+    if called_off:
+        raise asyncio.CancelledError
+    return seen
 
 
 def _plain(arguments: Mapping[str, Any]) -> dict[str, Any] | None:

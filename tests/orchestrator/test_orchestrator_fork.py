@@ -92,6 +92,23 @@ def test_a_child_out_of_time_is_killed_with_what_it_started(ears: Ears) -> None:
     os.close(witness)
 
 
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="only Linux tells of a process's end")
+def test_a_child_has_ended_though_a_copy_of_it_holds_its_pipe(ears: Ears) -> None:
+    witness, end = os.pipe()
+
+    def body(channel: Channel) -> None:
+        os.close(witness)
+        channel.send({"said": "x" * 20_000})
+        if os.fork() == 0:
+            signal.pause()
+
+    ended = run_child(body, ears.channel, lifeline=ears.lifeline, deadline_s=5.0)
+    assert (ended.timed_out, ended.code) == (False, 0)
+    os.close(end)
+    assert os.read(witness, 1) == b"", "the copy is gone too"
+    os.close(witness)
+
+
 def test_at_the_end_of_the_lifeline_a_process_and_its_child_end() -> None:
     ears = Ears()
     witness, end = os.pipe()

@@ -102,6 +102,33 @@ def test_after_the_answer_nothing_follows() -> None:
     assert on_a_bench(body).session.answer is not None
 
 
+def test_a_tool_call_after_the_answer_is_refused_and_moves_nothing() -> None:
+    async def body(bench: Bench) -> None:
+        await bench.session.call("submit", summary="done", confidence=0.5)
+        ended = bench.env.now()
+        for _ in range(3):
+            assert not (await bench.session.call("wait", seconds=60)).ok
+        assert bench.env.now() == ended
+
+    assert on_a_bench(body).session.answer is not None
+
+
+def test_who_was_stopped_for_a_used_up_budget_gets_no_tool_and_no_answer_in() -> None:
+    async def body(bench: Bench) -> None:
+        await bench.session.call("alerts")
+        for _ in range(PATIENCE):
+            with pytest.raises(LimitExceeded, match="budget of 1 steps"):
+                await bench.session.call("alerts")
+        ended = bench.env.now()
+        for name, arguments in (("alerts", {}), ("submit", {"summary": "x", "confidence": 0.5})):
+            with pytest.raises(LimitExceeded, match="the trial is over"):
+                await bench.session.call(name, **arguments)
+        assert bench.env.now() == ended
+
+    bench = on_a_bench(body, limits={"steps": 1})
+    assert (bench.session.answer, bench.session.limit, len(bench.steps)) == (None, "steps", 1)
+
+
 def test_a_failure_of_the_lab_inside_a_turn_is_the_labs() -> None:
     async def body(bench: Bench) -> None:
         with pytest.raises(InfraError, match="kubernetes: KeyError"):

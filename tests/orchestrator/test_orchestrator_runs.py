@@ -321,6 +321,33 @@ def test_a_killed_run_resumes_to_the_results_of_an_uninterrupted_one(
     assert report.record.status == "success"
 
 
+def test_a_run_under_way_is_not_resumed_beside_itself(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    process = start_gated(tmp_path, gate)
+    directory = RunDirectory(tmp_path / "run")
+    with gate.open(encoding="utf-8") as fifo:
+        assert fifo.readline() == "here\n"
+        with pytest.raises(UsageError, match="is under way"):
+            asyncio.run(resume(directory.path, force=True))
+        process.kill()
+        fifo.read()
+    process.wait()
+    gate.unlink()
+    assert not any(directory.trial(p).retries() for p in directory.record().trials)
+
+
+def test_an_agent_that_lacks_something_is_refused_before_a_run_is_resumed(tmp_path: Path) -> None:
+    report = run_sync(config(tmp_path, targets=["calm"], tasks=["detection"]))
+    plan = report.record.trials[0]
+    trial = RunDirectory(report.directory).trial(plan)
+    (trial.path / "trial.json").unlink()
+    record = report.record.config.model_copy(update={"agent": "gone"})
+    RunDirectory(report.directory).write(report.record.model_copy(update={"config": record}))
+    with pytest.raises(UsageError, match="gone"):
+        asyncio.run(resume(report.directory, force=True))
+    assert not trial.complete
+
+
 def test_an_interrupted_run_says_so_and_leaves_nothing_behind(tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     process = start_gated(tmp_path, gate)

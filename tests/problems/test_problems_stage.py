@@ -140,26 +140,44 @@ def test_the_twin_gets_the_load_but_no_fault(env: Any) -> None:
 
 def test_the_gate_opens_when_the_alert_fires_and_the_page_is_read(env: Any) -> None:
     env.alerts_from = {"HighErrorRatio": EPOCH + 45}
-    seen = run(stage.await_symptom(env, drawn(handover="30s"), twin=False))
+    seen = run(stage.await_symptom(env, drawn(handover="30s"), started=EPOCH, twin=False))
     assert seen == (EPOCH + 50, "alert HighErrorRatio")
     assert env.now() == EPOCH + 80
+
+
+@pytest.mark.parametrize("passed_s", [0.0, 0.009, 5.0, 12.5])
+def test_hand_over_is_on_one_grid_with_the_twins_whenever_the_fault_is_seen(
+    env: Any, passed_s: float
+) -> None:
+    incident = drawn(handover="60s")
+    run(env.advance(passed_s))
+    env.alerts_from = {"HighErrorRatio": EPOCH}
+    run(stage.await_symptom(env, incident, started=EPOCH, twin=False))
+    assert (env.now() - EPOCH) % 10 == 0
+    assert incident.twin_delay_s % 10 == 0
+
+
+def test_the_twin_waits_for_faults_that_come_later_as_the_incident_does() -> None:
+    late = [{"kind": "workload/scaled-to-zero", "target": "web", "after": "95s"}]
+    delays = {draw(make_spec(faults=late), APP, seed).twin_delay_s for seed in range(40)}
+    assert min(delays) >= 100 + 10 + make_spec().handover
 
 
 def test_a_pending_alert_does_not_open_the_gate(env: Any) -> None:
     env.alerts_from = {"HighErrorRatio": EPOCH + 3600}
     with pytest.raises(InfraError, match=r"symptom: not seen within 120 s.*HighErrorRatio"):
-        run(stage.await_symptom(env, drawn(), twin=False))
+        run(stage.await_symptom(env, drawn(), started=EPOCH, twin=False))
 
 
 def test_another_alert_does_not_open_the_gate(env: Any) -> None:
     env.alerts_from = {"SomethingElse": EPOCH}
     with pytest.raises(InfraError, match="not seen"):
-        run(stage.await_symptom(env, drawn(), twin=False))
+        run(stage.await_symptom(env, drawn(), started=EPOCH, twin=False))
 
 
 def test_the_twin_waits_for_nothing_but_its_time(env: Any) -> None:
     incident = drawn()
-    assert run(stage.await_symptom(env, incident, twin=True)) is None
+    assert run(stage.await_symptom(env, incident, started=EPOCH, twin=True)) is None
     assert env.now() == EPOCH + incident.twin_delay_s
 
 

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from tools_fakes import START, toolbox
+from tools_fakes import START, add_pod, deployment, toolbox
 
 from aiopslab.models.observation import Observation
 from aiopslab.models.task import TASKS
@@ -170,6 +170,62 @@ def test_every_call_is_recorded_with_thought_effect_and_times() -> None:
     assert [(s.n, s.id, s.ok) for s in steps] == [(1, "obs-1", True), (2, "obs-2", False)]
     assert steps[0].thought == "first look"
     assert (steps[0].start, steps[0].end) == (START, env.time)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("k8s_scale", {"name": "web", "replicas": 5}),
+        ("k8s_delete", {"kind": "Deployment", "name": "web"}),
+        ("kubectl", {"args": ["delete", "deploy", "web"]}),
+        ("k8s_exec", {"pod": "web-1", "command": "kill 1"}),
+    ],
+)
+def test_a_change_is_recorded_whole_though_its_caller_was_called_off(
+    name: str, arguments: dict[str, Any]
+) -> None:
+    steps: list[Step] = []
+    env, tools = toolbox(record=steps.append)
+    env.kube.add(deployment("web"))
+    add_pod(env, "web-1", "web")
+
+    async def go() -> None:
+        asked = asyncio.Event()
+
+        async def slow(seconds: float) -> None:
+            asked.set()
+            await asyncio.sleep(0)
+
+        tools._spend = slow
+        calling = asyncio.create_task(tools.call(name, arguments))
+        await asked.wait()
+        calling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await calling
+
+    asyncio.run(go())
+    assert [(s.tool, s.effect, s.ok) for s in steps] == [(name, "write", True)]
+    assert tools.counts.writes == 1
+
+
+def test_who_is_called_off_while_looking_is_so_at_once() -> None:
+    env, tools = toolbox()
+
+    async def go() -> None:
+        asked = asyncio.Event()
+
+        async def forever(seconds: float) -> None:
+            asked.set()
+            await asyncio.Event().wait()
+
+        tools._spend = forever
+        calling = asyncio.create_task(tools.call("wait", {"seconds": 60}))
+        await asked.wait()
+        calling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await calling
+
+    asyncio.run(go())
 
 
 def test_repeated_calls_and_errors_are_counted() -> None:
