@@ -12,6 +12,7 @@ from problems_fakes import make_app, make_spec
 from aiopslab.errors import UsageError
 from aiopslab.faults import registry
 from aiopslab.faults.base import Fault
+from aiopslab.grading.components import is_right_place
 from aiopslab.problems import catalogue
 from aiopslab.problems.draw import DrawnIncident, draw, world_key
 from aiopslab.problems.happening import Happening
@@ -129,6 +130,18 @@ def test_targets_of_the_catalogue_always_fit(name: str) -> None:
         for due in drawn.distractors:
             assert isinstance(due.act, Happening)
             assert due.act.fits(app, due.act.target)
+
+
+@pytest.mark.parametrize("name", sorted(catalogue.incidents()))
+def test_no_other_component_is_right_by_the_likeness_of_a_name(name: str) -> None:
+    spec = catalogue.load_incident(name)
+    app = load_app(spec.app)
+    parts = [*app.components(), *app.externals, *(node.name for node in app.nodes)]
+    for fault in draw(spec, app, 0).live_faults(twin=False):
+        cause = fault.root_cause()
+        meant = {cause.component, *cause.aliases, *(place for place, _ in cause.accepted)}
+        alike = [part for part in parts if part not in meant and is_right_place(part, cause)]
+        assert alike == [], f"{cause.component} is known as {cause.aliases}"
 
 
 @given(SEEDS)
