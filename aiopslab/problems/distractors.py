@@ -168,6 +168,8 @@ class LoadSpike(Happening):
     With ``journey`` only that one gets more.
     """
 
+    takes = {"factor": float, "journey": str}
+
     @classmethod
     def fits(cls, app: App, component: str) -> bool:
         return component in {j.entry for j in app.journeys.values()}
@@ -179,6 +181,8 @@ class LoadSpike(Happening):
 
 class PartnerAnnouncement(Happening):
     """A partner announces a maintenance for a later hour."""
+
+    takes = {"in_hours": float}
 
     @classmethod
     def fits(cls, app: App, component: str) -> bool:
@@ -193,6 +197,7 @@ class PartnerDegraded(Happening):
     """A partner that users can do without answers some of the requests with errors."""
 
     support = everywhere("the partner is a program of ours in a namespace of its own")
+    takes = {"share": float}
 
     @classmethod
     def fits(cls, app: App, component: str) -> bool:
@@ -206,6 +211,8 @@ class PartnerDegraded(Happening):
 
 class JobByHand(Happening):
     """A scheduled job is started by hand, with ``rounds`` rounds: a batch is made up for."""
+
+    takes = {"rounds": int}
 
     @classmethod
     def fits(cls, app: App, component: str) -> bool:
@@ -234,6 +241,8 @@ class JobByHand(Happening):
 
 class JobInterrupted(JobByHand):
     """A job started by hand loses its pod ``after`` seconds in, and the next pod finishes it."""
+
+    takes = {**JobByHand.takes, "after": float}
 
     async def happen(self, env: Environment) -> None:
         """Start it, and evict its pod as a platform does that needs the place."""

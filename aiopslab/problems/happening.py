@@ -6,6 +6,7 @@ Not here: the kinds (``distractors``, ``visitors``).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from aiopslab.environments.protocol import Environment
@@ -18,6 +19,8 @@ class Happening(ABC):
 
     support: ClassVar[Support] = everywhere()
     """Where it exists; most are changes of objects, which every cluster knows."""
+    takes: ClassVar[Mapping[str, type]] = {}
+    """Its parameters with their types; a journey is a name of one."""
 
     def __init__(self, app: App, target: str, params: dict[str, Any]) -> None:
         self.app = app

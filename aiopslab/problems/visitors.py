@@ -21,6 +21,8 @@ class _Visitor(Happening):
 
     support = everywhere("its address is the one that X-Forwarded-For names")
 
+    takes = {"journey": str, "rate": float}
+
     address = "198.18.70.14"
     rate = 2.0
     """Requests per second, unless ``rate`` says otherwise."""
@@ -62,6 +64,8 @@ class OldClient(_Visitor):
 
 class LoadTest(_Visitor):
     """An announced load test asks a page beside the users, within what the app carries."""
+
+    takes = {**_Visitor.takes, "lasts_s": float}
 
     address = "198.18.70.31"
     rate = 4.0

@@ -183,11 +183,19 @@ def test_of_several_faults_one_can_act_alone() -> None:
     assert alone.spec.symptom is None, "nothing is waited for where nothing should hurt"
 
 
+def seen(clause: dict[str, Any]) -> dict[str, Any]:
+    return {"symptom": {"any": [clause], "within": "2m"}}
+
+
+def chosen(**selector: Any) -> dict[str, Any]:
+    return {"draw": {"x": {"selector": selector}}}
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"draw": {"x": {"nothing": 1}}}, "needs selector, range or choice"),
-        ({"draw": {"x": {"selector": {"name": "nobody"}}}}, "no component of 'shop' fits"),
+        ({"draw": {"x": {"selector": {"name": "nobody"}}}}, "selector name: unknown value 'nobody'"),
+        (chosen(name="web", kind="store"), "no component of 'shop' fits"),
         ({"faults": [{"kind": "workload/scaled-to-zero", "target": "$who"}]}, "is not drawn"),
         ({"faults": [{"kind": "workload/scaled-to-zero", "target": "nobody"}]}, "not a component"),
         ({"faults": [{"kind": "workload/scaled-to-zero", "target": "node-a"}]}, "cannot strike"),
@@ -197,6 +205,28 @@ def test_of_several_faults_one_can_act_alone() -> None:
             "parameter x",
         ),
         ({"distractors": [{"kind": "change/rude", "target": "web"}]}, "unknown distractor kind"),
+        (
+            {"distractors": [{"kind": "load/spike", "target": "web", "params": {"facter": 2}}]},
+            "parameter 'facter' does not exist",
+        ),
+        (
+            {"distractors": [{"kind": "load/spike", "target": "web", "params": {"factor": "x"}}]},
+            "factor: 'x' is no float",
+        ),
+        (
+            {"distractors": [{"kind": "load/spike", "target": "web", "params": {"journey": "x"}}]},
+            "journey 'x' does not exist",
+        ),
+        (seen({"alert": "HighErorRatio"}), "alert 'HighErorRatio' does not exist"),
+        (seen({"promql": "sum(("}), "'sum\\(\\(' is no PromQL"),
+        (seen({"sli": {"journey": "buy", "success_below": 0.9}}), "journey 'buy' does not exist"),
+        (chosen(kind="servce"), "selector kind: unknown value 'servce'"),
+        (chosen(journey="buy"), "selector journey: unknown value 'buy'"),
+        (chosen(uses="bd"), "selector uses: unknown value 'bd'"),
+        (chosen(replicas_min="two"), "selector replicas_min: 'two' is no whole number"),
+        (chosen(entry=1), "selector entry: 1 is no truth value"),
+        (chosen(name=5), "selector name: unknown value 5"),
+        (chosen(**{"not": ["web", "crat"]}), "selector not: unknown value 'crat'"),
     ],
 )
 def test_what_cannot_be_drawn_is_the_authors_mistake(more: dict[str, Any], words: str) -> None:
