@@ -14,7 +14,6 @@ from pydantic import Field, field_validator, model_validator
 from aiopslab.models.base import Model, Seconds
 from aiopslab.models.task import Task, all_tasks
 
-
 Positive = Annotated[Seconds, Field(gt=0.0)]
 NotNegative = Annotated[Seconds, Field(ge=0.0)]
 _DRAWN = ("selector", "range", "choice")
@@ -183,7 +182,9 @@ class IncidentSpec(Model):
                 raise ValueError(f"{name!r} needs one of {', '.join(_DRAWN)}, has {sorted(how)}")
             match how:
                 case {"selector": wanted} if not isinstance(wanted, dict):
-                    raise ValueError(f"{name!r}: {wanted!r} is no selector; write {{kind: service}}")
+                    raise ValueError(
+                        f"{name!r}: {wanted!r} is no selector; write {{kind: service}}"
+                    )
                 case {"range": bounds}:
                     if not _is_range(bounds):
                         raise ValueError(f"{name!r}: {bounds!r} is no range; write [low, high]")

@@ -13,14 +13,17 @@ from aiopslab.environments.protocol import Environment
 from aiopslab.models.app import App
 from aiopslab.models.support import Support, everywhere
 
+Takes = Mapping[str, type]
+"""Parameters of a kind with their types."""
+
 
 class Happening(ABC):
     """One distractor, drawn."""
 
     support: ClassVar[Support] = everywhere()
     """Where it exists; most are changes of objects, which every cluster knows."""
-    takes: ClassVar[Mapping[str, type]] = {}
-    """Its parameters with their types; a journey is a name of one."""
+    takes: ClassVar[Takes] = {}
+    """Its parameters; ``journey`` is the name of one."""
 
     def __init__(self, app: App, target: str, params: dict[str, Any]) -> None:
         self.app = app

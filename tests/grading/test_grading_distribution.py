@@ -1,4 +1,4 @@
-"""The Brier score of a whole distribution: honest beliefs score best, tricks of form gain nothing."""
+"""The Brier score of a whole distribution: honest beliefs score best, tricks gain nothing."""
 
 from __future__ import annotations
 
@@ -91,7 +91,9 @@ def test_no_answer_is_expected_to_beat_the_belief_itself(
 
 def test_an_accepted_equal_is_the_root_cause_and_no_second_one() -> None:
     assert located(("rate-postgres", 1.0), key=truth(RATE, space=SPACE)) == 0.0
-    both = located(("rate", 0.5), ("hotel-rate", 0.3), ("node-a", 0.2), key=truth(RATE, space=SPACE))
+    both = located(
+        ("rate", 0.5), ("hotel-rate", 0.3), ("node-a", 0.2), key=truth(RATE, space=SPACE)
+    )
     assert both == pytest.approx(0.0)
 
 

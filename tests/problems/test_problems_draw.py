@@ -194,7 +194,10 @@ def chosen(**selector: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"draw": {"x": {"selector": {"name": "nobody"}}}}, "selector name: unknown value 'nobody'"),
+        (
+            {"draw": {"x": {"selector": {"name": "nobody"}}}},
+            "selector name: unknown value 'nobody'",
+        ),
         (chosen(name="web", kind="store"), "no component of 'shop' fits"),
         ({"faults": [{"kind": "workload/scaled-to-zero", "target": "$who"}]}, "is not drawn"),
         ({"faults": [{"kind": "workload/scaled-to-zero", "target": "nobody"}]}, "not a component"),

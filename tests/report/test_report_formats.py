@@ -19,7 +19,6 @@ from aiopslab.report.entries import Reading, read
 from aiopslab.report.junit import as_junit
 from aiopslab.report.markdown import as_markdown, escape
 
-
 AGENT = "cmd:a \x1b[31m\ufffe <&\"' \ud800"
 
 

@@ -336,7 +336,9 @@ def test_a_write_leaves_the_object_before_and_after_in_the_record() -> None:
 # -- changing -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", ["jsonpath={.spec", "nosuch", "custom-columns=", "jsonpath={.a.b}"])
+@pytest.mark.parametrize(
+    "form", ["jsonpath={.spec", "nosuch", "custom-columns=", "jsonpath={.a.b}"]
+)
 def test_a_write_is_in_the_record_though_its_output_cannot_be_printed(form: str) -> None:
     steps: list[Step] = []
     env, tools = shop(record=steps.append)
