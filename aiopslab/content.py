@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import reprlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,7 +116,9 @@ def load_model(path: Path, model: type[M]) -> M:
         hint = ""
         if first["type"] == "extra_forbidden":
             hint = near(str(keys[-1]), _siblings(model, keys))
-        message = f"{dotted}: {first['msg']}"
+        message = f"{dotted}: {first['msg'].removeprefix('Value error, ')}"
+        if first["type"] not in ("value_error", "missing", "extra_forbidden"):
+            message += f" (got {reprlib.repr(first['input'])})"
         if len(error.errors()) > 1:
             message += f" (and {len(error.errors()) - 1} more)"
         raise ContentError(f"{path}:{line}", message, hint=hint) from error

@@ -38,6 +38,7 @@ from aiopslab.errors import AgentError, AIOpsLabError, PreflightError, UsageErro
 ORACLE = "oracle"
 """Known by name only: the orchestrator makes it, since it alone knows the plan."""
 
+EXTERNAL = "external"
 HUMAN = "human"
 """Plays where the terminal is; a run's trials are played by processes that have none."""
 
@@ -47,9 +48,9 @@ _BUILTIN: dict[str, tuple[AgentSpec, Callable[..., Any] | None]] = {
         AgentSpec(name=ORACLE, version="1", summary="Plays the reference fix and the truth."),
         None,
     ),
-    "external": (
+    EXTERNAL: (
         AgentSpec(
-            name="external", version="1", summary="Whoever comes through the doors and submits."
+            name=EXTERNAL, version="1", summary="Whoever comes through the doors and submits."
         ),
         External,
     ),
@@ -137,6 +138,12 @@ class AgentLoader:
         if self.line is not None:
             return CommandAgent(self.line, values=keywords, surroundings=surroundings, model=model)
         return as_agent(self.factory()(**keywords, **self._model(model)))
+
+    @property
+    def modelless(self) -> bool:
+        """Whether a model's name would be false of it; of a program it may say what that uses."""
+        takes = self.spec.needs_model or self.spec.takes_model or self.line is not None
+        return not (takes or self.spec.name == EXTERNAL or self.spec.name.startswith("webhook:"))
 
     def _model(self, model: ModelSettings | None) -> dict[str, ModelSettings | None]:
         """Return the keyword of an agent that takes a model."""

@@ -67,6 +67,11 @@ def command(*targets: str, what: What | None = None, how: How | None = None) -> 
 
     what, how = what or What(), how or How()
     seeds, hosts = numbers(what.seeds), how.concurrency or cores()
+    if what.margins is not None and (what.proof or how.keep is not None):
+        raise UsageError(
+            "--margins proves nothing: it goes with neither --proof nor --keep",
+            hint="aiopslab check --proof NAME, or --margins FILE",
+        )
     if what.margins is not None:
         return _margins([*targets, *what.suite], what.margins, seeds, hosts, how)
     with display(how.display_) as show:

@@ -30,9 +30,10 @@ def command(
     """
     import asyncio
 
-    from aiopslab.cli.run_command import finish
+    from aiopslab.cli.run_command import finish, threshold
     from aiopslab.orchestrator.run import resume
 
+    threshold(fail_on_infra)
     with display(display_) as show:
         report = asyncio.run(resume(run, force=force, progress=show))
     return finish(report, as_json=json, fail_on_infra=fail_on_infra)

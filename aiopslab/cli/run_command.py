@@ -160,6 +160,7 @@ def command(
     import asyncio
 
     how = how or How()
+    threshold(how.fail_on_infra)
     config = _config(targets, what or What(), who or Who(), where or Where(), limits, how)
     _look_up(config)
     _announce(config)
@@ -176,15 +177,22 @@ def _look_up(config: RunConfig) -> None:
     """Refuse names that nobody knows; a run does so too, but only once a world is imported.
 
     Raises:
-        UsageError: A target or the agent is unknown, or an argument of it.
+        UsageError: A target or the agent is unknown, or an argument of it; or it takes no model.
     """
     from aiopslab.agents import load
+    from aiopslab.errors import UsageError
     from aiopslab.models.run import REAL, SIMULATED
     from aiopslab.problems import catalogue
 
     if config.environment.kind in (SIMULATED, *REAL):  # a lab of one's own may know others
         catalogue.expand(config.targets, config.tasks)
-    load(config.agent).spec.arguments(config.agent_args)
+    agent = load(config.agent)
+    agent.spec.arguments(config.agent_args)
+    if config.model is not None and agent.modelless:
+        # The name would stand in every report of the run.
+        raise UsageError(f"agent {config.agent!r} takes no model", hint="leave out --model")
+    if config.base_url is not None and config.model is None:
+        raise UsageError("--base-url: no model to ask there", hint="-m NAME")
 
 
 def _announce(config: RunConfig) -> None:
@@ -199,6 +207,19 @@ def _announce(config: RunConfig) -> None:
         assert isinstance(lab, RealLab), "who is named so"
         for line in lab.preview(config):
             output.note(line)
+
+
+def threshold(share: float) -> None:
+    """Refuse a share of failed trials that no run can have more or less than.
+
+    Raises:
+        UsageError: It is not from 0 to 1.
+    """
+    from aiopslab.errors import UsageError
+
+    if not 0.0 <= share <= 1.0:
+        said = f"--fail-on-infra: {share:g} is no share of trials"
+        raise UsageError(said, hint="from 0 to 1, such as 0.1")
 
 
 def finish(report: RunReport, *, as_json: bool, fail_on_infra: float) -> int:

@@ -98,7 +98,8 @@ class AbandonedConsumer(Fault):
         ]
 
     def aliases(self) -> list[str]:
-        return [self._stream, self.params.durable]
+        # Not the stream: a stream ORDERS is named like the service "orders", which is not it.
+        return [self.params.durable]
 
     def accepted(self) -> list[tuple[str, str]]:
         return [(self.site.target, "config_value_wrong")]

@@ -8,7 +8,7 @@ from aiopslab.models.answer import Answer
 from aiopslab.models.grade import Check, Grade
 from aiopslab.models.task import Task
 
-SCORING_VERSION = "2"
+SCORING_VERSION = "3"
 """Raised by every change that can move a score; scores of two versions are not comparable.
 
 A score that is new moves none that was there, and leaves it.

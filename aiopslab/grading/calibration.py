@@ -27,24 +27,6 @@ def stated_confidence(probabilities: Sequence[float], n_truth: int) -> float:
     return min(1.0, sum(probabilities[: max(1, n_truth)]))
 
 
-def brier_of_distribution(stated: Sequence[tuple[float, bool]], *, other_is_right: bool) -> float:
-    """Return the multi-class Brier score of a stated distribution, in [0, 2].
-
-    The probability left over belongs to the class "something else".
-
-    Args:
-        stated: Probability of each candidate and whether it is right; of several right ones each
-            is credited with an equal share.
-        other_is_right: The truth is none of the candidates.
-    """
-    n_right = sum(right for _, right in stated)
-    left = max(0.0, 1.0 - sum(p for p, _ in stated))
-    total = (left - float(other_is_right)) ** 2
-    for p, right in stated:
-        total += (p - (1.0 / n_right if right else 0.0)) ** 2
-    return total
-
-
 def overconfidence(pairs: Sequence[tuple[float, bool]]) -> float | None:
     """Return mean confidence minus share right; None without pairs."""
     if not pairs:

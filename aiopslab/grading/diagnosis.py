@@ -11,8 +11,9 @@ from itertools import permutations
 
 from aiopslab.grading import citations
 from aiopslab.grading.assertions import answered, check, verdict
-from aiopslab.grading.calibration import brier, brier_of_distribution, stated_confidence
+from aiopslab.grading.calibration import brier, stated_confidence
 from aiopslab.grading.components import is_right, is_right_place, names, same_cause
+from aiopslab.grading.distribution import of_pairs
 from aiopslab.grading.evidence import coverage, precision, unsupported
 from aiopslab.grading.floors import diagnosis_floors, kinds_of
 from aiopslab.grading.ranking import ac_at_k, all_first, first_hits, reciprocal_rank
@@ -53,15 +54,12 @@ def grade_diagnosis(
         return verdict("diagnosis", checks, scores, None, floors)
     ranked = sorted(answer.hypotheses, key=lambda h: -h.probability)
     if truth.root_causes:
-        right, hits = _grade_hypotheses(ranked, truth, checks, scores)
+        right = _grade_hypotheses(ranked, truth, checks, scores)
     else:
-        right, hits = _grade_nothing(ranked, checks, scores)
+        right = _grade_nothing(ranked, checks, scores)
     confidence = stated_confidence([h.probability for h in ranked], len(truth.root_causes))
     scores["brier"] = brier(confidence, right)
-    scores["brier_distribution"] = brier_of_distribution(
-        [(h.probability, hit) for h, hit in zip(ranked, hits, strict=True)],
-        other_is_right=not any(hits),
-    )
+    scores["brier_distribution"] = of_pairs(ranked, truth, NOTHING)
     known = [name for cause in truth.root_causes for name in names(cause)]
     seen = citations.seen_before_answer(steps)
     checks += _cited(answer.evidence, known, seen, scores)
@@ -78,12 +76,11 @@ def _grade_hypotheses(
     truth: Truth,
     checks: list[Check],
     scores: dict[str, float | None],
-) -> tuple[bool, list[bool]]:
-    """Grade against root causes; add checks and scores; return the verdict and the hits."""
+) -> bool:
+    """Grade against root causes; add checks and scores; return the verdict."""
     causes = truth.root_causes
     matches = [[is_right(h.component, h.cause, cause) for cause in causes] for h in ranked]
     found = first_hits(matches, len(causes))
-    hits = [any(row) for row in matches]
     right = all_first(found, len(causes))
     first = ranked[: len(causes)]
     said = " and ".join(f"{h.component}: {h.cause}" for h in first) or "nothing"
@@ -106,7 +103,7 @@ def _grade_hypotheses(
         "cause_right": float(right or kind),
         **_partial(first, truth),
     }
-    return right, hits
+    return right
 
 
 def _partial(first: Sequence[Hypothesis], truth: Truth) -> dict[str, float | None]:
@@ -150,15 +147,14 @@ def _credit(place: str, kind: str, cause: RootCause, space: SearchSpace | None) 
 
 def _grade_nothing(
     ranked: list[Hypothesis], checks: list[Check], scores: dict[str, float | None]
-) -> tuple[bool, list[bool]]:
+) -> bool:
     """Grade where nothing is wrong: no hypothesis, or the cause kind that says so, is right."""
-    hits = [same_cause(h.cause, NOTHING) for h in ranked]
-    right = not ranked or hits[0]
+    right = not ranked or same_cause(ranked[0].cause, NOTHING)
     said = f"{ranked[0].component}: {ranked[0].cause}" if ranked else "nothing"
     reason = f"said {said}; nothing is wrong"
     checks.append(check("root_cause", right, reason, "answer.json#hypotheses[0]"))
     scores["specificity"] = float(right)
-    return right, hits
+    return right
 
 
 def _cited(
@@ -167,7 +163,8 @@ def _cited(
     seen: dict[str, Step],
     scores: dict[str, float | None],
 ) -> list[Check]:
-    """Check each cited observation; nothing cited leaves the scores unknown."""
+    """Check each cited observation, once; nothing cited leaves the scores unknown."""
+    cited = list(dict.fromkeys(cited))
     if not cited:
         return []
     valid = [i for i in cited if i in seen]

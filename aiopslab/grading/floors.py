@@ -59,7 +59,7 @@ def diagnosis_floors(truth: Truth, credit: Credit) -> Floors:
     if not causes:
         return found | {"passed": 0.0, "specificity": 0.0}
     n, kinds = len(space.components), list(space.causes)
-    right = [len(_pairs(space, cause)) for cause in causes]
+    right = [len(pairs(space, cause)) for cause in causes]
     credits = [_mean_credit(space, cause, credit) for cause in causes]
     placed = {name for cause in causes for name in places(space, cause)}
     caused = {k for k in kinds if any(same_cause(k, c) for c in kinds_of(*causes))}
@@ -96,7 +96,8 @@ def _ranked(n: int, right: list[int]) -> Floors:
     }
 
 
-def _pairs(space: SearchSpace, cause: RootCause) -> list[tuple[str, str]]:
+def pairs(space: SearchSpace, cause: RootCause) -> list[tuple[str, str]]:
+    """Name the pairs of a space that are a root cause, or an accepted equal of it."""
     return [(p, k) for p in places(space, cause) for k in space.causes if is_right(p, k, cause)]
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from aiopslab.grading.assertions import answered, check, verdict
-from aiopslab.grading.calibration import brier, brier_of_distribution, stated_confidence
+from aiopslab.grading.calibration import brier, stated_confidence
 from aiopslab.grading.components import is_right_place, same_component
 from aiopslab.grading.dependency_graph import diameter, distances, undirected
+from aiopslab.grading.distribution import of_places
 from aiopslab.grading.floors import localization_floors, places
 from aiopslab.grading.ranking import ac_at_k, all_first, avg_at_k, first_hits, reciprocal_rank
 from aiopslab.models.answer import Candidate, Localization
@@ -30,7 +31,7 @@ def grade_localization(answer: Localization | None, truth: Truth) -> Grade:
     Scores: ``ac_at_1``, ``ac_at_3``, ``avg_at_5``, ``mrr`` where something is wrong;
     ``graph_distance`` of the first candidate in hops, and over the most that there can be;
     ``specificity`` (an empty list) where nothing is; ``brier`` of the stated probability that the
-    verdict is right, ``brier_distribution`` over all candidates and "something else".
+    verdict is right, ``brier_distribution`` over all that could have been named.
     """
     checks, floors = answered(answer), localization_floors(truth)
     scores: dict[str, float | None] = dict.fromkeys(_NAMES)
@@ -39,7 +40,6 @@ def grade_localization(answer: Localization | None, truth: Truth) -> Grade:
     ranked = sorted(answer.candidates, key=lambda c: -c.probability)
     causes = truth.root_causes
     matches = [[is_right_place(c.component, cause) for cause in causes] for c in ranked]
-    hits = [any(row) for row in matches]
     if causes:
         found = first_hits(matches, len(causes))
         right = all_first(found, len(causes))
@@ -57,10 +57,7 @@ def grade_localization(answer: Localization | None, truth: Truth) -> Grade:
         scores["specificity"] = float(right)
     confidence = stated_confidence([c.probability for c in ranked], len(causes))
     scores["brier"] = brier(confidence, right)
-    scores["brier_distribution"] = brier_of_distribution(
-        [(c.probability, hit) for c, hit in zip(ranked, hits, strict=True)],
-        other_is_right=not any(hits),
-    )
+    scores["brier_distribution"] = of_places(ranked, truth)
     reason = _reason(ranked, causes)
     checks.append(check("component", right, reason, "answer.json#candidates[0]"))
     return verdict("localization", checks, scores, confidence, floors)

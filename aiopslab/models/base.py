@@ -5,6 +5,7 @@ Not here: any noun of the domain; each has a module of its own beside this one.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any
 
@@ -37,7 +38,7 @@ def parse_duration(text: Any) -> float:
     >>> parse_duration("1m30s")
     90.0
     """
-    if isinstance(text, int | float) and not isinstance(text, bool):
+    if isinstance(text, int | float) and not isinstance(text, bool) and math.isfinite(text):
         return float(text)
     parts = list(_DURATION.finditer(str(text)))
     if not parts or "".join(p.group() for p in parts) != str(text):
@@ -51,7 +52,7 @@ def parse_size(text: Any) -> int:
     >>> parse_size("24Ki")
     24576
     """
-    if isinstance(text, int | float) and not isinstance(text, bool):
+    if isinstance(text, int | float) and not isinstance(text, bool) and math.isfinite(text):
         return int(text)
     part = _SIZE.fullmatch(str(text))
     if part is None:

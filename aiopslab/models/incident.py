@@ -6,12 +6,18 @@ neither. Not here: what a fault does (``faults``), what a drawn incident is (``p
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from aiopslab.models.base import Model, Seconds
 from aiopslab.models.task import Task, all_tasks
+
+Positive = Annotated[Seconds, Field(gt=0.0)]
+NotNegative = Annotated[Seconds, Field(ge=0.0)]
+_DRAWN = ("selector", "range", "choice")
+"""How a variable is drawn."""
 
 
 class FaultUse(Model):
@@ -21,10 +27,18 @@ class FaultUse(Model):
     """``family/kind`` of the fault registry, for instance ``release/memory-leak``."""
     target: str | dict[str, Any]
     """``$name`` of a drawn variable, a component's name, or a selector."""
-    after: Seconds = 0.0
+    after: NotNegative = 0.0
     """Seconds after the incident's start."""
     params: dict[str, Any] = Field(default_factory=dict)
     """Parameters of the kind; a value, ``$name``, or a range ``[low, high]`` to draw from."""
+
+    @field_validator("params")
+    @classmethod
+    def _ranges(cls, params: dict[str, Any]) -> dict[str, Any]:
+        for name, value in params.items():
+            if _is_range(value):
+                _ascending(name, value)
+        return params
 
 
 class Distractor(Model):
@@ -33,9 +47,9 @@ class Distractor(Model):
     kind: str
     """``change/innocent-rollout``, ``change/innocent-config``, ``load/spike``."""
     target: str | dict[str, Any]
-    before: Seconds = 0.0
+    before: NotNegative = 0.0
     """Seconds before the incident's start."""
-    after: Seconds = 0.0
+    after: NotNegative = 0.0
     """Seconds after it: what happened last is then not what broke it. Not with ``before``."""
     params: dict[str, Any] = Field(default_factory=dict)
 
@@ -55,15 +69,22 @@ class SliCondition(Model):
     """A condition on a journey's SLIs, as the load generator measures them."""
 
     journey: str
-    success_below: float | None = None
-    p95_ms_above: float | None = None
-    ttft_p95_ms_above: float | None = None
+    success_below: float | None = Field(default=None, gt=0.0, le=1.0)
+    p95_ms_above: float | None = Field(default=None, gt=0.0)
+    ttft_p95_ms_above: float | None = Field(default=None, gt=0.0)
     """Streamed answers: time to the first part."""
-    tbt_p99_ms_above: float | None = None
+    tbt_p99_ms_above: float | None = Field(default=None, gt=0.0)
     """Streamed answers: pause between parts."""
-    tbt_p999_ms_above: float | None = None
-    over: Seconds = 60.0
+    tbt_p999_ms_above: float | None = Field(default=None, gt=0.0)
+    over: Positive = 60.0
     """Length of the trailing window."""
+
+    @model_validator(mode="after")
+    def _bounded(self) -> SliCondition:
+        bounds = self.model_dump(exclude={"journey", "over"})
+        if all(bound is None for bound in bounds.values()):
+            raise ValueError(f"without a bound it never holds; write one of {', '.join(bounds)}")
+        return self
 
 
 class SymptomClause(Model):
@@ -75,6 +96,13 @@ class SymptomClause(Model):
     promql: str | None = None
     """An expression with a non-empty result."""
 
+    @model_validator(mode="after")
+    def _one(self) -> SymptomClause:
+        given = self.model_dump(exclude_none=True)
+        if len(given) != 1:
+            raise ValueError(f"a clause has one of 'alert', 'sli' and 'promql', not {list(given)}")
+        return self
+
 
 class Symptom(Model):
     """The gate before hand-over: the fault must be seen to hurt. Exactly one list is given."""
@@ -83,7 +111,7 @@ class Symptom(Model):
     """One of them holds."""
     all: list[SymptomClause] = Field(default_factory=list)
     """All hold at once: two faults, and each is seen."""
-    within: Seconds
+    within: Positive
 
     @model_validator(mode="after")
     def _one_list(self) -> Symptom:
@@ -120,7 +148,7 @@ class IncidentSpec(Model):
     """Drawn variables: ``{service: {selector: {...}}}`` or ``{x: {range: [a, b]}}``."""
     load: dict[str, Any] = Field(default_factory=dict)
     """Overrides of the app's load from the incident's start: ``{scale: 1.4}``."""
-    baseline: Seconds = 600.0
+    baseline: NotNegative = 600.0
     """Healthy, recorded minutes before the incident's start."""
     faults: list[FaultUse]
     """Empty for an incident that only looks alarming."""
@@ -129,9 +157,9 @@ class IncidentSpec(Model):
     distractors: list[Distractor] = Field(default_factory=list)
     symptom: Symptom | None = None
     """None only without faults."""
-    handover: Seconds = 60.0
+    handover: NotNegative = 60.0
     """From the symptom to the agent's first step: the time a page takes to be read."""
-    settle: Seconds = 120.0
+    settle: Positive = 120.0
     """Length of each of the two windows in which the SLOs must hold after ``submit``."""
     restart_is_fix: bool = False
     """True where restarting pods is a legitimate repair; the cheat check then skips it."""
@@ -141,10 +169,39 @@ class IncidentSpec(Model):
     """Trivial agents that repair it, each with the reason why the incident is kept all the same."""
     simulated_only: str = ""
     """Why it cannot show on a real cluster, although all that it is made of exists there."""
-    tasks: list[Task] = Field(default_factory=all_tasks)
+    tasks: list[Task] = Field(default_factory=all_tasks, min_length=1)
     difficulty: Difficulty
     signals: dict[Literal["real", "modelled"], list[str]] = Field(default_factory=dict)
     """Which signals the mechanism produces, and which the world models."""
+
+    @field_validator("draw")
+    @classmethod
+    def _drawable(cls, draw: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, how in draw.items():
+            if len(how) != 1 or not set(how) <= set(_DRAWN):
+                raise ValueError(f"{name!r} needs one of {', '.join(_DRAWN)}, has {sorted(how)}")
+            match how:
+                case {"selector": wanted} if not isinstance(wanted, dict):
+                    raise ValueError(
+                        f"{name!r}: {wanted!r} is no selector; write {{kind: service}}"
+                    )
+                case {"range": bounds}:
+                    if not _is_range(bounds):
+                        raise ValueError(f"{name!r}: {bounds!r} is no range; write [low, high]")
+                    _ascending(name, bounds)
+                case {"choice": options} if not isinstance(options, list) or not options:
+                    raise ValueError(f"{name!r}: nothing to choose from; write choice: [a, b]")
+        return draw
+
+    @field_validator("load")
+    @classmethod
+    def _known_load(cls, load: dict[str, Any]) -> dict[str, Any]:
+        for name, value in load.items():
+            if name != "scale":
+                raise ValueError(f"unknown key {name!r}; write scale: 1.4")
+            if not _is_number(value) or value <= 0.0:
+                raise ValueError(f"scale: {value!r} is no factor above 0; write scale: 1.4")
+        return load
 
 
 class SuiteSpec(Model):
@@ -152,8 +209,22 @@ class SuiteSpec(Model):
 
     schema_: Literal["aiopslab/suite@1"] = Field(alias="schema")
     name: str
-    version: str
+    version: str = Field(pattern=r"^\d+(\.\d+)*$")
+    """Numbers with dots; of several the highest is meant where none is named."""
     title: str
     incidents: list[str] = Field(min_length=1)
     """Incident names; a glob is expanded in sorted order."""
-    tasks: list[Task] = Field(default_factory=all_tasks)
+    tasks: list[Task] = Field(default_factory=all_tasks, min_length=1)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_range(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+
+
+def _ascending(name: str, bounds: list[Any]) -> None:
+    if bounds[0] > bounds[1]:
+        raise ValueError(f"{name!r}: the range {bounds!r} ends before it begins")

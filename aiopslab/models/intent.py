@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from aiopslab.models.base import Model
+
+_ACT = re.compile(r"delete \S+/\S+|scale \S+/\S+ below [0-9]+")
 
 
 class Invariant(Model):
@@ -39,3 +42,12 @@ class Intent(Model):
     """Acts: ``delete StatefulSet/*``, ``scale Deployment/frontend below 2``."""
     cpu_requests_growth: float = 0.25
     """Allowed growth of the sum of CPU requests."""
+
+    @field_validator("forbidden")
+    @classmethod
+    def _readable(cls, acts: list[str]) -> list[str]:
+        for act in acts:
+            if not _ACT.fullmatch(act):
+                form = "'delete Kind/name' or 'scale Kind/name below N'"
+                raise ValueError(f"{act!r} is no act that is ever done; write {form}")
+        return acts

@@ -285,6 +285,7 @@ class Results(Model):
 
     schema_: Literal["aiopslab/results@1"] = Field(default="aiopslab/results@1", alias="schema")
     scoring_version: str
+    """Which version graded the trials; of several, which are not comparable, all."""
     label: str
     agent: str
     model: str | None

@@ -52,8 +52,9 @@ def aggregated(record: RunRecord, trials: Sequence[Ended]) -> Results:
     counted = [trial.counted for trial in trials]
     overall, tasks = aggregate(counted, budget_s=record.config.limits.virtual_s)
     used = [t.usage for t in counted if t.usage is not None]
+    versions = sorted({t.grade.scoring_version for t in counted if t.grade is not None})
     return Results(
-        scoring_version=SCORING_VERSION,
+        scoring_version=", ".join(versions) or SCORING_VERSION,
         label=record.label,
         agent=record.config.agent,
         model=record.config.model,

@@ -13,8 +13,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+from pydantic import ValidationError
+
 from aiopslab.environments.protocol import Environment
-from aiopslab.errors import InfraError, LimitExceeded, first_of
+from aiopslab.errors import AgentError, InfraError, LimitExceeded, first_of
 from aiopslab.models.doors import Doors
 from aiopslab.models.observation import Brief, Budget, Observation, ToolInfo
 from aiopslab.models.run import RunConfig
@@ -23,6 +25,8 @@ from aiopslab.models.trial import Step, Usage
 from aiopslab.orchestrator import tracing, wallclock
 from aiopslab.orchestrator.meter import Meter
 from aiopslab.tools.context import ToolContext
+from aiopslab.tools.reports import ModelUsage
+from aiopslab.tools.schema import explain
 from aiopslab.tools.toolbox import Toolbox
 from aiopslab.wire.gate import Call, Turn
 
@@ -151,8 +155,16 @@ class Session:
             self._keep(name, content)
 
     def usage(self, tokens_in: int = 0, tokens_out: int = 0, cost_usd: float | None = None) -> None:
-        """Book what a model call consumed."""
-        self._meter.book(tokens_in, tokens_out, cost_usd)
+        """Book what a model call consumed.
+
+        Raises:
+            AgentError: No model can have consumed that: it is below zero, or no number.
+        """
+        try:
+            used = ModelUsage(tokens_in=tokens_in, tokens_out=tokens_out, cost_usd=cost_usd)
+        except ValidationError as error:
+            raise AgentError(f"usage: {explain(error, ModelUsage)}") from error
+        self._meter.book(used.tokens_in, used.tokens_out, used.cost_usd)
 
     @tracing.tool_call
     async def call(self, name: str, /, **arguments: Any) -> Observation:

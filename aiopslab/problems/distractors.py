@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import ClassVar
 
 from aiopslab.environments.protocol import Environment
 from aiopslab.errors import UsageError
@@ -17,7 +18,7 @@ from aiopslab.models.app import App
 from aiopslab.models.external import Disturbance
 from aiopslab.models.kube import Object
 from aiopslab.models.support import everywhere, simulated
-from aiopslab.problems.happening import Happening
+from aiopslab.problems.happening import Happening, Takes
 from aiopslab.problems.visitors import LoadTest, OldClient
 from aiopslab.services.certificates import authority
 from aiopslab.services.tls_manifests import authority_name, tls_data, trust_name
@@ -168,6 +169,8 @@ class LoadSpike(Happening):
     With ``journey`` only that one gets more.
     """
 
+    takes: ClassVar[Takes] = {"factor": float, "journey": str}
+
     @classmethod
     def fits(cls, app: App, component: str) -> bool:
         return component in {j.entry for j in app.journeys.values()}
@@ -179,6 +182,8 @@ class LoadSpike(Happening):
 
 class PartnerAnnouncement(Happening):
     """A partner announces a maintenance for a later hour."""
+
+    takes: ClassVar[Takes] = {"in_hours": float}
 
     @classmethod
     def fits(cls, app: App, component: str) -> bool:
@@ -193,6 +198,7 @@ class PartnerDegraded(Happening):
     """A partner that users can do without answers some of the requests with errors."""
 
     support = everywhere("the partner is a program of ours in a namespace of its own")
+    takes: ClassVar[Takes] = {"share": float}
 
     @classmethod
     def fits(cls, app: App, component: str) -> bool:
@@ -206,6 +212,8 @@ class PartnerDegraded(Happening):
 
 class JobByHand(Happening):
     """A scheduled job is started by hand, with ``rounds`` rounds: a batch is made up for."""
+
+    takes: ClassVar[Takes] = {"rounds": int}
 
     @classmethod
     def fits(cls, app: App, component: str) -> bool:
@@ -234,6 +242,8 @@ class JobByHand(Happening):
 
 class JobInterrupted(JobByHand):
     """A job started by hand loses its pod ``after`` seconds in, and the next pod finishes it."""
+
+    takes: ClassVar[Takes] = {**JobByHand.takes, "after": float}
 
     async def happen(self, env: Environment) -> None:
         """Start it, and evict its pod as a platform does that needs the place."""

@@ -20,7 +20,7 @@ from aiopslab.models.incident import IncidentSpec
 from aiopslab.models.task import Task
 from aiopslab.models.timestamps import unix
 from aiopslab.models.truth import Truth
-from aiopslab.problems import distractors, selectors
+from aiopslab.problems import distractors, references, selectors
 from aiopslab.problems.handover import twin_delay_s
 from aiopslab.problems.happening import Happening
 from aiopslab.seeds import Streams, derive
@@ -123,6 +123,7 @@ def draw(spec: IncidentSpec, app: App, seed: int) -> DrawnIncident:
     Raises:
         UsageError: The file asks for something the app does not have.
     """
+    references.check(spec, app)
     streams = Streams(derive(seed, "incident", spec.name))
     values: dict[str, Any] = {}
     for name, how in sorted(spec.draw.items()):
@@ -161,9 +162,7 @@ def _variable(
         return _pick(selectors.select(app, how["selector"]), app, fits, stream, f"draw {name!r}")
     if "range" in how:
         return _number(how["range"], stream)
-    if "choice" in how:
-        return stream.choice(list(how["choice"]))
-    raise UsageError(f"draw {name!r} needs selector, range or choice, has {sorted(how)}")
+    return stream.choice(list(how["choice"]))
 
 
 def _target(

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from aiopslab.content import near
 from aiopslab.errors import UsageError
 from aiopslab.models.app import App
 from aiopslab.models.service import Service
@@ -28,11 +29,13 @@ def select(app: App, selector: dict[str, Any]) -> list[str]:
     """Return the components that match every key.
 
     Raises:
-        UsageError: An unknown key.
+        UsageError: An unknown key, or a value that no component can have.
     """
     unknown = sorted(set(selector) - set(_TESTS))
     if unknown:
         raise UsageError(f"unknown selector key {unknown[0]!r}", hint=f"known: {sorted(_TESTS)}")
+    for key, want in selector.items():
+        _check(app, key, want)
     return [
         c
         for c in components(app)
@@ -40,8 +43,27 @@ def select(app: App, selector: dict[str, Any]) -> list[str]:
     ]
 
 
+def _check(app: App, key: str, want: Any) -> None:
+    """Refuse a value that no component could match, whichever way it is looked at."""
+    known: dict[str, list[str]] = {
+        "kind": sorted(_KINDS),
+        "journey": ["any", *sorted(app.journeys)],
+        "uses": ["db", "cache", "queue"],
+        "name": components(app),
+        "not": components(app),
+    }
+    if key in known:
+        wrong = [name for name in _names(want) if name not in known[key]]
+        if wrong:
+            hint = near(str(wrong[0]), known[key]) or f"known: {', '.join(known[key])}"
+            raise UsageError(f"selector {key}: unknown value {wrong[0]!r}", hint=hint)
+    wanted = _TYPES.get(key)
+    if wanted is not None and type(want) is not wanted:
+        raise UsageError(f"selector {key}: {want!r} is no {_WORDS[wanted]}")
+
+
 def _names(want: Any) -> list[str]:
-    return [want] if isinstance(want, str) else list(want)
+    return want if isinstance(want, list) else [want]
 
 
 def _kind(app: App, component: str, want: Any) -> bool:
@@ -71,6 +93,10 @@ def _journey(app: App, component: str, want: Any) -> bool:
 def _entry(app: App, component: str, want: Any) -> bool:
     return (component in {j.entry for j in app.journeys.values()}) == bool(want)
 
+
+_KINDS = frozenset({"service", "store", "job", "external", "node"})
+_TYPES: dict[str, type] = {"entry": bool, "replicas_min": int, "replicas_max": int, "language": str}
+_WORDS = {bool: "truth value; write true or false", int: "whole number", str: "name"}
 
 _TESTS: dict[str, Callable[[App, str, Any], bool]] = {
     "kind": _kind,

@@ -7,19 +7,23 @@ does. Not here: more users than usual (``distractors``), clients that take every
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from aiopslab.environments.protocol import Environment
 from aiopslab.models.app import App
 from aiopslab.models.journey import Journey
 from aiopslab.models.signal import Change
 from aiopslab.models.support import everywhere
 from aiopslab.models.timestamps import rfc3339
-from aiopslab.problems.happening import Happening
+from aiopslab.problems.happening import Happening, Takes
 
 
 class _Visitor(Happening):
     """A client that sends the first request of a journey, so many times a second."""
 
     support = everywhere("its address is the one that X-Forwarded-For names")
+
+    takes: ClassVar[Takes] = {"journey": str, "rate": float}
 
     address = "198.18.70.14"
     rate = 2.0
@@ -62,6 +66,8 @@ class OldClient(_Visitor):
 
 class LoadTest(_Visitor):
     """An announced load test asks a page beside the users, within what the app carries."""
+
+    takes: ClassVar[Takes] = {**_Visitor.takes, "lasts_s": float}
 
     address = "198.18.70.31"
     rate = 4.0

@@ -52,8 +52,8 @@ def _case(suite: ET.Element, entry: Entry) -> None:
         suite,
         "testcase",
         {
-            "classname": f"{entry.agent}.{entry.plan.task}",
-            "name": entry.name,
+            "classname": one_line(f"{entry.agent}.{entry.plan.task}"),
+            "name": one_line(entry.name),
             "time": f"{seconds:.3f}",
         },
     )

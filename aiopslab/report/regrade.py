@@ -9,6 +9,7 @@ from aiopslab.models.regrade import CheckChange, GradeChange
 from aiopslab.models.run import TaskResults
 from aiopslab.orchestrator.results import Regraded
 from aiopslab.report.terminal import number
+from aiopslab.report.text import one_line
 
 
 def summary(done: Regraded) -> list[str]:
@@ -68,7 +69,7 @@ def _check(change: CheckChange) -> str:
     if None not in (change.gated, change.gates) and change.gated != change.gates:
         gates = " (gating now)" if change.gates else " (no longer gating)"
     words = f"{_verdict(change.before)} -> {_verdict(change.after)}"
-    return f"check {change.id}{gates}: {words}: {change.reason}"
+    return f"check {change.id}{gates}: {words}: {one_line(change.reason)}"
 
 
 def _verdict(passed: bool | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from aiopslab.grading import SCORING_VERSION
 from aiopslab.grading.baselines import estimated, quiet
 from aiopslab.models.baseline import Score
 from aiopslab.models.calibration import Calibration
@@ -182,6 +183,11 @@ def footing(
     ]
     if results.headline.completed is None:
         lines.append(no_headline(results))
+    if results.scoring_version != SCORING_VERSION:
+        lines.append(
+            f"graded by scoring version {results.scoring_version}; this is {SCORING_VERSION}:"
+            f" aiopslab regrade {directory}"
+        )
     logs = "trials/*/error.txt"
     if any(directory.glob(logs)):
         lines.append(f"what failed: {directory}/{logs}")

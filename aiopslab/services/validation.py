@@ -13,6 +13,7 @@ from pathlib import Path
 from aiopslab.content import near
 from aiopslab.errors import ContentError
 from aiopslab.models.app import App
+from aiopslab.models.intent import Invariant
 from aiopslab.models.service import Service
 from aiopslab.models.step import (
     CacheStep,
@@ -74,6 +75,8 @@ class _Checker:
             for step in walk(job.steps):
                 self._references(f"jobs.{name}", job.service, step)
         self._journeys()
+        for invariant in self._app.intent.invariants:
+            self._invariant(invariant)
         for change in self._app.history:
             parts = [*self._app.components(), *self._app.externals]
             parts += [node.name for node in self._app.nodes]
@@ -216,6 +219,22 @@ class _Checker:
             self.known("slos", name, self._app.slos, "promise for journey")
         for name in self._app.slos:
             self.known("slos", name, self._app.promised(), "journey or sli")
+
+    def _invariant(self, invariant: Invariant) -> None:
+        """Check that there is what is to be kept: of what is not there nothing is ever lost."""
+        where, target = f"intent.invariants.{invariant.id}", invariant.target
+        stores = self._app.stores
+        match invariant.kind:
+            case "object_exists":
+                if not all(target.partition("/")):
+                    self.wrong(where, f"{target!r} is no object; write Kind/name")
+            case "volume_kept" | "rows_kept":
+                self.known(where, target, ["*", *stores], "store")
+            case "messages_kept":
+                queues = [name for name, store in stores.items() if store.kind == "nats"]
+                self.known(where, target, ["*", *queues], "queue")
+            case _:
+                self.known(where, target, ["*", *self._app.services, *stores], "component")
 
     def known(self, where: str, name: str, known: Iterable[str], what: str) -> None:
         names = list(known)

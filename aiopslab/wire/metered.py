@@ -86,8 +86,10 @@ class Metered:
         answer: list[Message] = []
         try:
             async with self._gate.turn(self._call(scope, body)) as turn:
+                # Whoever writes says there what was before and after.
+                scope["turn"] = turn
                 await self._app(scope, _replayed(body), _collector(answer))
-                turn.saw(_text(answer), ok=_status(answer) < 400)
+                turn.text, turn.ok = _text(answer), _status(answer) < 400
         except LimitExceeded as error:
             await self._refuse(429, str(error))(scope, receive, send)
             return

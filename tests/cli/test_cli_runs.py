@@ -183,6 +183,20 @@ def test_regrading_names_the_scoring_version_that_graded_before(aiopslab, finish
     assert "check old_rule: passed -> absent" in ended.out
 
 
+def test_a_run_says_which_scoring_versions_graded_it_and_how_to_make_them_one(aiopslab, finished):
+    path = Path(finished, "trials/one-diagnosis__1/grade.json")
+    grade = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(grade | {"scoring_version": "0"}), encoding="utf-8")
+    both = f"scoring version 0, {SCORING_VERSION}"
+    assert f"graded by {both}" in aiopslab("show", finished).out
+    assert both in aiopslab("report", finished, "-f", "md").out.replace("\\", "")
+    aiopslab("regrade", finished)
+    shown = aiopslab("show", finished)
+    assert "scoring version" not in shown.out
+    report = json.loads(aiopslab("report", finished, "-f", "json").out)["data"]
+    assert report["results"]["scoring_version"] == SCORING_VERSION
+
+
 def test_a_grade_that_was_not_there_is_no_change_of_a_score(aiopslab, finished):
     Path(finished, "trials/one-diagnosis__1/grade.json").unlink()
     ended = aiopslab("regrade", finished)

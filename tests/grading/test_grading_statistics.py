@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiopslab.grading import Counted, aggregate, headline
-from aiopslab.grading.calibration import brier, brier_of_distribution, overconfidence
+from aiopslab.grading.calibration import brier, overconfidence
 from aiopslab.grading.ranking import ac_at_k, avg_at_k, first_hits, reciprocal_rank
 from aiopslab.grading.statistics import (
     cluster_bootstrap,
@@ -138,8 +138,6 @@ def test_repeats_of_one_incident_do_not_narrow_the_interval() -> None:
 
 def test_brier_scores() -> None:
     assert brier(0.9, True) == pytest.approx(0.01)
-    assert brier_of_distribution([], other_is_right=True) == 0.0
-    assert brier_of_distribution([(1.0, False)], other_is_right=True) == 2.0
     assert overconfidence([]) is None
     assert overconfidence([(0.9, False), (0.9, True)]) == pytest.approx(0.4)
 

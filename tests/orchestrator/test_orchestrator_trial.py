@@ -336,3 +336,21 @@ def test_a_session_is_what_the_contract_of_agents_asks_for() -> None:
 
     wanted = {n for n in vars(TrialHandle) if not n.startswith("_")}
     assert wanted <= set(dir(Session)) | {"brief"}
+
+
+@pytest.mark.parametrize(
+    "said", [(0, 0, float("nan")), (0, 0, float("inf")), (0, 0, -1.0), (-5000, 0, None)]
+)
+def test_an_agent_that_reports_what_no_model_can_consume_has_failed(
+    tmp_path: Path, said: tuple[int, int, float | None]
+) -> None:
+    class Spender:
+        async def run(self, trial: Any) -> None:
+            trial.usage(1000, 0, 0.4)
+            trial.usage(*said)
+            await trial.call("submit", summary="done", confidence=0.5)
+
+    trial, directory = play(tmp_path, Spender())
+    assert (trial.outcome, trial.usage.cost_usd) == ("agent_error", 0.4)
+    assert "usage" in str(trial.error)
+    assert directory.trial() == trial

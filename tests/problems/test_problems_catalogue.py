@@ -196,6 +196,67 @@ def test_a_symptom_asks_for_any_or_for_all_never_both(tmp_path: Path) -> None:
             catalogue.load_incident(path)
 
 
+HURTS = {"alert": "HighErrorRatio"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"settle": 0}, r"settle: .* greater than 0 \(got 0\)"),
+        ({"settle": float("nan")}, "settle: nan is not a duration"),
+        ({"handover": float("inf")}, "handover: inf is not a duration"),
+        ({"baseline": "-10m"}, r"baseline: .* \(got '-10m'\)"),
+        ({"symptom": {"any": [HURTS], "within": 0}}, "within: .* greater than 0"),
+        ({"symptom": {"any": [{}], "within": "5m"}}, "one of 'alert', 'sli' and 'promql'"),
+        ({"symptom": {"any": [{**HURTS, "promql": "up"}], "within": "5m"}}, "'alert', 'promql'"),
+        ({"symptom": {"any": [{"sli": {"journey": "book"}}], "within": "5m"}}, "without a bound"),
+        (
+            {"symptom": {"any": [{"sli": {"journey": "book", "success_below": 98}}], "within": 9}},
+            r"success_below: .* \(got 98\)",
+        ),
+        ({"load": {"sacle": 2}}, "unknown key 'sacle'; write scale: 1.4"),
+        ({"load": {"scale": "lots"}}, "'lots' is no factor above 0"),
+        ({"load": {"scale": -1}}, "-1 is no factor above 0"),
+        ({"draw": {"x": {}}}, "'x' needs one of selector, range, choice"),
+        ({"draw": {"x": {"range": [1, 2], "choice": [1]}}}, "'x' needs one of"),
+        ({"draw": {"x": {"choice": []}}}, "'x': nothing to choose from"),
+        ({"draw": {"x": {"range": [5]}}}, r"'x': \[5\] is no range"),
+        ({"draw": {"x": {"range": [9, 1]}}}, "'x': the range .* ends before it begins"),
+        ({"draw": {"x": {"selector": ["geo"]}}}, "is no selector"),
+        ({"tasks": []}, "tasks: "),
+        (
+            {"faults": [{"kind": "workload/scaled-to-zero", "target": "geo", "after": -60}]},
+            "faults.0.after",
+        ),
+        (
+            {"faults": [{"kind": "release/errors", "target": "geo", "params": {"share": [3, 1]}}]},
+            "'share': the range",
+        ),
+        (
+            {"distractors": [{"kind": "node/drain", "target": "node-a", "before": "-6m"}]},
+            "distractors.0.before",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_its_place_and_value(
+    tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    path = write(tmp_path / "mine.yaml", **changes)
+    with pytest.raises(ContentError, match=said) as caught:
+        catalogue.load_incident(str(path))
+    assert str(caught.value).startswith(f"{path}:")
+    assert "Value error" not in str(caught.value)
+
+
+def test_a_suite_whose_version_is_no_number_is_refused(own_content: Path) -> None:
+    suite = {"schema": "aiopslab/suite@1", "name": "own", "title": "Own", "incidents": ["geo"]}
+    (own_content / "suites").mkdir(parents=True)
+    text = yaml.safe_dump({**suite, "version": "latest"})
+    (own_content / "suites" / "own.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(ContentError, match=r"version: .* \(got 'latest'\)"):
+        catalogue.load_suite("own")
+
+
 def test_every_incident_of_the_hard_suite_names_the_pattern_it_is_built_on() -> None:
     suite = catalogue.load_suite("hard")
     assert suite is not None

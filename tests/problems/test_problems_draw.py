@@ -14,6 +14,7 @@ from problems_fakes import make_app, make_spec
 from aiopslab.errors import UsageError
 from aiopslab.faults import registry
 from aiopslab.faults.base import Fault
+from aiopslab.grading.components import is_right_place
 from aiopslab.problems import catalogue, handover
 from aiopslab.problems.draw import DrawnIncident, draw, world_key
 from aiopslab.problems.happening import Happening
@@ -134,6 +135,18 @@ def test_targets_of_the_catalogue_always_fit(name: str) -> None:
             assert due.act.fits(app, due.act.target)
 
 
+@pytest.mark.parametrize("name", sorted(catalogue.incidents()))
+def test_no_other_component_is_right_by_the_likeness_of_a_name(name: str) -> None:
+    spec = catalogue.load_incident(name)
+    app = load_app(spec.app)
+    parts = [*app.components(), *app.externals, *(node.name for node in app.nodes)]
+    for fault in draw(spec, app, 0).live_faults(twin=False):
+        cause = fault.root_cause()
+        meant = {cause.component, *cause.aliases, *(place for place, _ in cause.accepted)}
+        alike = [part for part in parts if part not in meant and is_right_place(part, cause)]
+        assert alike == [], f"{cause.component} is known as {cause.aliases}"
+
+
 @given(SEEDS)
 def test_incidents_of_one_app_and_seed_share_a_world(seed: int) -> None:
     assert world_key(APP, seed) == world_key(APP, seed)
@@ -195,11 +208,22 @@ def test_of_several_faults_one_can_act_alone() -> None:
     assert alone.spec.symptom is None, "nothing is waited for where nothing should hurt"
 
 
+def seen(clause: dict[str, Any]) -> dict[str, Any]:
+    return {"symptom": {"any": [clause], "within": "2m"}}
+
+
+def chosen(**selector: Any) -> dict[str, Any]:
+    return {"draw": {"x": {"selector": selector}}}
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"draw": {"x": {"nothing": 1}}}, "needs selector, range or choice"),
-        ({"draw": {"x": {"selector": {"name": "nobody"}}}}, "no component of 'shop' fits"),
+        (
+            {"draw": {"x": {"selector": {"name": "nobody"}}}},
+            "selector name: unknown value 'nobody'",
+        ),
+        (chosen(name="web", kind="store"), "no component of 'shop' fits"),
         ({"faults": [{"kind": "workload/scaled-to-zero", "target": "$who"}]}, "is not drawn"),
         ({"faults": [{"kind": "workload/scaled-to-zero", "target": "nobody"}]}, "not a component"),
         ({"faults": [{"kind": "workload/scaled-to-zero", "target": "node-a"}]}, "cannot strike"),
@@ -209,6 +233,28 @@ def test_of_several_faults_one_can_act_alone() -> None:
             "parameter x",
         ),
         ({"distractors": [{"kind": "change/rude", "target": "web"}]}, "unknown distractor kind"),
+        (
+            {"distractors": [{"kind": "load/spike", "target": "web", "params": {"facter": 2}}]},
+            "parameter 'facter' does not exist",
+        ),
+        (
+            {"distractors": [{"kind": "load/spike", "target": "web", "params": {"factor": "x"}}]},
+            "factor: 'x' is no float",
+        ),
+        (
+            {"distractors": [{"kind": "load/spike", "target": "web", "params": {"journey": "x"}}]},
+            "journey 'x' does not exist",
+        ),
+        (seen({"alert": "HighErorRatio"}), "alert 'HighErorRatio' does not exist"),
+        (seen({"promql": "sum(("}), "'sum\\(\\(' is no PromQL"),
+        (seen({"sli": {"journey": "buy", "success_below": 0.9}}), "journey 'buy' does not exist"),
+        (chosen(kind="servce"), "selector kind: unknown value 'servce'"),
+        (chosen(journey="buy"), "selector journey: unknown value 'buy'"),
+        (chosen(uses="bd"), "selector uses: unknown value 'bd'"),
+        (chosen(replicas_min="two"), "selector replicas_min: 'two' is no whole number"),
+        (chosen(entry=1), "selector entry: 1 is no truth value"),
+        (chosen(name=5), "selector name: unknown value 5"),
+        (chosen(**{"not": ["web", "crat"]}), "selector not: unknown value 'crat'"),
     ],
 )
 def test_what_cannot_be_drawn_is_the_authors_mistake(more: dict[str, Any], words: str) -> None:

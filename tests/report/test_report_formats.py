@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -17,6 +18,8 @@ from aiopslab.report import tabular
 from aiopslab.report.entries import Reading, read
 from aiopslab.report.junit import as_junit
 from aiopslab.report.markdown import as_markdown, escape
+
+AGENT = "cmd:a \x1b[31m\ufffe <&\"' \ud800"
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +105,14 @@ def test_junit_counts_failures_errors_and_what_was_skipped_apart(reading: Readin
             failure = by_name[entry.name].find("failure")
             assert failure is not None
             assert "right: said" in str(failure.text)
+
+
+def test_junit_is_xml_whatever_an_agent_is_called(run: RunDirectory) -> None:
+    reading = read(run)
+    entries = [dataclasses.replace(e, agent=AGENT) for e in reading.entries[:1]]
+    reading = dataclasses.replace(reading, entries=entries)
+    [case] = ET.fromstring(as_junit(reading)).findall(".//testcase")
+    assert case.attrib["classname"].startswith("cmd:a \N{SYMBOL FOR ESCAPE}[31m")
 
 
 def test_markdown_names_what_did_not_pass_and_no_text_of_a_record_acts(reading: Reading) -> None:

@@ -76,3 +76,29 @@ def test_a_background_job_has_no_request_to_take_parameters_from(shop: Path) -> 
     shop.write_text(yaml.safe_dump(data), encoding="utf-8")
     with pytest.raises(ContentError, match=r"no request gives \{item\}"):
         catalogue.load_app("shop")
+
+
+def kept(kind: str, target: str) -> dict[str, object]:
+    return {"invariants": [{"id": "kept", "kind": kind, "target": target}]}
+
+
+@pytest.mark.parametrize(
+    ("intent", "complaint"),
+    [
+        (kept("rows_kept", "stok-postgres"), "unknown store 'stok-postgres'"),
+        (kept("volume_kept", "web"), "unknown store 'web'"),
+        (kept("messages_kept", "stock-postgres"), "unknown queue 'stock-postgres'"),
+        (kept("ready_replicas", "wep"), "unknown component 'wep'"),
+        (kept("object_exists", "web"), "'web' is no object; write Kind/name"),
+        ({"forbidden": ["delet Service/*"]}, "'delet Service/*' is no act"),
+        ({"forbidden": ["scale Deployment/web below two"]}, "write 'delete Kind/name'"),
+        ({"forbidden": ["scale Deployment/web"]}, "is no act"),
+    ],
+)
+def test_what_the_owners_want_kept_has_to_be_there(
+    shop: Path, intent: dict[str, object], complaint: str
+) -> None:
+    shop.write_text(yaml.safe_dump(yaml.safe_load(SHOP) | {"intent": intent}), encoding="utf-8")
+    with pytest.raises(ContentError) as caught:
+        catalogue.load_app("shop")
+    assert complaint in caught.value.message

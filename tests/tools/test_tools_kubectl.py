@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tools_fakes import FakeEnvironment, add_pod, deployment, toolbox
 
-from aiopslab.models.kube import ExecResult
+from aiopslab.models.kube import ExecResult, KubeError
 from aiopslab.models.observation import Observation
 from aiopslab.models.task import Task
 from aiopslab.models.trial import Step
@@ -334,6 +334,36 @@ def test_a_write_leaves_the_object_before_and_after_in_the_record() -> None:
 
 
 # -- changing -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "form", ["jsonpath={.spec", "nosuch", "custom-columns=", "jsonpath={.a.b}"]
+)
+def test_a_write_is_in_the_record_though_its_output_cannot_be_printed(form: str) -> None:
+    steps: list[Step] = []
+    env, tools = shop(record=steps.append)
+    run(tools, f"scale deploy web --replicas=1 -o {form}")
+    assert current(env)["spec"]["replicas"] == 1
+    assert (steps[0].ok, steps[0].after["spec"]["replicas"]) == (True, 1)
+
+
+def test_what_was_deleted_before_a_refusal_is_in_the_record(monkeypatch: Any) -> None:
+    steps: list[Step] = []
+    env, tools = shop(record=steps.append)
+    env.kube.add(deployment("api"))
+    delete = env.kube.delete
+
+    async def refusing(kind: str, name: str, *rest: Any, **how: Any) -> Any:
+        if name == "web":
+            raise KubeError(403, "Forbidden", "an admission webhook denied the request")
+        return await delete(kind, name, *rest, **how)
+
+    monkeypatch.setattr(env.kube, "delete", refusing)
+    seen = run(tools, "delete deployment/api deployment/web")
+    assert "admission webhook denied" in seen.text
+    assert steps[0].ok
+    assert steps[0].before["metadata"]["name"] == "api"
+    assert not run(tools, "delete deployment/web").ok
 
 
 def test_workloads_are_changed_as_kubectl_does() -> None:

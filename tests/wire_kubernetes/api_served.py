@@ -38,6 +38,7 @@ class Api:
         self.sim = sim
         self.who = who or administrator()
         self.calls: list[Any] = []
+        self.turns: list[Any] = []
 
     def close(self) -> None:
         # What the last writes woke is begun, so that nothing is left that never ran.
@@ -78,6 +79,7 @@ class Api:
                 method, path, content=content, headers=headers, params=query or None
             )
         self.calls += [call for call, _ in gate.calls]
+        self.turns += gate.calls
         return answer
 
     def get(self, path: str, **query: Any) -> Any:

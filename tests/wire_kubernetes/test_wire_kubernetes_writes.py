@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from api_served import DEPLOYMENTS, MAPS, PODS, Api, config_map, hotel
 
+from aiopslab.models.trial import Step
+from aiopslab.orchestrator.evidence import deeds
+
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
@@ -416,3 +419,53 @@ def test_managers_that_make_no_sense_are_not_taken_over(api: Api, one: str) -> N
         answer = api.ask("PATCH", one, patch, kind=MERGE)
         assert answer.status_code == 200
         assert answer.json()["metadata"]["managedFields"] == kept
+
+
+# -- the record -----------------------------------------------------------------------------------
+
+
+def deeds_since(api: Api, start: int) -> list[str]:
+    """Say what the record tells of the requests since."""
+    steps = [
+        Step(n=n, id=turn.id, tool="kubernetes", effect=call.effect, arguments={}, ok=turn.ok,
+             text="", start=0.0, end=0.0, before=turn.before, after=turn.after)
+        for n, (call, turn) in enumerate(api.turns[start:])
+    ]  # fmt: skip
+    return deeds(steps)
+
+
+def test_what_a_request_did_is_in_the_record_like_what_a_tool_did(api: Api, one: str) -> None:
+    start = len(api.turns)
+    frontend = f"{DEPLOYMENTS}/frontend"
+    for replicas, path in ((1, f"{frontend}/scale"), (3, frontend)):
+        answer = api.ask("PATCH", path, {"spec": {"replicas": replicas}}, kind=MERGE)
+        assert answer.status_code == 200
+    assert api.ask("DELETE", one).status_code == 200
+    assert api.ask("POST", MAPS, config_map("one", a="1")).status_code == 201
+    assert api.ask("DELETE", MAPS, labelSelector="nobody=has").status_code == 200
+    assert api.ask("DELETE", one, dryRun="All").status_code == 200
+    assert deeds_since(api, start) == [
+        "scale Deployment/frontend to 1",
+        "scale Deployment/frontend to 3",
+        "delete ConfigMap/one",
+    ]
+    _, created = api.turns[start + 3]
+    assert (created.before, created.after["metadata"]["name"]) == (None, "one")
+
+
+def test_a_collection_that_is_deleted_is_in_the_record_object_by_object(api: Api) -> None:
+    for name in ("x", "y"):
+        made = config_map(name, a="1")
+        made["metadata"]["labels"] = {"mine": "yes"}
+        assert api.ask("POST", MAPS, made).status_code == 201
+    start = len(api.turns)
+    assert api.ask("DELETE", MAPS, labelSelector="mine=yes").status_code == 200
+    assert deeds_since(api, start) == ["delete ConfigMap/x", "delete ConfigMap/y"]
+
+
+def test_a_request_that_is_refused_did_nothing(api: Api) -> None:
+    start = len(api.turns)
+    api.refused(404, "DELETE", f"{MAPS}/nosuch")
+    assert deeds_since(api, start) == []
+    _, turn = api.turns[start]
+    assert (turn.before, turn.after) == (None, None)

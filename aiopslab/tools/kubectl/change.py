@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from aiopslab.models.kube import Object, PatchType
+from aiopslab.models.kube import KubeError, Object, PatchType
 from aiopslab.tools.context import Result, ToolContext, ToolRefused
 from aiopslab.tools.kube_write import documents
 from aiopslab.tools.kubectl.flags import Line
@@ -50,12 +50,22 @@ class Report:
         if after is not None:
             self.chosen.append(Chosen(kind, [after], by_name=True))
 
+    def survives(self, error: KubeError) -> bool:
+        """Enter a refusal; False if nothing was done before it, and it is all there is to say."""
+        self.lines.append(f"Error from server ({error.reason}): {error.message}")
+        return bool(self.before)
+
     def result(self, context: ToolContext) -> Result:
-        """Return the lines, or the objects where ``-o`` asks for them; dry runs changed nothing."""
+        """Return the lines, or the objects where ``-o`` asks for them; dry runs changed nothing.
+
+        What cannot be printed was done all the same, and has to be in the record.
+        """
+        text = "\n".join(self.lines)
         if self.line.get("output") and self.chosen:
-            text = printed(context, self.line, self.chosen, single=len(self.chosen) == 1)
-        else:
-            text = "\n".join(self.lines)
+            try:
+                text = printed(context, self.line, self.chosen, single=len(self.chosen) == 1)
+            except ToolRefused as refusal:
+                text = f"{text}\n{refusal}"
         if is_dry(self.line):
             return Result(text)
         one = len(self.before) == 1
@@ -123,15 +133,20 @@ async def change(
     """Patch one object and enter it; ``done`` is kubectl's word for it.
 
     Raises:
-        KubeError: It may not be patched, or the patch is refused.
+        KubeError: It may not be patched, or the patch is refused, and no other was before.
     """
     kind, before = target
     name = name_of(before)
     where = writable(context, "patch", kind, namespace_of(before), name)
-    after = await context.env.kube.patch(
-        kind.kind, name, patch, namespace=where, type=type, actor=context.actor,
-        dry_run=is_dry(report.line),
-    )  # fmt: skip
+    try:
+        after = await context.env.kube.patch(
+            kind.kind, name, patch, namespace=where, type=type, actor=context.actor,
+            dry_run=is_dry(report.line),
+        )  # fmt: skip
+    except KubeError as error:
+        if report.survives(error):
+            return
+        raise
     same = done == "patched" and _content(before) == _content(after)
     text = f"{label(kind, name)} {done}{' (no change)' if same else ''}"
     report.add(context, kind, text, before, after)

@@ -122,7 +122,12 @@ async def delete(context: ToolContext, line: Line, stdin: str) -> Result:
     report = Report(line)
     for kind, obj in targets:
         if not is_dry(line):
-            await _deleted(context, kind, obj, grace)
+            try:
+                await _deleted(context, kind, obj, grace)
+            except KubeError as error:
+                if report.survives(error):
+                    continue
+                raise
         how = "force deleted" if line.on("force") else "deleted"
         name = name_of(obj)
         text = label(kind, name) if line.get("output") == "name" else (

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from aiopslab.models.kube import KubeError, Object
+from aiopslab.wire.gate import Turn
 from aiopslab.wire.kubernetes import body as bodies
 from aiopslab.wire.kubernetes.cluster import cluster_of, identity_of
 from aiopslab.wire.kubernetes.pods import flag
@@ -22,6 +23,7 @@ from aiopslab.wire.kubernetes.target import Target
 from aiopslab.wire.kubernetes.write_request import Write, delete_options, object_of
 from aiopslab.world.kube.errors import bad_request
 from aiopslab.world.kube.eviction import evict
+from aiopslab.world.kube.objects import name_of
 from aiopslab.world.kube.options import Subresource
 
 
@@ -40,13 +42,40 @@ async def write(request: Request, target: Target, verb: str) -> Response:
     if verb == "create" and target.subresource:
         act = _SUBRESOURCES[target.subresource]
     presenter = presenter_of(request, target)
-    result, code = act(job)
+    result, code = _recorded(act, job, verb)
     if target.subresource != "scale" and "uid" in result["metadata"]:
         result = presenter.one(result)
     response = present(request, presenter, result, code)
     for text in job.warnings:
         response.headers.append("warning", f"299 - {_quoted(text)}")
     return response
+
+
+def _recorded(
+    act: Callable[[Write], tuple[Object, int]], job: Write, verb: str
+) -> tuple[Object, int]:
+    """Act, and leave the stored objects before and after in the record, as tools do.
+
+    Of a subresource too it is the object: scaling is a change of the workload.
+    """
+    turn: Turn | None = job.request.scope.get("turn")
+    target, api, kind = job.target, job.world.api, job.target.resource.kind
+    if verb == "deletecollection":
+        query = job.request.query_params
+        labels, fields = query.get("labelSelector", ""), query.get("fieldSelector", "")
+        old = list(api.list(kind, target.space, labels=labels, fields=fields))
+    else:
+        found = api.find(kind, target.name, target.space) if target.name else None
+        old = [] if found is None else [found]
+    result, code = act(job)
+    if turn is not None:
+        names = [name_of(obj) for obj in old] or [target.name or name_of(result)]
+        now = [api.find(kind, name, target.space) for name in names]
+        new = [obj for obj in now if obj is not None]
+        several = verb == "deletecollection"
+        turn.before = old if several else next(iter(old), None)
+        turn.after = new if several else next(iter(new), None)
+    return result, code
 
 
 def _quoted(text: str) -> str:
