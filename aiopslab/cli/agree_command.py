@@ -48,10 +48,10 @@ def command(
 ) -> int:
     """Run incidents in the simulated world and on a cluster, and compare.
 
-    Compared are the journeys that miss their promise at hand-over, the alerts that have fired by
-    then, whether the reference fix restores both, and what an agent answers first. Of suites and
-    globs only incidents are played that exist on a cluster. What baselines -e kind has kept, with
-    the oracle among its agents, need not be played again: --run DIRECTORY.
+    Compared are the journeys that miss their promise at hand-over, the alerts that fire while
+    nobody repairs anything, whether the reference fix restores both, and what an agent answers
+    first. Of suites and globs only incidents are played that exist on a cluster. What baselines -e
+    kind has kept, with the oracle among its agents, need not be played again: --run DIRECTORY.
 
     Args:
         targets: Incidents, suites, globs, or paths of incident files.

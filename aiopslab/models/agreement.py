@@ -6,11 +6,15 @@ it is measured (``orchestrator.agreement``), how many agree (``report.fidelity``
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from pydantic import Field
 
 from aiopslab.models.base import Model
+
+SLACK_S = 60.0
+"""How much later than on one side an alert may fire on the other: rules are evaluated every 30 s on
+both, over windows that an incident meets at another phase each time."""
 
 
 class Showing(Model):
@@ -18,8 +22,11 @@ class Showing(Model):
 
     broken: list[str] = Field(default_factory=list)
     """Journeys that missed their promise in the minute before hand-over, sorted."""
-    alerts: list[str] = Field(default_factory=list)
-    """Alerts that had fired by then, sorted."""
+    alerts: dict[str, float] = Field(default_factory=dict)
+    """Alerts that fired while nobody had changed anything: when first, in seconds after the fault;
+    of an incident without a fault, after the hand-over."""
+    watched_s: float = 0.0
+    """Until when that was watched, likewise."""
     restored: bool | None = None
     """Whether the reference fix was judged a mitigation; None: it could not be tried."""
     answer: tuple[str, str] | None = None
@@ -56,8 +63,22 @@ class Agreement(Model):
 
     @property
     def alerts(self) -> float | None:
-        """How alike the alerts are, likewise."""
-        return alike(self.simulated.alerts, self.real.alerts) if self.staged else None
+        """How alike the alerts are that can be told of both, likewise."""
+        if not self.staged:
+            return None
+        only, there = self.only_simulated, self.only_real
+        common = self.simulated.alerts.keys() & self.real.alerts.keys()
+        return alike([*common, *only], [*common, *there])
+
+    @property
+    def only_simulated(self) -> list[str]:
+        """Alerts of the simulated world that never fired on the cluster, watched long enough."""
+        return _missing(self.simulated.alerts, self.real)
+
+    @property
+    def only_real(self) -> list[str]:
+        """Alerts of the cluster that never fired in the simulated world, likewise."""
+        return _missing(self.real.alerts, self.simulated)
 
     @property
     def restored(self) -> bool | None:
@@ -69,6 +90,15 @@ class Agreement(Model):
     def same_answer(self) -> bool | None:
         """Whether the agent named the same first hypothesis; None if not staged."""
         return self.simulated.answer == self.real.answer if self.staged else None
+
+
+def _missing(fired: Mapping[str, float], other: Showing) -> list[str]:
+    """Name what the other side should have shown by the end of its watch, and has not.
+
+    What fired so late that the other was not watched for ``SLACK_S`` longer is told of neither.
+    """
+    due = (name for name, at in fired.items() if at + SLACK_S <= other.watched_s)
+    return sorted(name for name in due if name not in other.alerts)
 
 
 def alike(first: Collection[str], second: Collection[str]) -> float:

@@ -2,7 +2,8 @@
 
 Ordinary trials, one run each: an agent diagnoses, the oracle mitigates. What is compared is read
 from their records, incident by incident as they end; where such trials were played on a cluster
-before, from theirs. Not here: what a trial is (``trial``), how many agree (``report.fidelity``).
+before, from theirs. Not here: what a trial is (``trial``), which alerts fired (``looks``), how many
+agree (``report.fidelity``).
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import duckdb
 
 from aiopslab.agents.loading import ORACLE
 from aiopslab.errors import UsageError
@@ -21,6 +20,7 @@ from aiopslab.models.run import SEVERAL, SIMULATED, EnvironmentChoice, PlannedTr
 from aiopslab.models.task import Task
 from aiopslab.orchestrator import lock
 from aiopslab.orchestrator.lab import find_lab
+from aiopslab.orchestrator.looks import longest_look
 from aiopslab.orchestrator.plan import plan_trials
 from aiopslab.orchestrator.progress import OnProgress, Progress
 from aiopslab.orchestrator.records import RunDirectory, TrialDirectory
@@ -30,9 +30,6 @@ from aiopslab.orchestrator.soundness import Target, asked
 from aiopslab.problems.playable import playable
 
 _TASKS: list[Task] = ["diagnosis", "mitigation"]
-_ALERTS = (
-    "SELECT DISTINCT name FROM read_parquet(?) WHERE state = 'firing' AND time <= ? ORDER BY 1"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +170,8 @@ class _Comparing:
         row = Agreement(
             incident=spec.name, seed=question.seed, digest=lock.of_incident(spec),
             environment=question.environment.kind, agent=question.agent,
-            simulated=_shown(_trials(incident, self._simulated, question)),
-            real=_shown(_trials(incident, real, question)),
+            simulated=_shown(incident, self._simulated, question),
+            real=_shown(incident, real, question),
         )  # fmt: skip
         self.rows.add(row)
 
@@ -229,24 +226,35 @@ def _trials(incident: str, run: RunDirectory, question: Question) -> dict[Task, 
     return {p.task: run.trial(p) for p in record.trials if p.task in _TASKS and counts(p)}
 
 
+def _played_of(incident: str, run: RunDirectory, seed: int) -> list[TrialDirectory]:
+    """Find all trials of one draw that have ended, of whatever agent and task."""
+    record = run.record()
+    drawn = (
+        run.trial(p)
+        for p in record.trials
+        if (p.incident, record.config.trial_seed(p.attempt)) == (incident, seed)
+    )
+    return [trial for trial in drawn if trial.complete]
+
+
 def _complete(trials: Mapping[Task, TrialDirectory]) -> bool:
     return "diagnosis" in trials and all(trial.complete for trial in trials.values())
 
 
-def _shown(trials: Mapping[Task, TrialDirectory]) -> Showing:
-    looked, mended = trials["diagnosis"].trial(), trials.get("mitigation")
+def _shown(incident: str, run: RunDirectory, question: Question) -> Showing:
+    trials = _trials(incident, run, question)
+    looking, mended = trials["diagnosis"], trials.get("mitigation")
+    looked = looking.trial()
     if looked.outcome == "infra_error":
         return Showing(error=looked.error or "the lab failed")
     tried = None if mended is None else mended.trial().outcome
-    looking = trials["diagnosis"]
-    truth, evidence, answer = looking.truth(), looking.evidence(), looking.answer()
-    with duckdb.connect() as connection:
-        parquet = str(looking.telemetry / "alerts.parquet")
-        alerts = connection.execute(_ALERTS, [parquet, truth.handover_at]).fetchall()
+    truth, answer = looking.truth(), looking.answer()
     begun = truth.injected_at
+    look = longest_look(_played_of(incident, run, question.seed))
     return Showing(
-        broken=sorted(w.journey for w in evidence.handover if w.offered and not w.met),
-        alerts=[row[0] for row in alerts],
+        broken=sorted(w.journey for w in looking.evidence().handover if w.offered and not w.met),
+        alerts=look.alerts,
+        watched_s=look.watched_s,
         restored=None if tried in (None, "infra_error") else tried == "passed",
         answer=_first(answer) if isinstance(answer, Diagnosis) else None,
         opened_s=None if begun is None or truth.symptom_at is None else truth.symptom_at - begun,

@@ -10,16 +10,13 @@ from collections.abc import Callable, Sequence
 from aiopslab.models.agreement import Agreement, Showing
 
 COLUMNS = (
-    "incident", "seed", "seen after, s", "broken SLIs", "alerts", "fix restores both", "same answer",
+    "incident", "seed", "seen after, s", "broken SLIs", "alerts", "fix restores both",
+    "same answer",
 )  # fmt: skip
 
 
 def agreement_rows(found: Sequence[Agreement]) -> tuple[list[str], list[list[str]]]:
-    """Return columns and rows; simulated before cluster, shares are of what both have together.
-
-    The seconds until the symptom was seen tell why an alert fired on one side alone: what is handed
-    over later has had more time to be alerted on.
-    """
+    """Return columns and rows; simulated before cluster, shares are of what both have together."""
     rows = [
         [a.incident, str(a.seed), _seconds(a), _share(a.slis), _share(a.alerts), _word(a.restored),
          _word(a.same_answer)]
@@ -34,7 +31,7 @@ def summary(found: Sequence[Agreement]) -> list[str]:
     tried = [a for a in staged if a.restored is not None]
     lines = [f"{len(staged)} of {len(found)} incidents came to the hand-over on both"]
     lines.append(_count("the same SLIs are broken", staged, lambda a: a.slis == 1.0))
-    lines.append(_count("the same alerts have fired", staged, lambda a: a.alerts == 1.0))
+    lines.append(_count("the same alerts fire", staged, lambda a: a.alerts == 1.0))
     lines.append(_count("the reference fix restores both", tried, lambda a: a.restored))
     lines.append(_count("the agent answers the same", staged, lambda a: a.same_answer))
     return lines
@@ -46,8 +43,9 @@ def differences(found: Sequence[Agreement]) -> list[str]:
     for a in found:
         said = list(filter(None, map(_failed, (a.simulated, a.real), ("simulated", "cluster"))))
         if a.staged:
-            said += _only("SLI", a.simulated.broken, a.real.broken)
-            said += _only("alert", a.simulated.alerts, a.real.alerts)
+            broken, there = set(a.simulated.broken), set(a.real.broken)
+            said += _only("SLI", sorted(broken - there), sorted(there - broken))
+            said += _only("alert", a.only_simulated, a.only_real)
             said += _unmended(a)
         if a.same_answer is False:
             said.append(f"answer {_named(a.simulated)}, on the cluster {_named(a.real)}")
@@ -60,8 +58,7 @@ def _failed(showing: Showing, where: str) -> str:
     return f"{where}: {showing.error}" if showing.error else ""
 
 
-def _only(what: str, simulated: Sequence[str], real: Sequence[str]) -> list[str]:
-    here, there = sorted(set(simulated) - set(real)), sorted(set(real) - set(simulated))
+def _only(what: str, here: Sequence[str], there: Sequence[str]) -> list[str]:
     said = [f"{what} {', '.join(here)} only simulated"] if here else []
     return said + ([f"{what} {', '.join(there)} only on the cluster"] if there else [])
 

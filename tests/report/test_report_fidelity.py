@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from aiopslab.models.agreement import Agreement, Showing, alike
 from aiopslab.report.fidelity import agreement_rows, differences, summary
 
@@ -15,7 +17,7 @@ def agreement(simulated: Showing, real: Showing) -> Agreement:
 
 
 SHOWN = Showing(
-    broken=["search"], alerts=["HighErrorRate"], restored=True,
+    broken=["search"], alerts={"HighErrorRate": 90.0}, watched_s=200.0, restored=True,
     answer=("rate", "errors_in_release"), opened_s=25.0,
 )  # fmt: skip
 
@@ -32,11 +34,11 @@ def test_two_sides_that_show_the_same_agree_in_everything_and_need_no_words() ->
 def test_what_one_side_alone_shows_is_named_with_the_side() -> None:
     other = SHOWN.model_copy(
         update={
-            "alerts": ["PodRestarting"],
+            "alerts": {"PodRestarting": 130.0},
             "restored": False,
             "answer": None,
             "opened_s": 100.4,
-        }  # fmt: skip
+        }
     )
     found = [agreement(SHOWN, other)]
     (line,) = differences(found)
@@ -46,6 +48,17 @@ def test_what_one_side_alone_shows_is_named_with_the_side() -> None:
     assert "answer rate / errors_in_release, on the cluster none" in line
     (row,) = agreement_rows(found)[1]
     assert row == ["release-errors", "0", "25 / 100", "1.00", "0.00", "no", "no"]
+
+
+@pytest.mark.parametrize(("watched_s", "share"), [(149.0, 1.0), (150.0, 0.5)])
+def test_an_alert_is_missed_only_where_it_was_watched_for_long_enough(
+    watched_s: float, share: float
+) -> None:
+    late = SHOWN.model_copy(update={"alerts": {"HighErrorRate": 20.0, "HighLatency": 90.0}})
+    brief = SHOWN.model_copy(update={"alerts": {"HighErrorRate": 89.0}, "watched_s": watched_s})
+    assert agreement(late, brief).alerts == share
+    assert agreement(brief, late).alerts == share
+    assert bool(differences([agreement(late, brief)])) is (share < 1.0)
 
 
 def test_an_incident_that_could_not_be_staged_counts_as_unknown_never_as_disagreement() -> None:
