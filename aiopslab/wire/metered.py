@@ -2,7 +2,7 @@
 
 Wraps an API whose handlers may then look at the world freely. The body is read before the turn is
 taken and the answer is sent after it ended, so neither a slow sender nor a slow reader keeps the
-world from others. Not here: streams (watches, followed logs, exec), whose handlers take turns
+world from others. A handler that writes states the objects before and after in ``scope["turn"]``. Not here: streams (watches, followed logs, exec), whose handlers take turns
 themselves through ``scope["gate"]``.
 """
 
@@ -86,8 +86,9 @@ class Metered:
         answer: list[Message] = []
         try:
             async with self._gate.turn(self._call(scope, body)) as turn:
+                scope["turn"] = turn
                 await self._app(scope, _replayed(body), _collector(answer))
-                turn.saw(_text(answer), ok=_status(answer) < 400)
+                turn.text, turn.ok = _text(answer), _status(answer) < 400
         except LimitExceeded as error:
             await self._refuse(429, str(error))(scope, receive, send)
             return

@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from api_served import DEPLOYMENTS, MAPS, PODS, Api, config_map, hotel
 
+from aiopslab.models.trial import Step
+from aiopslab.orchestrator import evidence
+
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
@@ -385,6 +388,52 @@ def test_writes_are_recorded_as_writes_with_their_body(api: Api) -> None:
     api.ask("DELETE", f"{MAPS}/noted")
     assert [c.effect for c in api.calls] == ["write", "write"]
     assert '"noted"' in api.calls[0].arguments["body"]
+
+
+def test_a_write_is_recorded_with_its_object_before_and_after(api: Api, one: str) -> None:
+    def recorded() -> tuple[Any, Any]:
+        turn = api.turns[-1]
+        return turn.before, turn.after
+
+    api.ask("PATCH", one, {"data": {"a": "3"}}, kind=MERGE)
+    before, after = recorded()
+    assert (before["data"]["a"], after["data"]["a"]) == ("1", "3")
+    assert (before["kind"], after["metadata"]["name"]) == ("ConfigMap", "one")
+    assert "managedFields" not in after["metadata"]
+    api.ask("PATCH", one, {"data": {"a": "4"}}, kind=MERGE, dryRun="All")
+    assert recorded() == (None, None)
+    api.ask("DELETE", one, {"dryRun": ["All"]})
+    assert recorded() == (None, None)
+    api.ask("DELETE", one)
+    before, after = recorded()
+    assert (before["data"]["a"], after) == ("3", None)
+    api.ask("POST", MAPS, config_map("one"))
+    before, after = recorded()
+    assert (before, after["metadata"]["name"]) == (None, "one")
+
+
+def test_deletions_and_scales_over_the_wire_are_deeds_as_those_of_tools(api: Api) -> None:
+    def deeds() -> list[str]:
+        call, turn = api.calls[-1], api.turns[-1]
+        step = Step(
+            n=1, id="obs-1", tool=call.tool, effect=call.effect, arguments={}, ok=turn.ok,
+            text=turn.text, start=0.0, end=0.0, before=turn.before, after=turn.after,
+        )  # fmt: skip
+        return evidence.deeds([step])
+
+    geo = f"{DEPLOYMENTS}/geo"
+    api.ask("PATCH", f"{geo}/scale", {"spec": {"replicas": 3}}, kind=MERGE)
+    assert deeds() == ["scale Deployment/geo to 3"]
+    pod = api.get(PODS, labelSelector="app.kubernetes.io/name=rate")["items"][0]["metadata"]["name"]
+    api.ask("POST", f"{PODS}/{pod}/eviction", {"metadata": {"name": pod}})
+    evicted = deeds()
+    api.ask("DELETE", PODS, labelSelector="app.kubernetes.io/name=geo")
+    assert deeds() and all(deed.startswith("delete Pod/geo-") for deed in deeds())
+    assert evicted in ([], [f"delete Pod/{pod}"])
+    for name in ("x-1", "x-2"):
+        api.ask("POST", MAPS, {**config_map(name), "metadata": {"name": name, "labels": {"x": ""}}})
+    api.ask("DELETE", MAPS, labelSelector="x")
+    assert deeds() == ["delete ConfigMap/x-1", "delete ConfigMap/x-2"]
 
 
 def test_the_actor_is_whoever_asked(api: Api) -> None:

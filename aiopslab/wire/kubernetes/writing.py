@@ -6,13 +6,14 @@ turn. Not here: the rules of writing (``world.kube.api``), reading the request (
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from aiopslab.models.kube import KubeError, Object
+from aiopslab.wire.gate import Turn
 from aiopslab.wire.kubernetes import body as bodies
 from aiopslab.wire.kubernetes.cluster import cluster_of, identity_of
 from aiopslab.wire.kubernetes.pods import flag
@@ -22,6 +23,7 @@ from aiopslab.wire.kubernetes.target import Target
 from aiopslab.wire.kubernetes.write_request import Write, delete_options, object_of
 from aiopslab.world.kube.errors import bad_request
 from aiopslab.world.kube.eviction import evict
+from aiopslab.world.kube.journal import AuditEntry
 from aiopslab.world.kube.options import Subresource
 
 
@@ -40,13 +42,38 @@ async def write(request: Request, target: Target, verb: str) -> Response:
     if verb == "create" and target.subresource:
         act = _SUBRESOURCES[target.subresource]
     presenter = presenter_of(request, target)
+    trail = world.api.audit
+    known = len(trail)
     result, code = act(job)
+    _state(request, [entry for entry in trail[known:] if entry.actor == actor])
     if target.subresource != "scale" and "uid" in result["metadata"]:
         result = presenter.one(result)
     response = present(request, presenter, result, code)
     for text in job.warnings:
         response.headers.append("warning", f"299 - {_quoted(text)}")
     return response
+
+
+def _state(request: Request, written: Sequence[AuditEntry]) -> None:
+    """State in the request's turn which objects it wrote, before and after, as tools do.
+
+    What is deleted has no state after, though it may take its time to go.
+    """
+    turn: Turn | None = request.scope.get("turn")
+    if turn is None or not written:
+        return
+    before = [_bare(e.before) for e in written]
+    after = [None if e.verb == "delete" else _bare(e.after) for e in written]
+    one = len(written) == 1
+    turn.before, turn.after = (before[0], after[0]) if one else (before, after)
+
+
+def _bare(obj: Object | None) -> Object | None:
+    """Return an object without bookkeeping."""
+    if obj is None:
+        return None
+    kept = {k: v for k, v in obj["metadata"].items() if k != "managedFields"}
+    return {**obj, "metadata": kept}
 
 
 def _quoted(text: str) -> str:
