@@ -7,10 +7,10 @@ to only look counts as a write. Not here: running it.
 
 from __future__ import annotations
 
-import itertools
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from aiopslab.models.observation import Effect
 
@@ -23,7 +23,8 @@ _LOOKERS = frozenset(
         "whoami",
     }
 )  # fmt: skip
-_SEPARATORS = re.compile(r"\|\||&&|[|;\n]|(?<!>)&(?!>)")
+_OPERATORS = ";|&<>\n"
+_SILENT = ("/dev/null",)
 _CURL_FLAGS = frozenset(
     {
         *"sSvkifLgI46", "silent", "show-error", "verbose", "insecure", "include", "fail",
@@ -46,9 +47,14 @@ _SQL_OPAQUE = re.compile(
 _PSQL_LOOKS = re.compile(r"\\(?:d\S*|l\+?|z|x|conninfo|timing|pset|echo|\?)(?:[ \t][^\n\\]*)?")
 _SQL_ACTS = re.compile(
     r"\b(pg_terminate_backend|pg_cancel_backend|pg_reload_conf|set_config|into|for\s+update"
-    r"|delete\s+from|insert|update|analyze)\b",
+    r"|delete\s+from|insert|update|analyze)\b"
+    r"|\b(nextval|setval|lo_\w+|dblink\w*|query_to_xml\w*|pg_stat_\w*reset\w*|pg_\w*advisory\w*"
+    r"|pg_(create|drop|copy|file|logical|replication|backup)_\w+|pg_wal_replay_(pause|resume)"
+    r"|pg_(switch_wal|rotate_logfile|promote|notify))\s*\("
+    r"|''\s*\(",
     re.IGNORECASE,
 )
+"""Words that act, functions that do, and a function whose name is in quotation marks."""
 _CACHE_READS = frozenset(
     {
         "PING", "GET", "MGET", "STRLEN", "EXISTS", "TTL", "PTTL", "TYPE", "DBSIZE", "INFO", "SCAN",
@@ -92,19 +98,82 @@ def _fed(script: str, stdin: str) -> Effect:
 def shell_effect(command: str) -> Effect:
     """Say whether a command line only looks; every part of a pipe or list must."""
     try:
-        words = shlex.split(command)
+        parts = _parts(command)
     except ValueError:
-        return "read"
-    if words[:2] in (["sh", "-c"], ["bash", "-c"]) and len(words) == 3:
-        return shell_effect(words[2])
-    if words[:1] == ["psql"]:
-        return _psql_effect(words)
-    if ">" in command.replace("2>&1", "").replace("2>/dev/null", "").replace(">/dev/null", ""):
+        # A shell may still make something of it: what follows a ``#`` needs no closed quotation.
         return "write"
+    if len(parts) == 1 and parts[0].words[:2] in (["sh", "-c"], ["bash", "-c"]):
+        words = parts[0].words
+        return shell_effect(words[2]) if len(words) == 3 and not parts[0].stores else "write"
     if "`" in command or "$(" in command:
         return "write"
-    parts = [_words(part) for part in _SEPARATORS.split(command)]
-    return "read" if all(_looks(part) for part in parts if part) else "write"
+    return "read" if all(_part_looks(part) for part in parts) else "write"
+
+
+@dataclass(slots=True)
+class _Part:
+    """A simple command of a command line."""
+
+    words: list[str] = field(default_factory=list)
+    fed: str | None = None
+    """What it reads from a pipe or a file, as far as that is known; None: nothing is given to it."""
+    stores: bool = False
+    """Whether its output goes to a file."""
+
+
+_UNKNOWN = "\0"
+"""Stands for input that nobody can tell."""
+
+
+def _parts(command: str) -> list[_Part]:
+    """Take a command line apart, quotations respected.
+
+    An operator in quotation marks is taken for one: the parts then are shorter, and what is in
+    none of them is in the next.
+
+    Raises:
+        ValueError: A quotation is not closed.
+    """
+    lexer = shlex.shlex(command, posix=True, punctuation_chars=_OPERATORS)
+    lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""
+    tokens, parts = list(lexer), [_Part()]
+    while tokens:
+        token = tokens.pop(0)
+        if not token or token.strip(_OPERATORS):
+            parts[-1].words.append(token)
+        elif ">" in token or "<" in token:
+            target = tokens.pop(0) if tokens else ""
+            if ">" not in token:
+                parts[-1].fed = _UNKNOWN
+            elif parts[-1].words and parts[-1].words[-1] in ("1", "2"):
+                parts[-1].words.pop()
+            same = token.endswith(">&") and target in ("1", "2")
+            parts[-1].stores |= ">" in token and not same and target not in _SILENT
+        else:
+            piped = token.startswith("|") and not token.startswith("||")
+            parts.append(_Part(fed=_said(parts[-1].words) if piped else None))
+    return [part for part in parts if part.words or part.stores]
+
+
+def _said(words: list[str]) -> str:
+    """Return what a command puts into a pipe, where that can be told: of a plain ``echo``."""
+    text = " ".join(words[1:])
+    return text if words[:1] == ["echo"] and not set(text) & {"\\", "$"} else _UNKNOWN
+
+
+def _part_looks(part: _Part) -> bool:
+    """Say whether a simple command only looks, with what it is fed."""
+    if part.stores or not _looks(part.words):
+        return False
+    if part.fed is None:
+        return True
+    match part.words[0].rpartition("/")[2]:
+        case "psql":
+            return part.fed != _UNKNOWN and sql_effect(part.fed) == "read"
+        case "valkey-cli" | "redis-cli" | "nc":
+            return part.fed != _UNKNOWN and cache_effect(part.fed) == "read"
+        case _:
+            return True
 
 
 def sql_effect(sql: str) -> Effect:
@@ -142,14 +211,6 @@ def queue_effect(command: str) -> Effect:
     return "read" if looks else "write"
 
 
-def _words(part: str) -> list[str]:
-    """Split a part of a pipe; one whose quotation went with the split is taken as it is."""
-    try:
-        return shlex.split(part)
-    except ValueError:
-        return part.split()
-
-
 def _looks(words: list[str]) -> bool:
     """Say whether one simple command only looks."""
     match words[0]:
@@ -167,13 +228,31 @@ def _looks(words: list[str]) -> bool:
             return words[1:2] in ([], ["status"], ["get"])
         case "env":
             # With a word that sets nothing it runs a program.
-            return all(word.startswith("-") or "=" in word for word in words[1:])
+            return all(_env_looks(word) for word in words[1:])
         case "sort":
             return not any(word.startswith(("-o", "--output")) for word in words[1:])
-        case "sysctl" | "find":
-            return "-w" not in words and "-delete" not in words and "-exec" not in words
+        case "sysctl":
+            return not any("=" in word or word.startswith("-w") for word in words[1:])
+        case "find":
+            return not any(word.startswith(_FIND_ACTS) for word in words[1:])
+        case "nc":
+            return not any(word[:1] == "-" and set(word) & {"e", "c"} for word in words[1:])
+        case "date":
+            return not any(word.startswith(("-s", "--s")) for word in words[1:])
+        case "openssl":
+            return not any(word.startswith(("-out", "-writerand")) for word in words[1:])
         case name:
             return name.rsplit("/", 1)[-1] in _LOOKERS
+
+
+_FIND_ACTS = ("-delete", "-exec", "-ok", "-fprint", "-fls")
+
+
+def _env_looks(word: str) -> bool:
+    """Say whether a word of ``env`` runs nothing: one that sets nothing does, and so does ``-S``."""
+    if word.startswith("-"):
+        return "S" not in word and not word.startswith("--s")
+    return "=" in word
 
 
 def _curl_options(words: list[str]) -> Iterator[tuple[str, str]]:
@@ -207,11 +286,37 @@ def _curl_looks(name: str, value: str) -> bool:
 
 def _psql_effect(words: list[str]) -> Effect:
     """Judge the statements given with ``-c``; without any there is nothing to run."""
-    statements = [b for a, b in itertools.pairwise(words) if a in ("-c", "--command")]
-    statements += [w.split("=", 1)[1] for w in words if w.startswith("--command=")]
-    if "-f" in words or any(w.startswith("--file") for w in words):
-        return "write"
-    return "write" if any(sql_effect(s) == "write" for s in statements) else "read"
+    for name, value in _psql_options(words[1:]):
+        if name in ("f", "o", "L", "file", "output", "log-file"):
+            return "write"
+        if name in ("c", "command") and sql_effect(value) == "write":
+            return "write"
+    return "read"
+
+
+_PSQL_VALUES = frozenset("cdfFhLopPRTUv")
+_PSQL_LONG = ("command", "file", "output", "log-file")
+
+
+def _psql_options(words: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield (name, value) of every option; long ones may be shortened, short ones joined."""
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            full = next((x for x in _PSQL_LONG if len(name) > 1 and x.startswith(name)), name)
+            if full in _PSQL_LONG and not equals:
+                value = rest.pop(0) if rest else ""
+            yield full, value
+            continue
+        joined = word[1:] if word.startswith("-") else ""
+        while joined:
+            name, joined = joined[0], joined[1:]
+            value = ""
+            if name in _PSQL_VALUES:
+                value, joined = joined or (rest.pop(0) if rest else ""), ""
+            yield name, value
 
 
 def _after_options(words: list[str]) -> list[str]:

@@ -127,15 +127,25 @@ def _child(body: Callable[[Channel], None], channel: Channel, *, leads: bool) ->
             _lead_group(os.getpid())
         body(channel)
         code = 0
-    except SystemExit:
-        # The lifeline ended; there is nobody left to tell.
-        pass
+    except SystemExit as exit:
+        # The lifeline ended and nobody is left to tell, or what runs here asked for its end.
+        code = _status(exit.code)
+    except KeyboardInterrupt:
+        # Raised by what runs here: a child is in no terminal's group.
+        code = 128 + signal.SIGINT
     except BaseException:
         # Nothing may escape into the parent's stack, which this process has a copy of.
         traceback.print_exc()
     finally:
         sys.stderr.flush()
         os._exit(code)
+
+
+def _status(asked: object) -> int:
+    """Return the exit status that ``sys.exit`` gives a process."""
+    if asked is None:
+        return 0
+    return asked & 0xFF if isinstance(asked, int) else 1
 
 
 def _listen(

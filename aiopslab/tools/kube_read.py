@@ -178,7 +178,13 @@ class ExecArgs(Paged):
 
 
 def _exec_effect(args: ExecArgs) -> Effect:
-    return "write" if args.stdin else shell_effect(args.command)
+    if args.stdin:
+        return "write"
+    try:
+        shlex.split(args.command)
+    except ValueError:
+        return "read"  # ``argv`` refuses it, and says why
+    return shell_effect(args.command)
 
 
 @tool(ExecArgs, cost=3.0, effect_of=_exec_effect)

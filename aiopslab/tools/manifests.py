@@ -19,6 +19,10 @@ _DEPTH = 100
 _NODES = 50_000
 """Values of one document, aliases unfolded; a cluster's largest object has a few thousand."""
 
+_BITS = 1024
+"""Of a whole number: more does not fit a floating point number, which is what JSON's are."""
+_TOO_LARGE = "it holds too large a number"
+
 
 class ManifestError(ValueError):
     """The text is no manifest; says why."""
@@ -66,7 +70,11 @@ def _json(value: Any, nodes: Iterator[int], depth: int) -> Any:
             return {_key(k): _json(v, nodes, depth + 1) for k, v in value.items()}
         case list():
             return [_json(v, nodes, depth + 1) for v in value]
-        case None | bool() | int() | str():
+        case str():
+            return _text(value)
+        case int() if value.bit_length() > _BITS:
+            raise ManifestError(_TOO_LARGE)
+        case None | bool() | int():
             return value
         case float() if math.isfinite(value):
             return value
@@ -74,9 +82,16 @@ def _json(value: Any, nodes: Iterator[int], depth: int) -> Any:
             raise ManifestError(f"{value!r:.80} does not exist in JSON")
 
 
+def _text(text: str) -> str:
+    """Return a text that can be written down; halves of characters become U+FFFD, as in Go."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def _key(key: Any) -> str:
     if isinstance(key, str):
-        return key
+        return _text(key)
+    if isinstance(key, int) and key.bit_length() > _BITS:
+        raise ManifestError(_TOO_LARGE)
     if isinstance(key, bool | int | float):
         return json.dumps(key)
     raise ManifestError(f"{key!r:.80} cannot be a key in JSON")

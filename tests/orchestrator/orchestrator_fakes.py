@@ -388,6 +388,21 @@ class Suicidal:
         os._exit(3)
 
 
+class Divided:
+    """Ends the program from a task beside its own: no ``except`` around its ``run`` sees that."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    async def run(self, trial: Any) -> None:
+        asyncio.create_task(self.end())  # noqa: RUF006 - it is over before it could be lost
+        await trial.call("wait", seconds=60)
+        await asyncio.Event().wait()
+
+    async def end(self) -> None:
+        raise SystemExit(4) if self.how == "exit" else KeyboardInterrupt
+
+
 class Endless:
     async def run(self, trial: Any) -> None:
         while True:

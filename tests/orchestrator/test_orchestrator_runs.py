@@ -183,6 +183,17 @@ def test_an_agent_that_ends_its_process_has_failed_and_is_not_given_another_try(
     assert regrade(RunDirectory(report.directory)).up == []
 
 
+@pytest.mark.parametrize(("how", "status"), [("exit", 4), ("interrupt", 130)])
+def test_an_agent_that_ends_the_program_from_a_task_of_its_own_has_failed(
+    tmp_path: Path, how: str, status: int
+) -> None:
+    asked = config(tmp_path, "Divided", targets=["one"], agent_args={"how": how})
+    report = run_sync(asked.model_copy(update={"tasks": ["localization"]}))
+    assert set(outcomes(report).values()) == {"agent_error"}
+    directory = RunDirectory(report.directory).trial(report.record.trials[0])
+    assert directory.trial().error == f"the process ended early with status {status}"
+
+
 def test_an_agent_whose_constructor_raises_has_failed_and_is_not_given_another_try(
     tmp_path: Path,
 ) -> None:

@@ -65,3 +65,20 @@ def test_aliases_of_aliases_do_not_unfold_into_the_memory() -> None:
     assert yaml.safe_load(lines[0])
     with pytest.raises(ManifestError, match="too large"):
         read("\n".join(lines))
+
+
+@pytest.mark.parametrize("text", ["a: 0x" + "f" * 5000, "? 0x" + "f" * 5000 + "\n: a"])
+def test_a_number_that_nobody_could_write_down_is_refused(text: str) -> None:
+    with pytest.raises(ManifestError, match="too large a number"):
+        read(text)
+
+
+@pytest.mark.parametrize("text", ['{"a": "\\ud800"}', 'a: "\\ud800"', '"\\ud800": a'])
+def test_halves_of_characters_are_replaced_as_by_an_api_server(text: str) -> None:
+    (found,) = read(text)
+    assert "\ufffd" in str(found)
+    str(found).encode("utf-8")
+
+
+def test_whole_characters_stay() -> None:
+    assert read('{"é": "\\ud83d\\ude00 💥"}') == [{"é": "😀 💥"}]

@@ -67,7 +67,11 @@ def test_a_window_ends_now_at_the_latest_and_is_never_empty() -> None:
         "curl -s -o /dev/null -w '%{http_code}' http://web", "nslookup web", "df -h && ps aux",
         "psql -U postgres -c 'SELECT * FROM pg_stat_activity'", "valkey-cli -a x INFO memory",
         "sh -c 'ls /tmp; df'", "cat x 2>/dev/null", "",
-        "sleep 5", "env -0", "env A=b", "sort -rn /var/log/x",
+        "sleep 5", "env -0", "env A=b", "sort -rn /var/log/x", "ls /x 2>&1 | head",
+        "psql -U postgres -Atc 'SELECT 1'", "psql -c'SELECT 1; SELECT 2' -d shop", "nc -zv web 80",
+        "psql -c 'SELECT a FROM t WHERE a > 1' | head -3", "sh -c \"psql -c 'SELECT 1'; df\"",
+        "echo 'SELECT 1' | psql -U postgres", "echo INFO memory | valkey-cli -p 6379",
+        "echo PING | nc web 6379", "find / -name x", "date -u", "psql --command='SHOW all' >/dev/null",
     ],
 )  # fmt: skip
 def test_commands_that_only_look_are_reads(command: str) -> None:
@@ -84,6 +88,14 @@ def test_commands_that_only_look_are_reads(command: str) -> None:
         "curl -sXPOST http://web", "curl -sd a=b http://web", "curl --json {} http://web",
         "curl -K x", "curl --output=/x http://web", "env & kill 1", "wget --method=PUT http://web",
         "env psql -c 'DROP TABLE t'", "env A=b sh -c 'kill 1'", "sort -o /etc/config x",
+        "psql -U postgres -Atc 'DELETE FROM t'", "psql -c'DROP TABLE t'", "psql -qcDROP",
+        "psql --comm 'DROP TABLE t'", "psql --fil=x.sql", "psql -o /etc/x -c 'SELECT 1'",
+        "sh -c \"psql -c 'SELECT 1'; kill 1\"", "psql -c 'SELECT 1' | sh", "psql < x.sql",
+        "echo 'DELETE FROM t' | psql -U postgres", "cat x | psql", "echo FLUSHALL | valkey-cli",
+        "echo 'SELECT 1\\073 DROP TABLE t' | psql", "echo FLUSHALL | nc web 6379",
+        "cat x | nc web 6379", "sh -c \"kill 1 # don't\"", "env -S'kill 1'", "find . -execdir rm",
+        "find . -fprint x", "date -s 1", "sysctl a=1", "openssl rand -out x 1", "kill 1\nls",
+        "valkey-cli INFO < x", "nc -e sh web 80",
     ],
 )  # fmt: skip
 def test_commands_that_may_change_something_are_writes(command: str) -> None:
@@ -105,6 +117,14 @@ def test_commands_that_may_change_something_are_writes(command: str) -> None:
         ("SELECT /* /* */ '*/ 1; DROP TABLE t; --'", "write"), ("\\d+ t", "read"),
         ("SELECT $a$ drop; $a$, 'it''s; x'", "read"),
         ("WITH d AS (DELETE FROM t RETURNING 1) SELECT 1", "write"),
+        ("SELECT nextval('s')", "write"), ("SELECT setval('s', 1)", "write"),
+        ("SELECT lo_import('x')", "write"), ("SELECT pg_stat_reset()", "write"),
+        ("SELECT query_to_xml('DELETE FROM t', true, true, '')", "write"),
+        ("SELECT pg_advisory_lock(1)", "write"), ("SELECT pg_drop_replication_slot('x')", "write"),
+        ("SELECT dblink_exec('x')", "write"), ("SELECT pg_size_pretty(1::bigint)", "read"),
+        ("SELECT last_value FROM s", "read"), ("SELECT * FROM pg_replication_slots", "read"),
+        ("SELECT \"setval\"('s', 1)", "write"), ("SELECT 1 WHERE 'a' IN ('a', 'b')", "read"),
+        ("SELECT stats_reset FROM pg_stat_database", "read"),
     ],
 )  # fmt: skip
 def test_statements_are_told_apart(sql: str, effect: str) -> None:

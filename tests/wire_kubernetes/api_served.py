@@ -12,6 +12,7 @@ from streams_served import HandGate
 from aiopslab.environments.sim import Sim
 from aiopslab.problems.draw import world_key
 from aiopslab.services.catalogue import load_app
+from aiopslab.wire.gate import Turn
 from aiopslab.wire.identity import Identity, administrator
 from aiopslab.wire.kubernetes.app import kubernetes_app
 
@@ -38,7 +39,7 @@ class Api:
         self.sim = sim
         self.who = who or administrator()
         self.calls: list[Any] = []
-        self.turns: list[Any] = []
+        self.turns: list[Turn] = []
 
     def close(self) -> None:
         # What the last writes woke is begun, so that nothing is left that never ran.
@@ -79,7 +80,7 @@ class Api:
                 method, path, content=content, headers=headers, params=query or None
             )
         self.calls += [call for call, _ in gate.calls]
-        self.turns += gate.calls
+        self.turns += [turn for _, turn in gate.calls]
         return answer
 
     def get(self, path: str, **query: Any) -> Any:

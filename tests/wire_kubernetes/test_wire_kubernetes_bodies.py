@@ -203,3 +203,9 @@ def test_other_media_types_are_not_taken(kind: str) -> None:
     with pytest.raises(KubeError) as error:
         body.read(b"{}", kind)
     assert error.value.code == 415
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "NaN", "Infinity"])
+def test_numbers_that_json_cannot_write_are_refused(number: str) -> None:
+    with pytest.raises(KubeError, match="error decoding the body"):
+        body.read(f'{{"a": {number}}}'.encode(), "application/json")

@@ -9,7 +9,7 @@ import pytest
 from api_served import DEPLOYMENTS, MAPS, PODS, Api, config_map, hotel
 
 from aiopslab.models.trial import Step
-from aiopslab.orchestrator.evidence import deeds
+from aiopslab.orchestrator import evidence
 
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
@@ -390,6 +390,52 @@ def test_writes_are_recorded_as_writes_with_their_body(api: Api) -> None:
     assert '"noted"' in api.calls[0].arguments["body"]
 
 
+def test_a_write_is_recorded_with_its_object_before_and_after(api: Api, one: str) -> None:
+    def recorded() -> tuple[Any, Any]:
+        turn = api.turns[-1]
+        return turn.before, turn.after
+
+    api.ask("PATCH", one, {"data": {"a": "3"}}, kind=MERGE)
+    before, after = recorded()
+    assert (before["data"]["a"], after["data"]["a"]) == ("1", "3")
+    assert (before["kind"], after["metadata"]["name"]) == ("ConfigMap", "one")
+    assert "managedFields" not in after["metadata"]
+    api.ask("PATCH", one, {"data": {"a": "4"}}, kind=MERGE, dryRun="All")
+    assert recorded() == (None, None)
+    api.ask("DELETE", one, {"dryRun": ["All"]})
+    assert recorded() == (None, None)
+    api.ask("DELETE", one)
+    before, after = recorded()
+    assert (before["data"]["a"], after) == ("3", None)
+    api.ask("POST", MAPS, config_map("one"))
+    before, after = recorded()
+    assert (before, after["metadata"]["name"]) == (None, "one")
+
+
+def test_deletions_and_scales_over_the_wire_are_deeds_as_those_of_tools(api: Api) -> None:
+    def deeds() -> list[str]:
+        call, turn = api.calls[-1], api.turns[-1]
+        step = Step(
+            n=1, id="obs-1", tool=call.tool, effect=call.effect, arguments={}, ok=turn.ok,
+            text=turn.text, start=0.0, end=0.0, before=turn.before, after=turn.after,
+        )  # fmt: skip
+        return evidence.deeds([step])
+
+    geo = f"{DEPLOYMENTS}/geo"
+    api.ask("PATCH", f"{geo}/scale", {"spec": {"replicas": 3}}, kind=MERGE)
+    assert deeds() == ["scale Deployment/geo to 3"]
+    pod = api.get(PODS, labelSelector="app.kubernetes.io/name=rate")["items"][0]["metadata"]["name"]
+    api.ask("POST", f"{PODS}/{pod}/eviction", {"metadata": {"name": pod}})
+    evicted = deeds()
+    api.ask("DELETE", PODS, labelSelector="app.kubernetes.io/name=geo")
+    assert deeds() and all(deed.startswith("delete Pod/geo-") for deed in deeds())
+    assert evicted in ([], [f"delete Pod/{pod}"])
+    for name in ("x-1", "x-2"):
+        api.ask("POST", MAPS, {**config_map(name), "metadata": {"name": name, "labels": {"x": ""}}})
+    api.ask("DELETE", MAPS, labelSelector="x")
+    assert deeds() == ["delete ConfigMap/x-1", "delete ConfigMap/x-2"]
+
+
 def test_the_actor_is_whoever_asked(api: Api) -> None:
     api.ask("POST", MAPS, config_map("noted"))
     api.ask("DELETE", f"{MAPS}/noted")
@@ -421,51 +467,6 @@ def test_managers_that_make_no_sense_are_not_taken_over(api: Api, one: str) -> N
         assert answer.json()["metadata"]["managedFields"] == kept
 
 
-# -- the record -----------------------------------------------------------------------------------
-
-
-def deeds_since(api: Api, start: int) -> list[str]:
-    """Say what the record tells of the requests since."""
-    steps = [
-        Step(n=n, id=turn.id, tool="kubernetes", effect=call.effect, arguments={}, ok=turn.ok,
-             text="", start=0.0, end=0.0, before=turn.before, after=turn.after)
-        for n, (call, turn) in enumerate(api.turns[start:])
-    ]  # fmt: skip
-    return deeds(steps)
-
-
-def test_what_a_request_did_is_in_the_record_like_what_a_tool_did(api: Api, one: str) -> None:
-    start = len(api.turns)
-    frontend = f"{DEPLOYMENTS}/frontend"
-    for replicas, path in ((1, f"{frontend}/scale"), (3, frontend)):
-        answer = api.ask("PATCH", path, {"spec": {"replicas": replicas}}, kind=MERGE)
-        assert answer.status_code == 200
-    assert api.ask("DELETE", one).status_code == 200
-    assert api.ask("POST", MAPS, config_map("one", a="1")).status_code == 201
-    assert api.ask("DELETE", MAPS, labelSelector="nobody=has").status_code == 200
-    assert api.ask("DELETE", one, dryRun="All").status_code == 200
-    assert deeds_since(api, start) == [
-        "scale Deployment/frontend to 1",
-        "scale Deployment/frontend to 3",
-        "delete ConfigMap/one",
-    ]
-    _, created = api.turns[start + 3]
-    assert (created.before, created.after["metadata"]["name"]) == (None, "one")
-
-
-def test_a_collection_that_is_deleted_is_in_the_record_object_by_object(api: Api) -> None:
-    for name in ("x", "y"):
-        made = config_map(name, a="1")
-        made["metadata"]["labels"] = {"mine": "yes"}
-        assert api.ask("POST", MAPS, made).status_code == 201
-    start = len(api.turns)
-    assert api.ask("DELETE", MAPS, labelSelector="mine=yes").status_code == 200
-    assert deeds_since(api, start) == ["delete ConfigMap/x", "delete ConfigMap/y"]
-
-
 def test_a_request_that_is_refused_did_nothing(api: Api) -> None:
-    start = len(api.turns)
     api.refused(404, "DELETE", f"{MAPS}/nosuch")
-    assert deeds_since(api, start) == []
-    _, turn = api.turns[start]
-    assert (turn.before, turn.after) == (None, None)
+    assert (api.turns[-1].before, api.turns[-1].after) == (None, None)

@@ -7,6 +7,7 @@ repetition is reported. Not here: whether the object fits its kind (``world.kube
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import yaml
@@ -52,7 +53,9 @@ def read(body: bytes, content_type: str) -> tuple[Any, list[str]]:
 
 def _json(body: bytes) -> tuple[Any, list[str]]:
     try:
-        value = json.loads(body, object_pairs_hook=_Pairs, parse_constant=_no_constant)
+        value = json.loads(
+            body, object_pairs_hook=_Pairs, parse_constant=_no_constant, parse_float=_finite
+        )
     except (ValueError, RecursionError) as error:
         text = str(error) or "it is nested too deeply"
         raise KubeError(400, "BadRequest", f"error decoding the body: {text}") from error
@@ -62,6 +65,13 @@ def _json(body: bytes) -> tuple[Any, list[str]]:
 
 class _Pairs(list[tuple[str, Any]]):
     """The members of one JSON object in their order, repetitions included."""
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"number {digits[:40]} out of range")
+    return value
 
 
 def _no_constant(name: str) -> Any:

@@ -6,7 +6,7 @@ turn. Not here: the rules of writing (``world.kube.api``), reading the request (
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from starlette.requests import Request
@@ -23,7 +23,7 @@ from aiopslab.wire.kubernetes.target import Target
 from aiopslab.wire.kubernetes.write_request import Write, delete_options, object_of
 from aiopslab.world.kube.errors import bad_request
 from aiopslab.world.kube.eviction import evict
-from aiopslab.world.kube.objects import name_of
+from aiopslab.world.kube.journal import AuditEntry
 from aiopslab.world.kube.options import Subresource
 
 
@@ -42,7 +42,10 @@ async def write(request: Request, target: Target, verb: str) -> Response:
     if verb == "create" and target.subresource:
         act = _SUBRESOURCES[target.subresource]
     presenter = presenter_of(request, target)
-    result, code = _recorded(act, job, verb)
+    trail = world.api.audit
+    known = len(trail)
+    result, code = act(job)
+    _state(request, [entry for entry in trail[known:] if entry.actor == actor])
     if target.subresource != "scale" and "uid" in result["metadata"]:
         result = presenter.one(result)
     response = present(request, presenter, result, code)
@@ -51,31 +54,26 @@ async def write(request: Request, target: Target, verb: str) -> Response:
     return response
 
 
-def _recorded(
-    act: Callable[[Write], tuple[Object, int]], job: Write, verb: str
-) -> tuple[Object, int]:
-    """Act, and leave the stored objects before and after in the record, as tools do.
+def _state(request: Request, written: Sequence[AuditEntry]) -> None:
+    """State in the request's turn which objects it wrote, before and after, as tools do.
 
-    Of a subresource too it is the object: scaling is a change of the workload.
+    What is deleted has no state after, though it may take its time to go.
     """
-    turn: Turn | None = job.request.scope.get("turn")
-    target, api, kind = job.target, job.world.api, job.target.resource.kind
-    if verb == "deletecollection":
-        query = job.request.query_params
-        labels, fields = query.get("labelSelector", ""), query.get("fieldSelector", "")
-        old = list(api.list(kind, target.space, labels=labels, fields=fields))
-    else:
-        found = api.find(kind, target.name, target.space) if target.name else None
-        old = [] if found is None else [found]
-    result, code = act(job)
-    if turn is not None:
-        names = [name_of(obj) for obj in old] or [target.name or name_of(result)]
-        now = [api.find(kind, name, target.space) for name in names]
-        new = [obj for obj in now if obj is not None]
-        several = verb == "deletecollection"
-        turn.before = old if several else next(iter(old), None)
-        turn.after = new if several else next(iter(new), None)
-    return result, code
+    turn: Turn | None = request.scope.get("turn")
+    if turn is None or not written:
+        return
+    before = [_bare(e.before) for e in written]
+    after = [None if e.verb == "delete" else _bare(e.after) for e in written]
+    one = len(written) == 1
+    turn.before, turn.after = (before[0], after[0]) if one else (before, after)
+
+
+def _bare(obj: Object | None) -> Object | None:
+    """Return an object without bookkeeping."""
+    if obj is None:
+        return None
+    kept = {k: v for k, v in obj["metadata"].items() if k != "managedFields"}
+    return {**obj, "metadata": kept}
 
 
 def _quoted(text: str) -> str:
