@@ -18,6 +18,9 @@ import yaml
 _DEPTH = 100
 _NODES = 50_000
 """Values of one document, aliases unfolded; a cluster's largest object has a few thousand."""
+_BITS = 1024
+"""Of a whole number, about as much as a float takes. Python writes out none of 14,300 bits, and
+YAML can name one in base 16."""
 
 
 class ManifestError(ValueError):
@@ -66,6 +69,8 @@ def _json(value: Any, nodes: Iterator[int], depth: int) -> Any:
             return {_key(k): _json(v, nodes, depth + 1) for k, v in value.items()}
         case list():
             return [_json(v, nodes, depth + 1) for v in value]
+        case int() if value.bit_length() > _BITS:
+            raise ManifestError("it has a number that is too large")
         case None | bool() | int() | str():
             return value
         case float() if math.isfinite(value):
