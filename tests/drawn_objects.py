@@ -6,15 +6,26 @@ from typing import Any
 from aiopslab.world.kube import schema
 
 VALUES: dict[str, list[Any]] = {
-    "s": ["", "web", "-1", "*/5 * * * *", "None", "Recreate", "In", "ExternalName", "x" * 70],
+    "s": [
+        "",
+        "web",
+        "-1",
+        "*/5 * * * *",
+        "None",
+        "Recreate",
+        "In",
+        "ExternalName",
+        "x" * 70,
+        "web\n",
+    ],
     "y": ["", "YQ=="],
     "b": [True, False],
     "i32": [0, 1, -1, 70000, 2**31 - 1],
-    "i64": [0, 1, -1],
+    "i64": [0, 1, -1, 2**40],
     "f": [1.5],
-    "q": ["100m", "1Gi", "0", "-1", 5],
-    "ios": [0, -1, "25%", "http", ""],
-    "t": ["2027-01-01T00:00:00Z"],
+    "q": ["100m", "1Gi", "0", "-1", 5, "9" * 400, "1e-27"],
+    "ios": [0, -1, "25%", "http", "", "25%\n"],
+    "t": ["2027-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"],
     "any": [{}],
 }
 KEYS = ["a", "cpu", "memory", "example.com/x", "Bad Key", ""]

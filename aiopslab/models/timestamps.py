@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from functools import lru_cache
 
+LATEST = 253_402_300_799.0
+"""Unix seconds of 9999-12-31T23:59:59Z, the last moment with a text form."""
+
 
 @lru_cache(maxsize=4096)
 def rfc3339(seconds: float) -> str:

@@ -11,7 +11,7 @@ import asyncio
 
 from aiopslab.models.job import Job
 from aiopslab.services.branches import Run
-from aiopslab.services.config import Config
+from aiopslab.services.config import LANES, Config
 from aiopslab.services.exchange import Exchange, RequestFailed
 from aiopslab.services.journal import Journal
 from aiopslab.services.languages import Dialect, Frame
@@ -35,7 +35,7 @@ class Batch:
         self._name = name
         self._job = job
         self._rounds = config.integer("JOB_ROUNDS", job.rounds, least=1)
-        self._lanes = config.integer("JOB_CONCURRENCY", job.concurrency, least=1)
+        self._lanes = config.integer("JOB_CONCURRENCY", job.concurrency, least=1, most=LANES)
         self._run = run
         self._host = host
         self._journal = journal

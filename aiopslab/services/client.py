@@ -148,7 +148,8 @@ class ServiceClient:
             self._retried.add()
             fields: dict[str, str | int] = {"attempt": attempt, "error": problem.message}
             self._journal.write("WARN", f"retrying request to {self.target}", fields, x)
-            ceiling = min(self.policy.backoff_s * 2.0 ** (attempt - 1), _BACKOFF_CAP_S)
+            doubled = self.policy.backoff_s * 2.0 ** min(attempt - 1, 60)
+            ceiling = min(doubled, _BACKOFF_CAP_S)
             await self._clock.sleep(self._random.uniform(0.0, ceiling))
 
     async def _attempt(

@@ -45,7 +45,7 @@ key                     default   meaning
 ``<C>_PER_MINUTE``      0         messages begun in a minute at most, by one process; 0: no bound
 ``LOG_LEVEL``           info      ``debug info warn error``
 ``ACCESS_LOG_RATIO``    0.05      share of served requests with a line in the access log
-``FLAGS_REFRESH_MS``    5000      pause between two looks at the feature flags
+``FLAGS_REFRESH_MS``    5000      pause between two looks at the feature flags; 0: only at start
 ``TLS_RELOAD_MS``       10000     pause between two looks at the certificate; 0: only at start
 ``TOKEN_KEY``           required  key of tokens, where any are used; Secret ``<app>-token``
 ``TOKEN_TTL_S``         30        how long a token is good
@@ -57,6 +57,7 @@ key                     default   meaning
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -66,6 +67,8 @@ from aiopslab.models.step import reach
 
 UNLIMITED_S = 86_400.0
 """What a deadline of 0 means: longer than anything waits here."""
+LANES = 10_000
+"""Messages or rounds that one process can work on at once; more would not fit its memory."""
 T = TypeVar("T", bound=str)
 CONFIG_DIR = "/etc/config"
 """Where a named program (``services.programs``) finds its ConfigMap as files."""
@@ -102,8 +105,10 @@ class Config:
             raise ConfigError(key, None, "a value")
         return value
 
-    def integer(self, key: str, default: int | None = None, *, least: int = 0) -> int:
-        """Return a whole number of at least ``least``."""
+    def integer(
+        self, key: str, default: int | None = None, *, least: int = 0, most: int | None = None
+    ) -> int:
+        """Return a whole number from ``least`` to ``most``."""
         value = self.text(key, None if default is None else str(default))
         try:
             number = int(value)
@@ -111,6 +116,8 @@ class Config:
             raise ConfigError(key, value, "an integer") from None
         if number < least:
             raise ConfigError(key, value, f"an integer >= {least}")
+        if most is not None and number > most:
+            raise ConfigError(key, value, f"an integer <= {most}")
         return number
 
     def number(self, key: str, default: float | None = None) -> float:
@@ -162,7 +169,7 @@ class Config:
         """Return a required ``host:port``."""
         value = self.text(key)
         host, _, port = value.rpartition(":")
-        if not host or not port.isdigit():
+        if not host or not re.fullmatch(r"[0-9]{1,5}", port):
             raise ConfigError(key, value, "host:port")
         return host, int(port)
 
@@ -221,7 +228,7 @@ class ConsumerPolicy:
         per_minute = config.number(f"{key}_PER_MINUTE", 0)
         return cls(
             subject=config.text(f"{key}_SUBJECT", ""),
-            concurrency=config.integer(f"{key}_CONCURRENCY", 4, least=1),
+            concurrency=config.integer(f"{key}_CONCURRENCY", 4, least=1, most=LANES),
             batch=config.integer(f"{key}_BATCH", 10, least=1),
             ack_wait_s=config.seconds(f"{key}_ACK_WAIT_MS", 30_000),
             max_deliver=config.integer(f"{key}_MAX_DELIVER", 5, least=-1),

@@ -16,6 +16,8 @@ from aiopslab.services.journal import Journal
 from aiopslab.services.protocols import Host
 
 DIRECTORY = "/etc/flags"
+_LEAST_S = 0.001
+"""Between two looks at the files; a timer of less than that would never let go of the core."""
 
 
 def map_name(app: str) -> str:
@@ -57,10 +59,10 @@ class Flags:
         return self._values[name]
 
     def follow(self, config: Config) -> None:
-        """Begin to read again every ``FLAGS_REFRESH_MS``; raises ConfigError."""
+        """Begin to read again every ``FLAGS_REFRESH_MS``, if not 0; raises ConfigError."""
         every_s = config.seconds("FLAGS_REFRESH_MS", 5000)
-        if self._flags:
-            self._host.spawn(self._follow(every_s))
+        if self._flags and every_s:
+            self._host.spawn(self._follow(max(every_s, _LEAST_S)))
 
     async def _follow(self, every_s: float) -> None:
         while True:

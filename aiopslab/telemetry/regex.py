@@ -18,6 +18,8 @@ MAX_COUNT = 1000
 """Largest ``{n}``, as in RE2."""
 MAX_UNBOUNDED = 10
 """Repeats without an upper bound in one pattern."""
+MAX_ATTEMPTS = 1e9
+"""Ways to match one text that a search may try, some seconds' worth."""
 _SMALL_COUNT = 4
 """Up to this many rounds, a repeated choice stays affordable: ``(\\d+\\.){3}\\d+``."""
 _POSIX = {
@@ -115,6 +117,18 @@ def attempts(pattern: str, length: int) -> float:
             unbounded += high is None
             choices *= 1 if high is None else min(high - low, length) + 1
     return math.comb(length + unbounded, unbounded) * choices
+
+
+def search(pattern: str, text: str, flags: int = 0) -> re.Match[str] | None:
+    """Search a text for a pattern.
+
+    Raises:
+        re.error: As :func:`compile_bounded`, or the text is too long for the pattern.
+    """
+    compiled = compile_bounded(pattern, flags)
+    if attempts(pattern, len(text)) > MAX_ATTEMPTS:
+        raise re.error("too complex for a text of this length")
+    return compiled.search(text)
 
 
 def repeats(pattern: str) -> tuple[int, float]:

@@ -237,7 +237,8 @@ class Container:
             return ExecResult("", "error: container is not running\n", 1)
         if self.suspended:
             return ExecResult("", PAUSED, 1)
-        task = self._process.spawn(self._exec(argv, stdin))
+        words = [_unicode(word) for word in argv]
+        task = self._process.spawn(self._exec(words, _unicode(stdin)))
         try:
             await asyncio.wait([task])
         finally:
@@ -338,3 +339,10 @@ class Container:
         self.cpu.close()
         self.memory.close()
         self._gone.set()
+
+
+def _unicode(text: str) -> str:
+    """Return a text as a process could be given it: half a surrogate pair becomes U+FFFD."""
+    if text.isascii():
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

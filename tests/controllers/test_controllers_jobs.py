@@ -10,6 +10,7 @@ from controllers_cluster import START, Cluster, container, deployment
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiopslab.world.kube import admission
 from aiopslab.world.kube.controllers import cron, hpa
 from aiopslab.world.kube.controllers.hpa import Sample
 from aiopslab.world.kube.controllers.job import finished, retry_delay
@@ -75,6 +76,32 @@ def test_a_finished_job_goes_after_its_time_to_live(cluster: Cluster) -> None:
     cluster.wait(15)
     assert not cluster.api.list("Job", "shop")
     cluster.wait_for(lambda: not cluster.pods())
+
+
+def test_a_suspended_job_ends_its_pods_and_begins_anew_when_it_goes_on(cluster: Cluster) -> None:
+    cluster.create(job(command="sleep 50", activeDeadlineSeconds=100))
+    cluster.wait(20)
+    cluster.patch("Job", "once", {"spec": {"suspend": True}})
+    cluster.wait(120)  # longer than the deadline, which does not count meanwhile
+    assert cluster.pods() == []
+    mark = condition(cluster.get("Job", "once"), "Suspended") or {}
+    assert (mark["status"], mark["reason"]) == ("True", "JobSuspended")
+    assert "startTime" not in cluster.get("Job", "once")["status"]
+    cluster.patch("Job", "once", {"spec": {"suspend": False}})
+    cluster.wait_for(lambda: finished(cluster.get("Job", "once")) == "Complete")
+    assert cluster.events("Resumed") == ["Job resumed"]
+
+
+@pytest.mark.parametrize("kind", ["Job", "StatefulSet", "Deployment"])
+def test_whoever_asks_for_a_billion_pods_gets_what_the_cluster_takes(kind: str) -> None:
+    cluster = Cluster(kubelets=False)
+    if kind == "Job":
+        cluster.create(job(parallelism=2**31 - 1, completions=2**31 - 1))
+    else:
+        more = {"serviceName": "w", "podManagementPolicy": "Parallel"} if kind[0] == "S" else {}
+        cluster.create({**deployment("w", replicas=2**31 - 1, **more), "kind": kind})
+    cluster.wait(5)
+    assert len(cluster.pods()) == admission.MAX_PODS
 
 
 def test_retries_of_a_job_double_up_to_six_minutes() -> None:
@@ -257,6 +284,15 @@ def test_a_deleted_namespace_takes_its_contents_along(cluster: Cluster) -> None:
     cluster.api.delete("Namespace", "shop", actor="alice")
     cluster.wait_for(lambda: cluster.api.find("Namespace", "shop") is None)
     assert not cluster.api.list("Pod", "shop")
+
+
+def test_a_daemon_that_names_its_node_runs_there_alone(cluster: Cluster) -> None:
+    spec = {"containers": [container()], "nodeName": "node-2"}
+    daemon = {**deployment("agent", pod=spec), "kind": "DaemonSet"}
+    del daemon["spec"]["replicas"]
+    cluster.create(daemon)
+    cluster.wait(20)
+    assert [pod["spec"]["nodeName"] for pod in cluster.pods()] == ["node-2"]
 
 
 def test_every_namespace_has_a_default_service_account(cluster: Cluster) -> None:

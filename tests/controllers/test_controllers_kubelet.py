@@ -6,12 +6,12 @@ import asyncio
 import base64
 
 import pytest
-from controllers_cluster import GIB, MIB, START, Cluster, container, pod
+from controllers_cluster import GIB, MIB, START, Cluster, container, deployment, pod
 
 from aiopslab.models.kube import KubeError
 from aiopslab.services.protocols import ConnectTimeout, Request
 from aiopslab.world.kube.kubelet.kubelet import Kubelet
-from aiopslab.world.kube.objects import Object, dig, is_true
+from aiopslab.world.kube.objects import Object, dig, is_true, name_of
 from aiopslab.world.kube.options import DeleteOptions
 
 
@@ -370,3 +370,17 @@ def test_probes_are_requests_of_the_kubelet(cluster: Cluster) -> None:
             return int(reply.status)
 
     assert cluster.loop.run_until_complete(ask()) == 200
+
+
+def test_a_pod_for_which_a_node_has_no_address_waits_for_one(cluster: Cluster) -> None:
+    many = {"containers": [container()], "nodeName": "node-1", "terminationGracePeriodSeconds": 0}
+    cluster.create(deployment("web", replicas=255, pod=many))
+    cluster.wait(5)
+    held = [item for item in cluster.pods() if "podIP" in item["status"]]
+    assert len(held) == 253
+    assert "no IP addresses available" in cluster.events("FailedCreatePodSandBox")[0]
+    for item in held[:20]:
+        cluster.api.delete("Pod", name_of(item), "shop", actor="alice")
+    cluster.patch("Deployment", "web", {"spec": {"replicas": 200}})
+    cluster.wait(30)
+    assert all("podIP" in item["status"] for item in cluster.pods())

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from controllers_cluster import Cluster, container, deployment
+from controllers_cluster import Cluster, container, deployment, pod
 
+from aiopslab.models.kube import KubeError
 from aiopslab.services.protocols import ConnectionRefused, NoSuchHost, Request
-from aiopslab.world.kube.objects import Object, name_of
+from aiopslab.world.kube.objects import Object, name_of, owner_reference
 from aiopslab.world.resolver import of_namespace
 
 
@@ -242,3 +243,42 @@ def test_an_unknown_storage_class_keeps_everything_pending(cluster: Cluster) -> 
     assert 'storageclass.storage.k8s.io "gold" not found' in cluster.events("ProvisioningFailed")
     text = cluster.events("FailedScheduling")[0]
     assert "pod has unbound immediate PersistentVolumeClaims" in text
+
+
+def test_a_pod_that_only_names_a_stateful_set_as_its_owner_is_none_of_its_pods(
+    cluster: Cluster,
+) -> None:
+    owner = cluster.create(stateful(1))
+    stray = pod("stray")
+    stray["metadata"]["ownerReferences"] = [owner_reference(owner)]
+    cluster.create(stray)
+    cluster.wait_for(lambda: cluster.ready("StatefulSet", "db", 1))
+    assert cluster.get("StatefulSet", "db")["status"]["replicas"] == 1
+
+
+def node_ports(*numbers: int | None, name: str = "web") -> Object:
+    ports = [
+        {"name": f"p{index}", "port": 80 + index, **({"nodePort": number} if number else {})}
+        for index, number in enumerate(numbers)
+    ]
+    metadata = {"name": name, "namespace": "shop"}
+    spec = {"type": "NodePort", "ports": ports}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ((-5,), "not in the valid range. The range of valid ports is 30000-32767"),
+        ((30080,), "provided port is already allocated"),
+        ((30081, 30081), "provided port is already allocated"),
+        ((None,) * 2768, "range is full"),
+    ],
+)
+def test_a_node_port_is_free_and_in_range_or_refused(
+    cluster: Cluster, numbers: tuple[int | None, ...], words: str
+) -> None:
+    cluster.create(node_ports(30080, None, name="first"))
+    with pytest.raises(KubeError) as refused:
+        cluster.create(node_ports(*numbers))
+    assert words in refused.value.message

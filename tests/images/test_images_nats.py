@@ -18,6 +18,7 @@ from aiopslab.world.disk import Volume
 from aiopslab.world.images.app_queue import WorldQueue
 from aiopslab.world.images.busybox import Busybox
 from aiopslab.world.images.nats import Nats
+from aiopslab.world.images.valkey import Valkey
 
 SUBSCRIPTION = Subscription("ORDERS", "packer", "", 10.0, 5, 100, ())
 
@@ -236,3 +237,25 @@ def test_streams_are_declared_beside_the_configuration(queue: Queue) -> None:
     assert "max_file_store: 64MB" in files["nats.conf"]
     assert Stream.model_validate(queue.store.streams["ORDERS"].model_dump()).max_msgs == 1000
     assert '"workqueue"' in files["streams.json"]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("stream get ORDERS " + "9" * 5000, "value out of range"),
+        ("-s nats://nats:99999999 stream ls", ""),
+        ("-s nats://rate-valkey:6379 stream ls", "expected 'INFO'"),
+    ],
+)
+def test_what_the_tool_cannot_use_is_an_error_in_its_words(
+    queue: Queue, command: str, message: str
+) -> None:
+    cache = Store.model_validate(
+        {"kind": "valkey", "image": {"name": "valkey", "version": "8.1"}, "summary": "rates",
+         "owner": "core", "port": 6379}
+    )  # fmt: skip
+    queue.bench.run("rate-valkey", Valkey(cache), args=["valkey-server"])
+    queue.bench.pass_time(1.0)
+    _, err, code = queue.bench.sh(queue.box, "nats", *command.split())
+    assert message in err
+    assert code == (1 if message else 0)

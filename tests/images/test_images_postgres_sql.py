@@ -55,6 +55,10 @@ def value(sql: str) -> Any:
         ("'12'::int + a", 13),
         ("a = '1'", True),
         ("-a", -1),
+        ("- - a", 1),
+        ("not not a = 1", True),
+        ("9223372036854775807", 2**63 - 1),
+        ("9223372036854775808", 2.0**63),
     ],
 )
 def test_expressions_have_the_values_of_sql(sql: str, expected: object) -> None:
@@ -68,6 +72,15 @@ def test_expressions_have_the_values_of_sql(sql: str, expected: object) -> None:
         ("'x'::int", "22P02"),
         ("'x' ~ '['", "2201B"),
         ("a::shoe", "42704"),
+        ("'inf'::float::int", "22003"),
+        ("'nan'::float::bigint", "22003"),
+        ("'" + "9" * 5000 + "'::int", "22003"),
+        ("9223372036854775807 + 1", "22003"),
+        ("interval '99999999999999 days'", "22003"),
+        ("interval '1 day' * 'nan'::float", "22003"),
+        ("not " * 5000 + "true", "54001"),
+        ("- " * 5000 + "1", "54001"),
+        ("'" + "a" * 3000 + "' ~ 'a*a*a*a*b'", "2201B"),
         ("'x' ~ '(x+)+'", "2201B"),
         ("- 'a'", "42883"),
         ("+".join(["1"] * 3000), "54001"),
@@ -258,3 +271,17 @@ def test_holders_never_conflict_and_all_is_free_in_the_end(
     for owner in "abcd":
         locks.release(owner)
     assert locks.rows() == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "shown"),
+    [("'nan'::float", "NaN"), ("-'inf'::float", "-Infinity"), ("9" * 400 + ".0", "Infinity")],
+)
+def test_numbers_beyond_all_bounds_are_written_as_words(sql: str, shown: str) -> None:
+    assert text(value(sql)) == shown
+
+
+def test_no_setting_takes_a_number_beyond_its_type() -> None:
+    assert accepts("max_connections", "2147483647")
+    for name in ("max_connections", "work_mem", "statement_timeout"):
+        assert not accepts(name, "9" * 400)

@@ -202,3 +202,31 @@ def test_the_registry_knows_what_was_published() -> None:
     assert registry.resolve("docker.io/library/busybox:1.36") is Busybox
     assert registry.resolve("busybox") is None
     assert registry.resolve("busybox:9") is None
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ("exit " + "9" * 5000, 2),
+        ("sleep nan", 1),
+        ("head -n " + "9" * 5000 + " /etc/app/config.yaml", 1),
+        ("curl -m nan http://api", 2),
+        ("wget -T 1.2.3 http://nope", 1),
+        ("nc api " + "9" * 5000, 1),
+        ("echo '" + "a" * 3000 + "' | grep 'a*a*a*a*b'", 2),
+    ],
+)
+def test_a_number_no_command_could_use_is_a_mistake_of_its_user(
+    bench: Bench, box: Container, script: str, code: int
+) -> None:
+    assert bench.sh(box, "sh", "-c", script)[2] == code
+
+
+def test_a_shell_that_reads_its_script_leaves_no_input_for_the_commands(
+    bench: Bench, box: Container
+) -> None:
+    assert bench.sh(box, "sh", stdin="sh\ncat\necho done\n")[:1] == ("done\n",)
+
+
+def test_half_a_character_reaches_a_command_as_a_replacement(bench: Bench, box: Container) -> None:
+    assert bench.sh(box, "sh", "-c", "echo \ud800 | wc -c")[0] == "4\n"

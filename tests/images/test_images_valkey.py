@@ -269,3 +269,26 @@ def test_sigterm_ends_it_clean(bench: Bench, cache_store: Store) -> None:
     assert box.exit.code == 0
     with pytest.raises(CommandError):
         bench.do(program.admin("PING"))
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["set", "a", "b", "EX", "9" * 5000],
+        ["expire", "a", "--5"],
+        ["scan", "9" * 5000],
+        ["scan", "0", "COUNT", "9" * 5000],
+        ["setrange", "a", "9" * 18, "v"],
+        ["config", "set", "maxclients", "9" * 5000],
+        ["config", "set", "maxclients", "0"],
+        ["config", "set", "maxmemory", "9" * 5000],
+    ],
+)
+def test_a_number_out_of_range_is_an_error_and_changes_nothing(
+    bench: Bench, cache_store: Store, argv: list[str]
+) -> None:
+    _, box = started(bench, cache_store)
+    out, _, code = bench.sh(box, "valkey-cli", *argv)
+    assert out.startswith("(error) ERR")
+    assert (code, box.exit) == (0, None)
+    assert bench.sh(box, "valkey-cli", "dbsize")[0] == "(integer) 0\n"

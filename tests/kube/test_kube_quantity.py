@@ -20,13 +20,17 @@ from aiopslab.world.kube import quantity
         ("-2", "-2"),
         (3, "3"),
         (0.25, "0.25"),
+        ("9" * 400, str(2**63 - 1)),
+        ("-1e27", str(1 - 2**63)),
     ],
 )
 def test_suffixes_and_exponents_mean_what_the_api_says(text: str | float, value: str) -> None:
     assert quantity.parse(text) == Decimal(value)
 
 
-@pytest.mark.parametrize("text", ["", "64Mib", "1.2.3", "m", "1 Gi", "abc", "1e99999", "--1"])
+@pytest.mark.parametrize(
+    "text", ["", "64Mib", "1.2.3", "m", "1 Gi", "abc", "1e99999", "--1", "1Gi\n"]
+)
 def test_anything_else_is_refused_with_the_servers_words(text: str) -> None:
     with pytest.raises(quantity.QuantityError, match="quantities must match"):
         quantity.parse(text)

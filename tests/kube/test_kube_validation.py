@@ -281,3 +281,88 @@ def test_any_pod_spec_is_checked_without_breaking_the_rules(spec: Any) -> None:
     except decoding.DecodeError:
         return
     assert all(json.dumps(str(cause)) for cause in validation.check(kind, decoded))
+
+
+@pytest.mark.parametrize(
+    ("part", "where"),
+    [
+        ({"livenessProbe": {"exec": {}}}, "livenessProbe.exec.command: Required value"),
+        ({"lifecycle": {"preStop": {"exec": {"command": []}}}}, "preStop.exec.command: Required"),
+        ({"lifecycle": {"preStop": {}}}, "must specify a handler type"),
+        ({"lifecycle": {"postStart": {"sleep": {"seconds": 1}, "tcpSocket": {"port": 1}}}},
+         "may not specify more than 1 handler type"),
+        ({"envFrom": [{"configMapRef": {}}]}, "configMapRef.name: Required value"),
+        ({"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"key": "a"}}}]},
+         "secretKeyRef.name: Required value"),
+        ({"env": [{"name": "A\n", "value": "1"}]}, "a valid environment variable name"),
+    ],
+)  # fmt: skip
+def test_what_a_kubelet_could_not_carry_out_is_refused(
+    api: ApiServer, deployment: Build, part: dict[str, Any], where: str
+) -> None:
+    api.create(deployment(), actor="oncall")
+    error = patch_error(api, container(**part))
+    assert error.code == 422
+    assert where in error.message
+
+
+def test_a_line_break_at_the_end_makes_a_value_another_one(
+    api: ApiServer, deployment: Build
+) -> None:
+    api.create(deployment(), actor="oncall")
+    rolling = {"spec": {"strategy": {"rollingUpdate": {"maxSurge": "25%\n"}}}}
+    assert "a valid percent string" in patch_error(api, rolling).message
+    labels = {"metadata": {"labels": {"team": "stay\n"}}}
+    assert "a valid label must be" in patch_error(api, labels).message
+
+
+def test_a_count_or_percentage_is_no_larger_than_an_int32(
+    api: ApiServer, deployment: Build
+) -> None:
+    api.create(deployment(), actor="oncall")
+    rolling = {"spec": {"strategy": {"rollingUpdate": {"maxSurge": 2**31}}}}
+    assert patch_error(api, rolling).code == 422
+
+
+def test_an_empty_dir_has_no_negative_size(api: ApiServer, deployment: Build) -> None:
+    api.create(deployment(), actor="oncall")
+    volume = {"name": "v", "emptyDir": {"sizeLimit": "-1Gi"}}
+    error = patch_error(api, {"spec": {"template": {"spec": {"volumes": [volume]}}}})
+    assert "sizeLimit: Forbidden" in error.message
+
+
+@pytest.mark.parametrize("name", ["a/b", "a%", "."])
+def test_a_role_may_have_any_name_that_is_one_part_of_a_path(api: ApiServer, name: str) -> None:
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": "system:reader", "namespace": "shop"},
+        "rules": [],
+    }
+    api.create(role, actor="oncall")
+    error = create_error(api, {**role, "metadata": {"name": name, "namespace": "shop"}})
+    assert (error.code, error.reason) == (422, "Invalid")
+
+
+@pytest.mark.parametrize("time", ["9999-99-99T99:99:99Z", "2027-02-30T00:00:00Z"])
+def test_a_timestamp_names_a_moment_that_exists(api: ApiServer, time: str) -> None:
+    job = {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {"name": "often", "namespace": "shop"},
+        "spec": {"schedule": "* * * * *", "jobTemplate": {"spec": {"template": {"spec": {
+            "restartPolicy": "Never", "containers": [{"name": "m", "image": "m:1"}]}}}}},
+    }  # fmt: skip
+    api.create(job, actor="oncall")
+    with pytest.raises(KubeError, match="parsing time"):
+        api.patch("CronJob", "often", {"status": {"lastScheduleTime": time}}, namespace="shop",
+                  type="merge", subresource="status", actor="oncall")  # fmt: skip
+
+
+def test_a_pod_may_be_given_more_time_to_end_than_dates_have_words_for(api: ApiServer) -> None:
+    containers = [{"name": "m", "image": "m:1"}]
+    spec = {"nodeName": "n1", "terminationGracePeriodSeconds": 10**12, "containers": containers}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "shop"}}
+    api.create({**pod, "spec": spec}, actor="oncall")
+    marked = api.delete("Pod", "p", "shop", actor="oncall")
+    assert marked["metadata"]["deletionTimestamp"] == "9999-12-31T23:59:59Z"

@@ -37,6 +37,9 @@ def test_a_client_policy_has_sensible_defaults() -> None:
         (lambda c: c.boolean("K", True), "yes"),
         (lambda c: c.address("K"), "host"),
         (lambda c: c.address("K"), ":80"),
+        (lambda c: c.address("K"), "host:\u00b2"),
+        (lambda c: c.address("K"), "host:" + "9" * 5000),
+        (lambda c: c.integer("K", most=10_000), "1000000000"),
     ],
 )
 def test_a_value_of_the_wrong_type_names_its_key(read, value: str) -> None:  # type: ignore[no-untyped-def]

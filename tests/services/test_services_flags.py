@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from services_fakes import FakeHost
+from services_fakes import FakeHost, environment
 from services_shop import make_app
 from test_services_process import get, serve
 
@@ -50,6 +50,19 @@ def test_a_step_branches_on_a_flag_and_follows_its_file_within_seconds() -> None
     changes = [line for _, line in host.telemetry.lines if "feature flag changed" in line]
     assert len(changes) == 1
     assert '"flag":"x","value":"true"' in changes[0]
+
+
+@pytest.mark.parametrize(("refresh_ms", "seen"), [("0", 200), ("1e-9", 418)])
+def test_a_refresh_of_zero_reads_flags_at_the_start_alone_and_none_stops_the_clock(
+    refresh_ms: str, seen: int
+) -> None:
+    async def scenario(host: FakeHost) -> None:
+        host.files[FLAG] = "true"
+        await asyncio.sleep(REFRESH_S)
+        assert await statuses(host) == [seen]
+
+    app = flagged()
+    serve(app, "web", scenario, env=environment(app, "web") | {"FLAGS_REFRESH_MS": refresh_ms})
 
 
 @pytest.mark.parametrize("text", ["", "yes", "1"])

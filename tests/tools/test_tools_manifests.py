@@ -52,6 +52,7 @@ def test_yaml_beyond_json_is_read_as_kubernetes_does() -> None:
         ("[" * 90_000, "too deeply|neither"),
         ('{"a":' * 200 + "1" + "}" * 200, "too large"),
         ("9" * 5000, "neither JSON nor YAML"),
+        ("0x" + "f" * 5000, "too large"),
     ],
 )
 def test_what_does_not_stand_for_json_is_refused(text: str, message: str) -> None:

@@ -33,6 +33,8 @@ _HELD_S = 600.0
 _GRACE_S = 180.0
 """Patience with pods that end: longer than an engine takes to finish what it has."""
 _LOADED_S = 300.0
+_MOST_TPS = 1e12
+"""What is written of a plan that a margin made absurd."""
 _A100_COST = 0.55
 """Price of an A100 machine's hour relative to an H100 machine's (list prices of clouds)."""
 SCALE_BUCKETS = (5.0, 15.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0, 240.0, 300.0, 600.0, 1200.0)
@@ -196,7 +198,7 @@ class Autoscaler(LlmProcess):
             fields: dict[str, str | int] = {
                 "mode": settings.mode,
                 "local_hour": local_hour(now, settings.offset_s),
-                "planned_tps": round(load * settings.margin),
+                "planned_tps": round(min(load * settings.margin, _MOST_TPS)),
                 "engines": ",".join(self._wanted),
             }
             self.journal.write("INFO", f"plan: {len(before)} -> {len(self._wanted)}", fields)

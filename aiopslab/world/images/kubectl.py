@@ -7,6 +7,7 @@ agents have (``tools.kubectl``), the API they speak to (``kube.api``).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from aiopslab.models.kube import ExecResult, KubeError
@@ -65,13 +66,13 @@ class Kubectl:
         match words:
             case ["delete", "pod" | "pods"] if "selector" in flags:
                 return self._delete(namespace, flags, actor)
-            case ["scale", target] if flags.get("replicas", "").isdecimal():
+            case ["scale", target] if _COUNT.fullmatch(flags.get("replicas", "")):
                 return self._scale(namespace, target, int(flags["replicas"]), actor)
         raise UsageProblem(f"unknown command: {' '.join(argv)}")
 
     def _delete(self, namespace: str, flags: dict[str, str], actor: str) -> list[str]:
         grace = flags.get("grace-period", "")
-        options = DeleteOptions(grace_s=int(grace) if grace.isdecimal() else None)
+        options = DeleteOptions(grace_s=int(grace) if _COUNT.fullmatch(grace) else None)
         found = self._api.delete_collection(
             "Pod", namespace, labels=flags["selector"], actor=actor, options=options
         )
@@ -93,6 +94,7 @@ class Kubectl:
         return [f"{self._api.kind(kind).kind.lower()}.apps/{name} scaled"]
 
 
+_COUNT = re.compile(r"[0-9]{1,18}")
 _SHORT = {"-n": "namespace", "-l": "selector"}
 
 

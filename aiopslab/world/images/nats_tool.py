@@ -8,6 +8,7 @@ server answers (``nats_api``), how it is printed (``nats_pages``).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +24,7 @@ from aiopslab.services.protocols import (
 from aiopslab.world.connection import Connection
 from aiopslab.world.container import Container
 from aiopslab.world.images import nats_pages as pages
-from aiopslab.world.images.messages import NatsApi, NatsConnect, NatsErr, NatsInfo
+from aiopslab.world.images.messages import NatsApi, NatsConnect, NatsErr, NatsInfo, NatsOk
 from aiopslab.world.images.nats_pages import size
 
 __all__ = ["run", "size"]
@@ -78,7 +79,8 @@ class _Session:
         reply = await self._connection.call(NatsApi(verb, body), timeout_s=_TIMEOUT_S)
         if isinstance(reply, NatsErr):
             raise ToolError(reply.text)
-        assert isinstance(reply, NatsInfo)
+        if not isinstance(reply, NatsInfo):
+            raise ToolError("nats: invalid response from the server")
         return dict(reply.body)
 
 
@@ -122,7 +124,7 @@ def _parse(argv: Sequence[str]) -> _Call:
 
 async def _connect(box: Container, call: _Call, place: str) -> Connection:
     host, _, port = place.partition(":")
-    number = int(port) if port.isdecimal() else 4222
+    number = int(port) if re.fullmatch(r"[0-9]{1,5}", port) else 4222
     try:
         connection = await box.netns.connect(host, number, timeout_s=_TIMEOUT_S)
         password = call.options.get("--password", box.env.get("NATS_PASSWORD", ""))
@@ -136,9 +138,11 @@ async def _connect(box: Container, call: _Call, place: str) -> Connection:
         raise ToolError(f"dial tcp {error.address}: i/o timeout") from None
     except NetError:
         raise ToolError("nats: no servers available for connection") from None
-    if isinstance(reply, NatsErr):
+    if not isinstance(reply, NatsOk):
         connection.close()
-        raise ToolError(f"nats: {reply.text}")
+        # Something else may listen there, a cache for instance.
+        text = reply.text if isinstance(reply, NatsErr) else "expected 'INFO', got something else"
+        raise ToolError(f"nats: {text}")
     return connection
 
 
@@ -292,8 +296,10 @@ def _shown(call: _Call, body: dict[str, Any], text: str) -> str:
 
 
 def _number(text: str) -> int:
-    if not text.isdecimal():
+    if not re.fullmatch(r"[0-9]+", text):
         raise ToolError(f"strconv.ParseUint: parsing {text!r}: invalid syntax")
+    if len(text) > 19:
+        raise ToolError(f"strconv.ParseUint: parsing {text!r}: value out of range")
     return int(text)
 
 

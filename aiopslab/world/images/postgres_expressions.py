@@ -6,6 +6,7 @@ Not here: statements (``postgres_sql``), evaluation (``postgres_values``).
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ Value = Any
 """None, bool, int, float, str, datetime, timedelta or a list of them: a cell."""
 _DEPTH = 200
 """Levels of an expression."""
+BIGINT = 2**63  # whole numbers lie below this; larger ones are numeric, that is, floats
 
 
 class SqlFailure(Exception):
@@ -96,6 +98,12 @@ KEYWORDS = frozenset(
 )  # fmt: skip
 
 
+def whole(text: str) -> int | None:
+    """Read decimal digits; None if the number is larger than a bigint."""
+    number = int(text) if len(text) < 100 else BIGINT
+    return number if number < BIGINT else None
+
+
 def tokenize(sql: str) -> list[Token]:
     """Split SQL into tokens, comments left out.
 
@@ -123,10 +131,8 @@ def tokenize(sql: str) -> list[Token]:
             found.append(Token("quoted", text[1:-1].replace('""', '"'), at))
         elif kind == "name":
             found.append(Token("name", text.lower(), at))
-        elif kind == "number":
-            found.append(Token("number", text, at))
-        elif kind == "op":
-            found.append(Token("op", text, at))
+        elif kind != "space":
+            found.append(Token("number" if kind == "number" else "op", text, at))
         at = match.end()
     found.append(Token("end", "", len(sql)))
     return found
@@ -219,7 +225,10 @@ class ExprParser:
         sign = -1 if self.take("-") else 1
         if self.token.kind != "number" or not self.token.value.isdecimal():
             raise self.error()
-        return sign * int(self.next().value)
+        number = whole(self.next().value)
+        if number is None:
+            raise SqlFailure(PgError("22003", "bigint out of range"))
+        return sign * number
 
     def string(self) -> str:
         """Read a string literal."""
@@ -252,9 +261,17 @@ class ExprParser:
         return left
 
     def _not(self) -> Expr:
-        if self.take("NOT"):
-            return Expr("unary", "not", [self._not()])
-        return self._comparison()
+        return self._prefixed("NOT", self._comparison)
+
+    def _prefixed(self, op: str, read: Callable[[], Expr]) -> Expr:
+        """Read an operand with an operator before it, as often as that comes."""
+        times = 0
+        while self.take(op):
+            times += 1
+        expr = read()
+        for _ in range(times):
+            expr = Expr("unary", op.lower(), [expr])
+        return expr
 
     def _comparison(self) -> Expr:
         left = self._sum()
@@ -319,15 +336,16 @@ class ExprParser:
             inner = self.expression()
             self.expect(")")
             return inner
-        if self.take("-"):
-            return Expr("unary", "-", [self._postfix()])
+        if self.peek("-"):
+            return self._prefixed("-", self._postfix)
         if self.take("*"):
             return Expr("star", "")
         if token.kind == "string":
             return Expr("literal", self.next().value)
         if token.kind == "number":
             text = self.next().value
-            return Expr("literal", float(text) if "." in text else int(text))
+            number = whole(text) if text.isdecimal() else None
+            return Expr("literal", float(text) if number is None else number)
         if token.upper in ("TRUE", "FALSE", "NULL"):
             self.next()
             return Expr("literal", {"TRUE": True, "FALSE": False, "NULL": None}[token.upper])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Callable
 from collections.abc import Sequence as Many
 
@@ -218,6 +219,8 @@ def _of_text(name: str, args: list[Value]) -> Value:
 
 def _of_number_or_time(name: str, args: list[Value]) -> Value:
     match name, args:
+        case (("pg_size_pretty" | "round"), [float() as value, *_]) if not math.isfinite(value):
+            return value if name == "round" else text(value)
         case "pg_size_pretty", [int() | float() as size]:
             return pretty(int(size))
         case "round", [int() | float() as value]:

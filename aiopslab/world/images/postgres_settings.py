@@ -84,6 +84,8 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "work_mem": Setting("4MB", "memory", "user", "Sets the memory for query workspaces."),
 }
+_MOST = 2**31
+"""Integers, times in milliseconds and memory in kilobytes lie below this."""
 _TIME_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _MEMORY_UNITS = {"B": 1, "kB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
 
@@ -115,16 +117,16 @@ def accepts(name: str, value: str) -> bool:
     try:
         match SETTINGS[name].kind:
             case "integer":
-                int(value)
+                return 0 <= int(value) < _MOST
             case "memory":
-                size(value)
+                return 0 <= size(value) < _MOST * 2**10
             case "time":
-                seconds(value)
+                return seconds(value) * 1e3 < _MOST
             case "bool":
                 return value.lower() in ("on", "off", "true", "false", "yes", "no", "1", "0")
             case "string":
                 pass
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, OverflowError):
         return False
     return True
 

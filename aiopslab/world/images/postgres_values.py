@@ -7,13 +7,14 @@ that look at the server (``postgres_select`` passes them in).
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-from aiopslab.telemetry.regex import compile_bounded
+from aiopslab.telemetry.regex import search
 from aiopslab.world.images.messages import PgError
-from aiopslab.world.images.postgres_expressions import Expr, SqlFailure, Value
+from aiopslab.world.images.postgres_expressions import BIGINT, Expr, SqlFailure, Value
 
 Lookup = Callable[[str, str], Value]
 """(qualifier, column) to a cell of the current row."""
@@ -91,7 +92,7 @@ def _binary(op: str, args: Sequence[Expr], run: Callable[[Expr], Value]) -> Valu
     if op.lstrip("!").rstrip("*") == "~":
         flags = re.IGNORECASE if op.endswith("*") else 0
         try:
-            matched = compile_bounded(str(right), flags).search(text(left) or "") is not None
+            matched = search(str(right), text(left) or "", flags) is not None
         except re.error as error:
             raise SqlFailure(PgError("2201B", f"invalid regular expression: {error}")) from error
         return matched != op.startswith("!")
@@ -104,23 +105,30 @@ def _arithmetic(op: str, left: Value, right: Value) -> Value:
     if op in ("/", "%") and right == 0:
         raise SqlFailure(PgError("22012", "division by zero"))
     try:
-        match op:
-            case "+":
-                return left + right
-            case "-":
-                return left - right
-            case "*":
-                return left * right
-            case "/" if isinstance(left, int) and isinstance(right, int):
-                return int(left / right)
-            case "/":
-                return left / right
-            case _:
-                return left % right
+        found = _computed(op, left, right)
     except TypeError as error:
         raise _no_operator(f"{type_name(left)} {op} {type_name(right)}") from error
-    except OverflowError as error:
+    except (OverflowError, ValueError) as error:  # the latter: a time and a NaN
         raise SqlFailure(PgError("22003", "value out of range")) from error
+    if isinstance(found, int) and not -BIGINT <= found < BIGINT:
+        raise SqlFailure(PgError("22003", "bigint out of range"))
+    return found
+
+
+def _computed(op: str, left: Value, right: Value) -> Value:
+    match op:
+        case "+":
+            return left + right
+        case "-":
+            return left - right
+        case "*":
+            return left * right
+        case "/" if isinstance(left, int) and isinstance(right, int):
+            return int(left / right)
+        case "/":
+            return left / right
+        case _:
+            return left % right
 
 
 def _negative(value: Value) -> Value:
@@ -246,7 +254,7 @@ def cast(value: Value, kind: str) -> Value:
             case "text" | "varchar" | "name" | "regclass" | "char" | "character":
                 return text(value)
             case "integer" | "int" | "int4" | "bigint" | "int8" | "smallint" | "oid":
-                return round(float(value)) if not isinstance(value, str) else int(value)
+                return _whole(value)
             case "numeric" | "float8" | "float" | "real" | "double" | "decimal":
                 return float(value)
             case "boolean" | "bool":
@@ -255,10 +263,25 @@ def cast(value: Value, kind: str) -> Value:
                 return value if isinstance(value, dt.timedelta) else _interval(str(value))
             case "timestamptz" | "timestamp" | "timestamp with time zone" | "date":
                 return value if isinstance(value, dt.datetime) else _timestamp(str(value))
+    except OverflowError as error:
+        raise SqlFailure(PgError("22003", f"{kind} out of range")) from error
     except (ValueError, TypeError) as error:
         message = f'invalid input syntax for type {kind}: "{text(value)}"'
         raise SqlFailure(PgError("22P02", message)) from error
     raise SqlFailure(PgError("42704", f'type "{kind}" does not exist'))
+
+
+def _whole(value: Value) -> int:
+    """Convert to an integer; raises ValueError, TypeError or OverflowError."""
+    if isinstance(value, str) and len(value) > 40:
+        int(value[:40])  # no number at all is another mistake than a large one
+        raise OverflowError
+    if isinstance(value, float) and math.isnan(value):
+        raise OverflowError
+    number = int(value) if isinstance(value, str) else round(float(value))
+    if not -BIGINT <= number < BIGINT:
+        raise OverflowError
+    return number
 
 
 def _boolean(value: Value) -> bool:
@@ -304,6 +327,8 @@ def text(value: Value) -> str | None:
             return None
         case bool():
             return "t" if value else "f"
+        case float() if not math.isfinite(value):
+            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
         case float():
             return repr(round(value, 6)) if value != int(value) else str(int(value))
         case dt.datetime():

@@ -7,6 +7,7 @@ here: the language of ``sh -c`` (``shell_parse``), clients of databases (their i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from aiopslab.models.kube import ExecResult
@@ -41,7 +42,7 @@ async def _script(box: Container, argv: Sequence[str], stdin: str) -> ExecResult
     if not any("c" in flag for flag in flags):
         if words:
             return ExecResult("", f"{name}: can't open '{words[0]}': No such file\n", 2)
-        script = stdin
+        script, stdin = stdin, ""  # read to its end: nothing is left for the commands
     elif not words:
         return ExecResult("", f"{name}: -c requires an argument\n", 2)
     else:
@@ -80,7 +81,7 @@ async def _simple(box: Container, command: Command, stdin: str) -> ExecResult:
     name = command.argv[0]
     if name == "exit":
         text = command.argv[1] if len(command.argv) > 1 else "0"
-        return ExecResult("", "", int(text) & 255 if text.isdecimal() else 2)
+        return ExecResult("", "", int(text) & 255 if re.fullmatch(r"[0-9]{1,18}", text) else 2)
     if name in ("cd", "set", "export", "ulimit"):
         return ExecResult("", "", 0)
     if name.rpartition("/")[2] in (*COMMANDS, *SHELLS):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import urllib.parse
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -114,7 +116,7 @@ def _curl_options(words: Sequence[str]) -> _Curl:
 def _curl_value(options: _Curl, name: str, value: str) -> None:
     if name in ("max_time_s", "connect_s"):
         try:
-            setattr(options, name, float(value))
+            setattr(options, name, _seconds(value))
         except ValueError:
             options.problem = f"curl: option: expected a proper numerical parameter: {value!r}"
     elif name == "output":
@@ -123,6 +125,14 @@ def _curl_value(options: _Curl, name: str, value: str) -> None:
             options.problem = "curl: (23) Failure writing output to destination"
     elif name:
         setattr(options, name, value)
+
+
+def _seconds(text: str) -> float:
+    """Read a time limit; raises ValueError."""
+    found = float(text)
+    if not 0.0 <= found < math.inf:
+        raise ValueError(text)
+    return found
 
 
 async def _curl(box: Container, args: Sequence[str], _stdin: str) -> ExecResult:
@@ -273,7 +283,7 @@ def _wget_options(words: Sequence[str]) -> tuple[_Curl, bool, bool]:
                 value = value or "".join(names) or (rest.pop(0) if rest else "")
                 names = []
                 stdout |= name == "O" and value == "-"
-                if name == "T" and value.replace(".", "").isdecimal():
+                if name == "T" and value.isdecimal():
                     options.max_time_s = float(value)
     return options, quiet, stdout
 
@@ -347,7 +357,7 @@ async def _nc(box: Container, args: Sequence[str], _stdin: str) -> ExecResult:
             patience = float(value) if value.isdecimal() else patience
         elif not word.startswith("-"):
             words.append(word)
-    if len(words) != 2 or not words[1].isdecimal():
+    if len(words) != 2 or not re.fullmatch(r"[0-9]{1,5}", words[1]):
         return ExecResult("", "usage: nc [-vz] [-w SECONDS] HOST PORT\n", 1)
     host, port = words[0], int(words[1])
     try:

@@ -138,7 +138,10 @@ async def _sleep(_box: Container, args: Sequence[str], _stdin: str) -> ExecResul
 
 def _seconds(word: str) -> float:
     units = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-    return float(word[:-1]) * units[word[-1]] if word[-1:] in units else float(word)
+    found = float(word[:-1]) * units[word[-1]] if word[-1:] in units else float(word)
+    if not found >= 0.0:  # nor is NaN
+        raise ValueError(word)
+    return found
 
 
 def _constant(code: int) -> Run:

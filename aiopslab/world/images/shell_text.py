@@ -6,7 +6,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from aiopslab.models.kube import ExecResult
-from aiopslab.telemetry.regex import compile_bounded
+from aiopslab.telemetry.regex import compile_bounded, search
 from aiopslab.world.container import Container
 from aiopslab.world.images.shell_proc import proc_file
 
@@ -116,16 +116,17 @@ async def _grep(box: Container, args: Sequence[str], stdin: str) -> ExecResult:
     source = re.escape(words[0]) if "F" in flags else words[0]
     if "E" not in flags:
         source = source.replace("\\|", "|")
+    text, err = _read(box, "grep", words[1:] or ["-"], stdin)
+    fold = re.IGNORECASE if "i" in flags else 0
     try:
-        pattern = compile_bounded(source, re.IGNORECASE if "i" in flags else 0)
+        pattern = compile_bounded(source, fold)
+        lines = [
+            (number, line)
+            for number, line in enumerate(text.splitlines(), start=1)
+            if (search(source, line, fold) is None) == ("v" in flags)
+        ]
     except re.error as error:
         return ExecResult("", f"grep: bad regex '{words[0]}': {error}\n", 2)
-    text, err = _read(box, "grep", words[1:] or ["-"], stdin)
-    lines = [
-        (number, line)
-        for number, line in enumerate(text.splitlines(), start=1)
-        if (pattern.search(line) is None) == ("v" in flags)
-    ]
     code = 2 if err else 0 if lines else 1
     if "q" in flags:
         return ExecResult("", err, code)
@@ -149,7 +150,7 @@ def _count(args: Sequence[str]) -> tuple[int, list[str]] | None:
         word = rest.pop(0)
         if word == "-n" and rest:
             word = f"-{rest.pop(0).lstrip('-')}"
-        if re.fullmatch(r"-n?\d+", word):
+        if re.fullmatch(r"-n?\d{1,18}", word, re.ASCII):
             count = int(word.lstrip("-n"))
         elif word.startswith("-"):
             return None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -36,6 +37,7 @@ _DEFAULTS = {
     "slowlog-log-slower-than": "10000", "timeout": "0",
 }  # fmt: skip
 _FIXED = ("port", "databases")
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 Message = CacheAuth | CacheCommand | CacheDelete | CacheGet | CacheSet
 
 
@@ -100,8 +102,10 @@ class CacheServer:
                 raise CommandError(failed + "argument(s) must be one of the following: "
                                    + ", ".join(POLICIES))  # fmt: skip
             self.keys.policy = value
-        elif name in ("maxclients", "timeout") and not value.isdecimal():
-            raise CommandError(failed + "argument couldn't be parsed into an integer")
+        elif name in ("maxclients", "timeout"):
+            least = int(name == "maxclients")
+            if not _WHOLE.fullmatch(value) or not least <= int(value) < 2**32:
+                raise CommandError(failed + f"argument must be between {least} and 4294967295")
         self.config[name] = value
 
     def admit(self, address: str) -> Client | None:
@@ -202,7 +206,7 @@ def _memory(value: str, failed: str) -> int:
     unit = value[len(digits) :].lower()
     try:
         return parse_size(digits + units[unit] if unit else value)
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, OverflowError) as error:
         raise CommandError(failed + "argument must be a memory value") from error
 
 
@@ -223,9 +227,9 @@ def _set(server: CacheServer, _client: Client, args: list[str]) -> str:
     match [word.upper() for word in args[2:]]:
         case []:
             pass
-        case ["EX", count] if count.isdecimal() and int(count) > 0:
+        case ["EX", count] if _WHOLE.fullmatch(count) and int(count) > 0:
             ttl = float(count)
-        case ["PX", count] if count.isdecimal() and int(count) > 0:
+        case ["PX", count] if _WHOLE.fullmatch(count) and int(count) > 0:
             ttl = int(count) / 1000.0
         case _:
             raise CommandError("ERR syntax error")
@@ -256,7 +260,7 @@ def _ttl(server: CacheServer, _client: Client, args: list[str]) -> str:
 
 
 def _expire(server: CacheServer, _client: Client, args: list[str]) -> str:
-    if not args[1].lstrip("-").isdecimal():
+    if not _WHOLE.fullmatch(args[1]):
         raise CommandError("ERR value is not an integer or out of range")
     return _integer(server.keys.expire(args[0], float(args[1]), server.loop.time()))
 
@@ -306,11 +310,11 @@ def _client(server: CacheServer, client: Client, args: list[str]) -> str:
 
 
 def _scan(server: CacheServer, _client: Client, args: list[str]) -> str:
-    if not args[0].isdecimal():
+    if not _WHOLE.fullmatch(args[0]) or int(args[0]) < 0:
         raise CommandError("ERR invalid cursor")
     options = dict(zip([word.upper() for word in args[1::2]], args[2::2], strict=False))
     count = options.get("COUNT", "10")
-    if not count.isdecimal() or int(count) < 1:
+    if not _WHOLE.fullmatch(count) or int(count) < 1:
         raise CommandError("ERR value is not an integer or out of range")
     names = [key for key, _ in server.keys.scan(server.loop.time())]
     start, stop = int(args[0]), int(args[0]) + int(count)
@@ -332,9 +336,11 @@ def _memory_usage(server: CacheServer, _client: Client, args: list[str]) -> str 
 
 def _set_range(server: CacheServer, _client: Client, args: list[str]) -> str:
     """SETRANGE key offset value: what is missing before the offset is filled up."""
-    if not args[1].isdecimal():
+    if not _WHOLE.fullmatch(args[1]) or int(args[1]) < 0:
         raise CommandError("ERR value is not an integer or out of range")
     now, end = server.loop.time(), int(args[1]) + len(args[2].encode())
+    if end > 512 * 2**20:
+        raise CommandError("ERR string exceeds maximum allowed size (proto-max-bulk-len)")
     entry = server.keys.peek(args[0], now)
     size = end if entry is None else max(entry.size, end)
     server.keys.set(args[0], size, None, now)

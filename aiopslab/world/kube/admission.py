@@ -1,29 +1,27 @@
 """What the API server adds to or refuses in new objects, beyond validity.
 
-LimitRange defaults and bounds, ResourceQuota, and allocated values: cluster IPs, node ports, the
-selector of a Job, default tolerations and priority of a pod. Quota usage is computed from the
-objects that exist, so it can never drift; writing ``status.used`` is the quota controller's work.
-Neighbours: ``defaults`` (constants), ``rules`` (validity), ``api`` (the order of things).
+LimitRange defaults and bounds, ResourceQuota, the selector of a Job, default tolerations and
+priority of a pod. Quota usage is computed from the objects that exist, so it can never drift;
+writing ``status.used`` is the quota controller's work. Neighbours: ``allocation`` (addresses and
+ports of Services), ``defaults`` (constants), ``rules`` (validity), ``api`` (the order of things).
 """
 
 from __future__ import annotations
 
-import ipaddress
-import random
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Protocol
 
+from aiopslab.models.kube import KubeError
 from aiopslab.world.kube import podsecurity, quantity
-from aiopslab.world.kube.errors import Cause, forbidden, invalid, not_found
+from aiopslab.world.kube.errors import forbidden, not_found
 from aiopslab.world.kube.kinds import BY_KIND, Kind
 from aiopslab.world.kube.objects import Object, Objects, deleting, dig, name_of, namespace_of
 from aiopslab.world.kube.store import ObjectStore
 
-SERVICE_NETWORK = ipaddress.ip_network("198.18.0.0/20")
-_RESERVED = 16
-"""First addresses of the service network, kept for the cluster's own (DNS is .10)."""
-NODE_PORTS = range(30000, 32768)
+MAX_PODS = 1000
+"""Pods the cluster's database takes, some times what its nodes can run. A real one's end comes
+later, but comes: whoever asks for a million replicas must not keep the simulation for days."""
 _FINISHED = ("Succeeded", "Failed")
 _IMMORTAL = ("default", "kube-public", "kube-system")
 
@@ -265,6 +263,17 @@ def check_quota(kind: Kind, obj: Object, store: ObjectStore) -> None:
             raise forbidden(kind, name_of(obj), why)
 
 
+def check_room(kind: Kind, store: ObjectStore) -> None:
+    """Refuse a pod beyond what the cluster's database takes.
+
+    Raises:
+        KubeError: 500 with the database's words.
+    """
+    if kind.kind == "Pod" and store.count("Pod") >= MAX_PODS:
+        words = "etcdserver: mvcc: database space exceeded"
+        raise KubeError(500, "InternalError", words)
+
+
 def _must_specify(pod: Object, quota: Object, hard: Object) -> None:
     """Refuse a pod that leaves out a compute resource its quota limits."""
     missing = []
@@ -284,57 +293,7 @@ def _must_specify(pod: Object, quota: Object, hard: Object) -> None:
         raise forbidden(BY_KIND["Pod"], name_of(pod), why)
 
 
-# -- allocated values -----------------------------------------------------------------------------
-
-
-def allocate_service(service: Object, store: ObjectStore, stream: random.Random) -> None:
-    """Give a Service its cluster IP and node ports.
-
-    Raises:
-        KubeError: 422, the address asked for is taken or outside the network.
-    """
-    spec = service["spec"]
-    if spec["type"] == "ExternalName":
-        return
-    me = (namespace_of(service), name_of(service))
-    others = [
-        other["spec"]
-        for other in store.list("Service", None)
-        if (namespace_of(other), name_of(other)) != me
-    ]
-    taken = {s.get("clusterIP") for s in others}
-    wanted = spec.get("clusterIP")
-    if not wanted:
-        free = range(_RESERVED, SERVICE_NETWORK.num_addresses - 1)
-        while (wanted := str(SERVICE_NETWORK[stream.choice(free)])) in taken:
-            pass
-    elif wanted != "None":
-        _check_address(service, wanted, taken)
-    spec["clusterIP"], spec["clusterIPs"] = wanted, [wanted]
-    if spec["type"] in ("NodePort", "LoadBalancer"):
-        ports = {p.get("nodePort") for s in others for p in s.get("ports") or ()}
-        for port in spec.get("ports", ()):
-            while not port.get("nodePort") or port["nodePort"] in ports:
-                port["nodePort"] = stream.choice(NODE_PORTS)
-            ports.add(port["nodePort"])
-
-
-def _check_address(service: Object, wanted: str, taken: set[str | None]) -> None:
-    why = ""
-    try:
-        inside = ipaddress.ip_address(wanted) in SERVICE_NETWORK
-    except ValueError:
-        inside = False
-    if not inside:
-        why = (
-            f"failed to allocate IP {wanted}: the provided IP ({wanted}) is not in the valid "
-            f"range. The range of valid IPs is {SERVICE_NETWORK}"
-        )
-    elif wanted in taken:
-        why = f"failed to allocate IP {wanted}: provided IP is already allocated"
-    if why:
-        cause = Cause("spec.clusterIPs", f'Invalid value: ["{wanted}"]: {why}')
-        raise invalid(BY_KIND["Service"], name_of(service), [cause])
+# -- what the server fills in ---------------------------------------------------------------------
 
 
 def select_own_pods(job: Object) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from aiopslab.models.kube import PatchType
 from aiopslab.models.timestamps import rfc3339
 from aiopslab.seeds import Streams
-from aiopslab.world.kube import admission, decoding, defaults, kinds, scale, versions
+from aiopslab.world.kube import admission, allocation, decoding, defaults, kinds, scale, versions
 from aiopslab.world.kube import metadata as metadata_rules
 from aiopslab.world.kube.authorization import authorize
 from aiopslab.world.kube.components import ComponentApi, is_component
@@ -170,9 +170,10 @@ class ApiServer(ComponentApi):
         if not is_component(actor):
             _validate(kind, new)
         if kind.kind == "Service":
-            admission.allocate_service(new, self.store, streams("services"))
+            allocation.allocate_service(new, self.store, streams("services"))
         self.webhooks.validate(kind, new)
         admission.check_quota(kind, new, self.store)
+        admission.check_room(kind, self.store)
         return new
 
     # -- change -----------------------------------------------------------------------------------
@@ -283,7 +284,7 @@ class ApiServer(ComponentApi):
                 raise invalid(kind, name_of(old), causes)
         if kind.kind == "Service":
             streams = self._dry_run_streams if write.options.dry_run else self._streams
-            admission.allocate_service(new, self.store, streams("services"))
+            allocation.allocate_service(new, self.store, streams("services"))
         if new.get("spec") != old.get("spec") and "generation" in old["metadata"]:
             new["metadata"]["generation"] = old["metadata"]["generation"] + 1
         # What components write on their own objects is implied: see ``ownership``.

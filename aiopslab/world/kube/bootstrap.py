@@ -6,7 +6,7 @@ and leases (the kubelets), default accounts (``controllers.gc``).
 
 from __future__ import annotations
 
-from aiopslab.world.kube.admission import SERVICE_NETWORK
+from aiopslab.world.kube.allocation import SERVICE_NETWORK
 from aiopslab.world.kube.api import ApiServer
 from aiopslab.world.kube.objects import Object
 

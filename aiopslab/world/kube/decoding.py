@@ -13,6 +13,7 @@ import json
 import re
 from typing import Any
 
+from aiopslab.models.timestamps import unix
 from aiopslab.world.kube import kinds, versions
 from aiopslab.world.kube.errors import bad_request, invalid_patch, no_match
 from aiopslab.world.kube.kinds import Kind
@@ -31,8 +32,8 @@ _GO_TYPES = {
     "y": "[]uint8",
     "t": "v1.Time",
 }
-_LIMITS = {"i32": 2**31, "i64": 2**63}
-_TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")
+_LIMITS = {"i32": 2**31, "i64": 2**63, "ios": 2**31}
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
 MAX_DEPTH = 100
@@ -114,13 +115,13 @@ def _check_scalar(value: Any, field: Field, at: tuple[str, str]) -> None:
     kind = field.type
     if kind == "b":
         fits = isinstance(value, bool)
+    elif kind == "ios" and isinstance(value, str):
+        fits = True
     elif kind in _LIMITS:
         limit = _LIMITS[kind]
         fits = isinstance(value, int) and not isinstance(value, bool) and -limit <= value < limit
     elif kind == "f":
         fits = isinstance(value, (int, float)) and not isinstance(value, bool)
-    elif kind == "ios":
-        fits = isinstance(value, (str, int)) and not isinstance(value, bool)
     elif kind == "q":
         fits = isinstance(value, (str, int, float)) and not isinstance(value, bool)
     else:
@@ -132,7 +133,7 @@ def _check_scalar(value: Any, field: Field, at: tuple[str, str]) -> None:
             parse(value)
         except QuantityError as error:
             raise DecodeError(str(error)) from error
-    elif kind == "t" and not _TIME.match(value):
+    elif kind == "t" and not _is_time(value):
         raise DecodeError(
             f'parsing time {json.dumps(value)} as "2006-01-02T15:04:05Z07:00": '
             f'cannot parse {json.dumps(value)} as "2006"'
@@ -142,6 +143,17 @@ def _check_scalar(value: Any, field: Field, at: tuple[str, str]) -> None:
             base64.b64decode(value, validate=True)
         except (binascii.Error, ValueError) as error:
             raise DecodeError("illegal base64 data at input byte 0") from error
+
+
+def _is_time(text: str) -> bool:
+    """Whether a text has the form of a timestamp and names a moment that exists."""
+    if not _TIME.fullmatch(text):
+        return False
+    try:
+        unix(text)
+    except (ValueError, OverflowError):
+        return False
+    return True
 
 
 def _go_type(field: Field) -> str:

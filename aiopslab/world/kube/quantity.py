@@ -11,7 +11,7 @@ from decimal import ROUND_CEILING, Decimal, localcontext
 from functools import lru_cache
 
 _FORM = re.compile(
-    r"^([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
+    r"^([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]|[eE][+-]?[0-9]+)?\Z"
 )
 _BINARY = {s: Decimal(1024) ** n for n, s in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)}
 _DECIMAL = {
@@ -20,6 +20,9 @@ _DECIMAL = {
         ("n", "u", "m", "", "k", "M", "G", "T", "P", "E"), range(-9, 19, 3), strict=True
     )
 }
+
+_MOST = Decimal(2**63 - 1)
+"""The server caps larger numbers at this, whatever their sign."""
 
 ILL_FORMED = (
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
@@ -32,7 +35,7 @@ class QuantityError(ValueError):
 
 @lru_cache(maxsize=4096)
 def parse(value: str | int | float) -> Decimal:
-    """Return the exact value.
+    """Return the exact value, capped at 2**63 - 1.
 
     Raises:
         QuantityError: Not a quantity.
@@ -43,7 +46,15 @@ def parse(value: str | int | float) -> Decimal:
     match = _FORM.match(str(value))
     if match is None:
         raise QuantityError(ILL_FORMED)
-    number, suffix = Decimal(match[1]), match[2] or ""
+    return max(-_MOST, min(_scaled(Decimal(match[1]), match[2] or ""), _MOST))
+
+
+def _scaled(number: Decimal, suffix: str) -> Decimal:
+    """Multiply a number by what its suffix stands for.
+
+    Raises:
+        QuantityError: The exponent is absurd.
+    """
     if suffix in _DECIMAL:
         return number * _DECIMAL[suffix]
     if suffix in _BINARY:

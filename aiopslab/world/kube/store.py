@@ -37,6 +37,10 @@ class ObjectStore:
             return [obj for space in sorted(spaces) for obj in self._ordered(kind, space)]
         return self._ordered(kind, namespace)
 
+    def count(self, kind: str) -> int:
+        """Return how many objects of a kind there are."""
+        return sum(len(objects) for objects in self._objects.get(kind, {}).values())
+
     def _ordered(self, kind: str, namespace: str) -> Objects:
         objects = self._objects.get(kind, {}).get(namespace)
         if not objects:

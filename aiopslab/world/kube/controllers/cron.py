@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from aiopslab.models.timestamps import LATEST
+
 _MACROS = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
@@ -49,6 +51,8 @@ class Schedule:
 
         A day matches if both day fields do; if neither is a star, either is enough.
         """
+        if time > LATEST - (HORIZON_DAYS + 1) * 86_400.0:
+            return None
         moment = datetime.fromtimestamp(time, UTC).replace(second=0, microsecond=0)
         moment += timedelta(minutes=1)
         end = moment + timedelta(days=HORIZON_DAYS)

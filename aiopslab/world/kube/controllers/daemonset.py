@@ -72,6 +72,8 @@ class DaemonSetController(Controller):
 
     def _wants(self, owner: Object, node: Object) -> bool:
         spec = owner["spec"]["template"]["spec"]
+        if spec.get("nodeName") not in (None, "", name_of(node)):
+            return False
         tolerations = [*(spec.get("tolerations") or ()), *TOLERATED]
         taints = dig(node, "spec", "taints", default=())
         return matches_node(spec, node) and all(

@@ -14,6 +14,7 @@ from aiopslab.world.kube.objects import (
     condition,
     deleting,
     dig,
+    is_true,
     name_of,
     namespace_of,
     set_condition,
@@ -63,7 +64,10 @@ class JobController(Controller):
             self._finish(job, status, pods, verdict)
             return
         refusal = None
-        if not job["spec"].get("suspend"):
+        status = self._note_suspension(job, status)
+        if job["spec"].get("suspend"):
+            status = self._suspend(job, status, pods)
+        else:
             refusal = self._adjust(job, status, pods)
         self.write_status(job, status)
         if refusal is not None:
@@ -71,7 +75,8 @@ class JobController(Controller):
 
     def _count(self, job: Object, pods: list[Object]) -> Object:
         old = dict(job.get("status") or {})
-        old.setdefault("startTime", rfc3339(self.now()))
+        if not job["spec"].get("suspend"):
+            old.setdefault("startTime", rfc3339(self.now()))
         # Finished pods that were deleted stay counted: the real controller tracks them by
         # finalizers; here their number never falls.
         succeeded = sum(phase(pod) == "Succeeded" for pod in pods)
@@ -99,7 +104,7 @@ class JobController(Controller):
             text = "Job has reached the specified backoff limit"
             return {"type": "Failed", "reason": "BackoffLimitExceeded", "message": text}
         deadline = spec.get("activeDeadlineSeconds")
-        if deadline is not None:
+        if deadline is not None and "startTime" in status:
             left = unix(status["startTime"]) + float(deadline) - self.now()
             if left <= 0.0:
                 text = "Job was active longer than specified deadline"
@@ -122,6 +127,29 @@ class JobController(Controller):
         else:
             self.event(job, "Warning", verdict["reason"], verdict["message"])
         self.write_status(job, status)
+
+    def _note_suspension(self, job: Object, status: Object) -> Object:
+        """Return the status with its condition ``Suspended`` as the spec has it now."""
+        suspended = bool(job["spec"].get("suspend"))
+        if suspended == is_true(job, "Suspended"):
+            return status
+        word = "Suspended" if suspended else "Resumed"
+        text = f"Job {word.lower()}"
+        now = rfc3339(self.now())
+        mark = {"type": "Suspended", "status": str(suspended), "reason": f"Job{word}"}
+        mark |= {"message": text, "lastProbeTime": now}
+        self.event(job, "Normal", word, text)
+        conditions = status.get("conditions") or []
+        return {**status, "conditions": set_condition(conditions, mark, now)}
+
+    def _suspend(self, job: Object, status: Object, pods: list[Object]) -> Object:
+        """Delete the running pods; the time until the deadline begins anew afterwards."""
+        for pod in pods:
+            if is_active(pod):
+                self.api.delete("Pod", name_of(pod), namespace_of(pod), actor=self.actor)
+                self.event(job, "Normal", "SuccessfulDelete", f"Deleted pod: {name_of(pod)}")
+        kept = {k: v for k, v in status.items() if k not in ("active", "startTime")}
+        return {**kept, "ready": 0}
 
     def _adjust(self, job: Object, status: Object, pods: list[Object]) -> KubeError | None:
         spec = job["spec"]

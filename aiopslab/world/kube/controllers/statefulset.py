@@ -6,6 +6,8 @@ Pods come up in order and go down in reverse, one at a time (``OrderedReady``), 
 
 from __future__ import annotations
 
+import re
+
 from aiopslab.world.kube.controllers import pods as podlib
 from aiopslab.world.kube.controllers.base import Controller
 from aiopslab.world.kube.objects import (
@@ -33,8 +35,9 @@ INDEX_LABEL = "apps.kubernetes.io/pod-index"
 
 
 def ordinal(pod: Object) -> int:
-    """The number at the end of a pod's name."""
-    return int(name_of(pod).rpartition("-")[2])
+    """The number at the end of a pod's name, -1 if there is none."""
+    number = name_of(pod).rpartition("-")[2]
+    return int(number) if re.fullmatch("[0-9]{1,10}", number) else -1
 
 
 class StatefulSetController(Controller):
@@ -59,7 +62,12 @@ class StatefulSetController(Controller):
             self._report(current, revision)
 
     def _pods(self, owner: Object) -> dict[int, Object]:
-        return {ordinal(pod): pod for pod in self.children(owner, "Pod")}
+        """Return its pods by ordinal; what only names it as owner is none of them."""
+        return {
+            ordinal(pod): pod
+            for pod in self.children(owner, "Pod")
+            if name_of(pod) == f"{name_of(owner)}-{ordinal(pod)}"
+        }
 
     # -- revisions --------------------------------------------------------------------------------
 

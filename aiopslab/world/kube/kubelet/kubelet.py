@@ -37,6 +37,11 @@ from aiopslab.world.network import Network
 from aiopslab.world.node import Node
 from aiopslab.world.process import Process
 
+_NO_ADDRESS = (
+    "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for "
+    'sandbox: plugin type="ptp" failed (add): failed to allocate for range 0: no IP addresses '
+    "available in range set"
+)
 NOTICE_S = (0.005, 0.03)
 """Range of the time until the kubelet hears of a pod."""
 
@@ -53,19 +58,15 @@ class Addresses:
         self._taken: set[int] = set()
         self._last = 1
 
-    def take(self) -> str:
-        """Return a free address.
-
-        Raises:
-            RuntimeError: All 253 are in use.
-        """
+    def take(self) -> str | None:
+        """Return a free address, None if all 253 are in use."""
         for step in range(1, 254):
             host = 2 + (self._last - 2 + step) % 253
             if host not in self._taken:
                 self._taken.add(host)
                 self._last = host
                 return f"{self._prefix}.{host}"
-        raise RuntimeError(f"no free address in {self._prefix}.0/24")
+        return None
 
     def release(self, ip: str) -> None:
         """Give an address back."""
@@ -222,7 +223,11 @@ class Kubelet:
                 options=DELETE_NOW,
             )
             return
-        worker = PodWorker(self._runtime, current, self._addresses.take(), self._gone)
+        address = self._addresses.take()
+        if address is None:  # it is tried again with the next heartbeat
+            self._runtime.event(current, "Warning", "FailedCreatePodSandBox", _NO_ADDRESS)
+            return
+        worker = PodWorker(self._runtime, current, address, self._gone)
         self._workers[worker.uid] = worker
         worker.start()
 

@@ -140,6 +140,22 @@ def _volume(volume: Object, path: str) -> list[Cause]:
     return []
 
 
+def _empty_dir(source: Object, path: str) -> list[Cause]:
+    if quantity.parse(source.get("sizeLimit", "0")) >= 0:
+        return []
+    words = "Forbidden: SizeLimit field must be a valid resource quantity"
+    return [Cause(f"{path}.sizeLimit", words)]
+
+
+def _needs(name: str) -> Rule:
+    """Return the rule that a reference has to have a name; the schema lets it be left out."""
+
+    def rule(reference: Object, path: str) -> list[Cause]:
+        return [] if reference.get(name) else [Cause(f"{path}.{name}", "Required value")]
+
+    return rule
+
+
 def _container_port(port: Object, path: str) -> list[Cause]:
     causes = check_port(port.get("containerPort", 0), f"{path}.containerPort")
     return causes + check_port_name(port.get("name"), f"{path}.name")
@@ -186,6 +202,17 @@ def _probe(probe: Object, path: str) -> list[Cause]:
             words = "must be greater than or equal to 0"
             causes.append(wrong(f"{path}.{name}", probe[name], words))
     return causes
+
+
+def _handler(handler: Object, path: str) -> list[Cause]:
+    kinds = [kind for kind in ("exec", "httpGet", "sleep", "tcpSocket") if kind in handler]
+    if not kinds:
+        return [Cause(path, "Required value: must specify a handler type")]
+    if len(kinds) > 1:
+        words = "Forbidden: may not specify more than 1 handler type"
+        return [Cause(f"{path}.{kinds[1]}", words)]
+    port = dig(handler, kinds[0], "port")
+    return [] if port is None else check_port(port, f"{path}.{kinds[0]}.port")
 
 
 _DATA_LIMIT = 1024 * 1024
@@ -237,6 +264,17 @@ RULES: dict[str, Rule] = {
     "core.ContainerPort": _container_port,
     "core.EnvVar": _env,
     "core.Probe": _probe,
+    "core.LifecycleHandler": _handler,
+    "core.ExecAction": _needs("command"),
+    "core.ConfigMapEnvSource": _needs("name"),
+    "core.ConfigMapKeySelector": _needs("name"),
+    "core.ConfigMapProjection": _needs("name"),
+    "core.ConfigMapVolumeSource": _needs("name"),
+    "core.SecretEnvSource": _needs("name"),
+    "core.SecretKeySelector": _needs("name"),
+    "core.SecretProjection": _needs("name"),
+    "core.SecretVolumeSource": _needs("secretName"),
+    "core.EmptyDirVolumeSource": _empty_dir,
     "core.ResourceRequirements": _resources,
     "core.Volume": _volume,
     "core.ConfigMap": _data,

@@ -15,14 +15,15 @@ from aiopslab.world.kube.kinds import Kind
 from aiopslab.world.kube.objects import Object
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-DNS_LABEL = re.compile(f"^{_LABEL}$")
-_DNS_SUBDOMAIN = re.compile(rf"^{_LABEL}(\.{_LABEL})*$")
-_DNS_1035 = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
-_QUALIFIED = re.compile(r"^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$")
-_LABEL_VALUE = re.compile(r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$")
-DATA_KEY = re.compile(r"^[-._a-zA-Z0-9]+$")
-_PORT_NAME = re.compile(r"^(?=.*[a-z])[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
-ENV_NAME = re.compile(r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")
+# All end in \Z: to a dollar, a line break before the end is the end.
+DNS_LABEL = re.compile(rf"^{_LABEL}\Z")
+_DNS_SUBDOMAIN = re.compile(rf"^{_LABEL}(\.{_LABEL})*\Z")
+_DNS_1035 = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?\Z")
+_QUALIFIED = re.compile(r"^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]\Z")
+_LABEL_VALUE = re.compile(r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?\Z")
+DATA_KEY = re.compile(r"^[-._a-zA-Z0-9]+\Z")
+_PORT_NAME = re.compile(r"^(?=.*[a-z])[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z")
+ENV_NAME = re.compile(r"^[-._a-zA-Z][-._a-zA-Z0-9]*\Z")
 
 _SUBDOMAIN_WORDS = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
@@ -84,7 +85,15 @@ def check_name(kind: Kind, name: str) -> list[Cause]:
         form, words, limit = DNS_LABEL, LABEL_WORDS, 63
     else:
         form, words, limit = _DNS_SUBDOMAIN, _SUBDOMAIN_WORDS, 253
-    if kind.group != "rbac.authorization.k8s.io":
+    if kind.group == "rbac.authorization.k8s.io":
+        if name in (".", ".."):
+            causes.append(wrong("metadata.name", name, f"may not be '{name}'"))
+        causes += [
+            wrong("metadata.name", name, f"may not contain '{mark}'")
+            for mark in ("/", "%")
+            if mark in name
+        ]
+    else:
         if len(name) > limit:
             causes.append(wrong("metadata.name", name, f"must be no more than {limit} characters"))
         elif not form.match(name):

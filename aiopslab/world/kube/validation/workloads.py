@@ -15,7 +15,7 @@ from aiopslab.world.kube.errors import Cause
 from aiopslab.world.kube.objects import Object, dig
 from aiopslab.world.kube.validation.syntax import check_labels, check_port, check_port_name, wrong
 
-_PERCENT = re.compile(r"^[0-9]+%$")
+_PERCENT = re.compile(r"^[0-9]+%\Z")
 _NOT_NEGATIVE = "must be greater than or equal to 0"
 _CRON_RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _CRON_NAMES = re.compile(
