@@ -316,12 +316,29 @@ def test_a_running_pod_is_marked_first(api: Api) -> None:
 
 @pytest.mark.parametrize(
     ("code", "body"),
-    [(422, {"propagationPolicy": "Sideways"}), (400, {"gracePeriodSeconds": "soon"})],
+    [
+        (422, {"propagationPolicy": "Sideways"}),
+        (400, {"gracePeriodSeconds": "soon"}),
+        (400, {"preconditions": "x"}),
+        (400, {"preconditions": {"uid": 1}}),
+        (400, {"dryRun": 5}),
+        (400, ["All"]),
+    ],
 )
 def test_delete_options_that_do_not_exist_are_refused(
     api: Api, one: str, code: int, body: Any
 ) -> None:
     api.refused(code, "DELETE", one, body)
+
+
+def test_the_longest_grace_is_what_a_duration_can_hold(api: Api) -> None:
+    body = {"gracePeriodSeconds": 2**62}
+    marked = api.ask("DELETE", f"{PODS}/geo-postgres-0", body, dryRun="All").json()
+    assert marked["metadata"]["deletionGracePeriodSeconds"] == 2**63 // 10**9
+
+
+def test_a_binding_to_what_is_no_object_is_refused(api: Api) -> None:
+    api.refused(400, "POST", f"{PODS}/geo-postgres-0/binding", {"target": "node"})
 
 
 def test_a_collection_is_deleted_by_its_selector(api: Api) -> None:
