@@ -111,6 +111,7 @@ def test_limit_and_window_hold() -> None:
         ("{ duration + 1s > 2s }", "arithmetic is not supported"),
         ("{ status = 5 }", "status is text"),
         ("{ status = bad }", "literals"),
+        (f"{{ .a = {'9' * 4500} }}", "out of range"),
         ('{ status = "bad" }', "status is one of error, ok, unset"),
         ("{ status > error }", "compared with = or !="),
         ('{ duration > "1s" }', "duration is a duration"),
