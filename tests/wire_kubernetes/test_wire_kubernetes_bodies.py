@@ -142,6 +142,14 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.parametrize("depth", range(100, 2000, 100))
+@pytest.mark.parametrize("kind", ["application/json", "application/yaml"])
+def test_bodies_of_any_depth_are_read_or_refused(depth: int, kind: str) -> None:
+    for text in (b"[" * depth + b"]" * depth, b'{"a":' * depth + b"1" + b"}" * depth):
+        with contextlib.suppress(KubeError):
+            body.read(text, kind)
+
+
 @pytest.mark.parametrize(
     "text", ["a: !!bool x", "a: !!int ''", "a: !!timestamp x", "a: !!omap [b: c]", "a: !!set {b}"]
 )

@@ -95,6 +95,14 @@ def test_bodies_that_cannot_be_are_refused_in_the_servers_words(
     assert words in api.refused(code, "POST", MAPS, body)["message"]
 
 
+@pytest.mark.parametrize("time", ["2026-13-45T00:00:00Z", "0000-01-01T00:00:00Z"])
+def test_a_time_that_no_calendar_has_is_refused(api: Api, time: str) -> None:
+    path = PODS.replace("pods", "events")
+    body = {"metadata": {"name": "e"}, "involvedObject": {"namespace": "hotel"},
+            "lastTimestamp": time}  # fmt: skip
+    assert "parsing time" in api.refused(400, "POST", path, body)["message"]
+
+
 def test_an_unknown_media_type_is_415(api: Api) -> None:
     status = api.refused(415, "POST", MAPS, b"<a/>", kind="text/xml")
     assert "application/json" in status["message"]

@@ -76,11 +76,11 @@ def _yaml_or_json(body: bytes) -> tuple[Any, list[str]]:
 def _json(body: bytes) -> tuple[Any, list[str]]:
     try:
         value = json.loads(body, object_pairs_hook=_Pairs, parse_constant=_no_constant)
+        repeated: list[str] = []
+        return _plain(value, "", repeated), repeated
     except (ValueError, RecursionError) as error:
         text = str(error) or "it is nested too deeply"
         raise KubeError(400, "BadRequest", f"error decoding the body: {text}") from error
-    repeated: list[str] = []
-    return _plain(value, "", repeated), repeated
 
 
 class _Pairs(list[tuple[str, Any]]):

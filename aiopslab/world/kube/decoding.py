@@ -13,6 +13,7 @@ import json
 import re
 from typing import Any
 
+from aiopslab.models.timestamps import unix
 from aiopslab.world.kube import kinds, versions
 from aiopslab.world.kube.errors import bad_request, invalid_patch, no_match
 from aiopslab.world.kube.kinds import Kind
@@ -31,6 +32,7 @@ _GO_TYPES = {
     "y": "[]uint8",
     "t": "v1.Time",
 }
+_YEAR_1 = -62135596800.0
 _LIMITS = {"i32": 2**31, "i64": 2**63}
 _TIME = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")
 
@@ -109,6 +111,14 @@ class _Decoder:
                 return value
 
 
+def _is_time(text: str) -> bool:
+    """Whether a text is a time of RFC 3339 that a calendar has."""
+    try:
+        return _TIME.match(text) is not None and unix(text) >= _YEAR_1
+    except (ValueError, OverflowError):
+        return False
+
+
 def _check_scalar(value: Any, field: Field, at: tuple[str, str]) -> None:
     """Raise DecodeError unless a scalar has the type of its field."""
     kind = field.type
@@ -132,7 +142,7 @@ def _check_scalar(value: Any, field: Field, at: tuple[str, str]) -> None:
             parse(value)
         except QuantityError as error:
             raise DecodeError(str(error)) from error
-    elif kind == "t" and not _TIME.match(value):
+    elif kind == "t" and not _is_time(value):
         raise DecodeError(
             f'parsing time {json.dumps(value)} as "2006-01-02T15:04:05Z07:00": '
             f'cannot parse {json.dumps(value)} as "2006"'
