@@ -46,8 +46,14 @@ def engine() -> Engine:
         ("up offset 292471208y", "duration out of range"),
         ("up offset - Inf", "duration out of range"),
         ("up offset 0x" + "f" * 400, "duration out of range"),
-        ("sort_by_label(" + "label_join(" * 2 + f'label_replace(up,"a","{"9" * 2000}","","")'
-         + ',"a","","a","a")' * 2 + ',"a")', ""),
+        (
+            "sort_by_label("
+            + "label_join(" * 2
+            + f'label_replace(up,"a","{"9" * 2000}","","")'
+            + ',"a","","a","a")' * 2
+            + ',"a")',
+            "",
+        ),
         ("up @ 1e18", "out of bounds"),
         ("up @ NaN", "out of bounds"),
         ("up @ -1", "out of bounds"),

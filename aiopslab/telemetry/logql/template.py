@@ -12,7 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from aiopslab.telemetry.logql.functions import FUNCTIONS, Searches, TemplateError, Value, show, truth
+from aiopslab.telemetry.logql.functions import (
+    FUNCTIONS,
+    Searches,
+    TemplateError,
+    Value,
+    show,
+    truth,
+)
 from aiopslab.telemetry.promql.values import QueryError
 
 MAX_OUTPUT = 65_536

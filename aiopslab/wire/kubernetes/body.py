@@ -25,7 +25,7 @@ _YAML_TYPES = ("application/yaml", "application/apply-patch+yaml")
 LIMIT = 3 * 2**20
 """Bytes of a body, the API server's own bound."""
 _YAML_LIMIT = 2**20
-"""Bytes of YAML that is no JSON: reading it takes seconds a mebibyte. No stored object is larger."""
+"""Bytes of YAML that is no JSON: reading a mebibyte takes seconds. No stored object is larger."""
 
 
 def media_type(content_type: str) -> str:
@@ -131,7 +131,7 @@ class _Loader(yaml.SafeLoader):
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> Any:
         if kind is yaml.ScalarNode and implicit[0] and ":" in value:
             return self.DEFAULT_SCALAR_TAG
-        return super().resolve(kind, value, implicit)
+        return super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]  # no stubs
 
 
 def _members(loader: _Loader, node: yaml.MappingNode) -> _Pairs:
