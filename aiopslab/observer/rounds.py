@@ -178,6 +178,9 @@ class Pace:
         recording.measure()
         if recording.is_full:
             self._lacks.lack("room", "the recording has its full size; spans and lines are refused")
+        else:
+            # It was told to begin anew.
+            self._lacks.have("room")
         if recording.is_brimful:
             self._lacks.lack("rounds", "the recording has no more room for samples")
             return
@@ -189,3 +192,4 @@ class Pace:
         if recording is self._recording() and not (len(times) and times[-1] >= due):
             self._rounds().write(due, nodes.result(), stores.result())
             self.made += 1
+            self._lacks.have("rounds")

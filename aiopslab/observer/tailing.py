@@ -37,6 +37,8 @@ SETTLE_S = 3.0
 """Seconds after its end in which lines may still come from itself."""
 _LONGEST = 16_384
 """Characters of a line that are kept; the kubelet cuts longer ones too."""
+_LONGEST_BYTES = 4 * _LONGEST + 64
+"""Bytes that hold so many characters and the kubelet's stamp."""
 _STREAM_S = 300.0
 """Seconds without a line after which a stream is begun anew."""
 _AGAIN_S = 2.0
@@ -380,6 +382,8 @@ def _lines(response: BaseHTTPResponse) -> Iterator[str]:
     try:
         for chunk in response.stream(1 << 16):
             *lines, rest = (rest + chunk).split(b"\n")
+            # Of a line without end no more is kept than is recorded of it.
+            rest = rest[:_LONGEST_BYTES]
             yield from (line.decode("utf-8", "replace") for line in lines)
     except ReadTimeoutError as error:
         raise InfraError("kubernetes", f"no line for {_STREAM_S:g} s: {error}") from error

@@ -23,6 +23,8 @@ _MASKS = re.compile(
     r"|(?P<num>(?<![A-Za-z_])-?\d+(?:\.\d+)?)"
     r")"
 )
+_MOST_WORDS = 200
+"""Longer templates are left as they are: the work is quadratic in the words."""
 _MANY = 8
 """A place in otherwise equal templates with more values than this is a variable."""
 
@@ -41,7 +43,7 @@ def generalise(patterns: list[Pattern]) -> list[Pattern]:
     places: dict[tuple[str, tuple[str, ...]], set[int]] = defaultdict(set)
     split = [tuple(text.split(" ")) for _, text, *_ in patterns]
     for index, words in enumerate(split):
-        for place in range(len(words)):
+        for place in range(len(words) if len(words) <= _MOST_WORDS else 0):
             masked = (*words[:place], "<*>", *words[place + 1 :])
             places[patterns[index][0], masked].add(index)
     merged: list[Pattern] = []

@@ -204,10 +204,12 @@ class SpanTable:
         peer = np.array([callees[_callee(a)] for a in self.attributes.decoded()] or [0], int)
         pair = c["service"][rows].astype(np.int64) << 32 | peer[c["attributes"][rows]]
         keys, inverse = np.unique(pair, return_inverse=True)
+        order = np.argsort(inverse, kind="stable")
+        bounds = np.searchsorted(inverse[order], np.arange(len(keys) + 1))
         names, targets = self.strings.decoded(), callees.decoded()
         edges: list[Edge] = []
         for index, key in enumerate(keys):
-            mine = rows[inverse == index]
+            mine = rows[order[bounds[index] : bounds[index + 1]]]
             callee = targets[int(key) & 0xFFFFFFFF]
             if not callee:
                 continue

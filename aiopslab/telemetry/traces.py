@@ -27,20 +27,29 @@ class Node:
 
 
 class Tree:
-    """The spans of one trace by parent. Spans whose parent is missing count as roots."""
+    """The spans of one trace by parent. Spans whose parent is missing count as roots.
+
+    Of spans with the same id the first has the children, so that no span is below itself; spans
+    that are each other's parents are below no root.
+    """
 
     def __init__(self, spans: Sequence[SpanRow]) -> None:
-        known = {s.span_id for s in spans}
+        ordered = sorted(spans, key=lambda s: (s.start, s.span_id))
+        self._first: dict[str, SpanRow] = {}
+        for span in ordered:
+            self._first.setdefault(span.span_id, span)
         self._children: dict[str, list[SpanRow]] = {}
         self.roots: list[SpanRow] = []
-        for span in sorted(spans, key=lambda s: (s.start, s.span_id)):
-            if span.parent_id in known and span.parent_id != span.span_id:
+        for span in ordered:
+            if span.parent_id in self._first and span.parent_id != span.span_id:
                 self._children.setdefault(span.parent_id, []).append(span)
             else:
                 self.roots.append(span)
 
     def children(self, span: SpanRow) -> list[SpanRow]:
         """Return the direct children in start order."""
+        if self._first.get(span.span_id) is not span:
+            return []
         return self._children.get(span.span_id, [])
 
     def walk(self) -> Iterator[Node]:
@@ -71,21 +80,39 @@ class Tree:
         if not self.roots:
             return []
         root = self.roots[0]
+        # The latest segment first. A trace may be deeper than Python's own stack.
         segments: list[PathSegment] = []
-        self._back(root, root.start, _end(root), segments)
+        stack = [self._walk_back(root, root.start, _end(root))]
+        while stack:
+            frame = stack[-1]
+            for child in frame.waited:
+                first, last = max(child.start, frame.begin), min(_end(child), frame.cursor)
+                if first >= frame.cursor or last <= first:
+                    continue
+                _append(segments, frame.span, last, frame.cursor)
+                frame.cursor = first
+                stack.append(self._walk_back(child, first, last))
+                break
+            else:
+                _append(segments, frame.span, frame.begin, frame.cursor)
+                stack.pop()
         return segments[::-1]
 
-    def _back(self, span: SpanRow, begin: float, end: float, out: list[PathSegment]) -> None:
-        """Append the path of one span between two instants, the latest segment first."""
-        cursor = end
-        for child in sorted(self.children(span), key=_end, reverse=True):
-            first, last = max(child.start, begin), min(_end(child), cursor)
-            if first >= cursor or last <= first:
-                continue
-            _append(out, span, last, cursor)
-            self._back(child, first, last, out)
-            cursor = first
-        _append(out, span, begin, cursor)
+    def _walk_back(self, span: SpanRow, begin: float, end: float) -> _Frame:
+        waited = sorted(self.children(span), key=_end, reverse=True)
+        return _Frame(span, begin, end, iter(waited))
+
+
+@dataclass(slots=True)
+class _Frame:
+    """A span on the way back from its end, between two instants."""
+
+    span: SpanRow
+    begin: float
+    cursor: float
+    """How far back the path is known."""
+    waited: Iterator[SpanRow]
+    """Children that are still to be looked at, the one that ended last first."""
 
 
 def _append(out: list[PathSegment], span: SpanRow, start: float, end: float) -> None:

@@ -243,13 +243,19 @@ def test_lines_of_stores_are_followed_with_the_severity_of_the_world(
     play(scene)
 
 
-def test_a_full_recording_refuses_and_counts(sim: Sim, tmp_path: Path) -> None:
+def test_a_full_recording_refuses_and_counts_until_it_is_begun_anew(
+    sim: Sim, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def scene() -> None:
         async with observed(sim, tmp_path, limit=1) as lab:
             await lab.round()
             assert lab.observer.recording.is_brimful
             assert set(lab.observer.lacks.now) == {"room", "rounds"}
             assert not len(lab.observer.recording.store.samples.times())
+            monkeypatch.setattr(lab.observer, "_limit", 2**30)
+            lab.observer.begin(clear=True)
+            await lab.round()
+            assert not {"room", "rounds"} & set(lab.observer.lacks.now)
 
     asyncio.run(scene())
 

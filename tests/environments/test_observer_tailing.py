@@ -106,6 +106,12 @@ def test_a_last_line_without_an_end_is_told() -> None:
     assert followed(Server([line(1, "one"), line(2, "two").rstrip()])) == (["one", "two"], "")
 
 
+def test_of_a_line_without_end_the_beginning_is_told() -> None:
+    text = line(1, "ä" * 200_000) + line(2, "b")
+    pieces: list[Piece] = [text[i : i + 1000] for i in range(0, len(text), 1000)]
+    assert followed(Server(pieces)) == (["ä" * 16_384, "b"], "")
+
+
 def test_after_a_break_it_goes_on_behind_the_last_line() -> None:
     broken: list[Piece] = [line(1, "a"), line(2, "b", "25"), OSError("reset")]
     again: list[Piece] = [

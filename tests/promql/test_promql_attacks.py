@@ -39,7 +39,21 @@ def engine() -> Engine:
         ("0x" + "f" * 3000, "parse error"),
         ("avg_over_time(up[1d:1ms])", "11,000 points"),
         ("max_over_time(" * 30 + "vector(1)" + "[1h:1s])" * 30, "11,000 points|too many samples"),
-        ("sum_over_time(up[9999y:1y])" + " + up" * 3, ""),
+        ("sum_over_time(up[292y:1y])" + " + up" * 3, ""),
+        ("up[293y]", "1:4: parse error: duration out of range"),
+        ("up\n[584942417y]", "2:2: parse error: duration out of range"),
+        ("up[1h:1e30]", "duration out of range"),
+        ("up offset 292471208y", "duration out of range"),
+        ("up offset - Inf", "duration out of range"),
+        ("up offset 0x" + "f" * 400, "duration out of range"),
+        (
+            "sort_by_label("
+            + "label_join(" * 2
+            + f'label_replace(up,"a","{"9" * 2000}","","")'
+            + ',"a","","a","a")' * 2
+            + ',"a")',
+            "",
+        ),
         ("up @ 1e18", "out of bounds"),
         ("up @ NaN", "out of bounds"),
         ("up @ -1", "out of bounds"),

@@ -278,6 +278,8 @@ def test_what_was_read_is_counted() -> None:
         ('{app="geo"}', {"end": -1.0}, "end timestamp must not be before"),
         ('{app="geo"}', {"end": math.inf}, "must be finite"),
         ("+".join(["1"] * 2400), {"step": 60.0}, "nested too deeply"),
+        ("(1 + 1) or vector(1)", {"step": 60.0}, "not allowed in binary scalar expression"),
+        ("vector(1) unless (1 + 1)", {"step": 60.0}, "not allowed in binary scalar expression"),
     ],
 )
 def test_limits_are_those_of_loki(query: str, how: Mapping[str, Any], message: str) -> None:

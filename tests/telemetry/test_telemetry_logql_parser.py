@@ -141,6 +141,9 @@ def test_operators_bind_as_in_promql() -> None:
     [
         ("", "line 1, col 1: syntax error: unexpected $end"),
         ('{app="geo"', "line 1, col 11: syntax error: unexpected $end, expecting ,"),
+        (f"topk({'1' * 4500}, vector(1))", "line 1, col 6: invalid parameter topk("),
+        ('rate({app="geo"}[293y])', "line 1, col 18: duration out of range"),
+        ('rate({app="geo"}[1m] offset -293y)', "duration out of range"),
         ('{app="geo"}\n|= 5', "line 2, col 4: syntax error: unexpected NUMBER, expecting STRING"),
         ("{app=geo}", "unexpected IDENTIFIER, expecting STRING"),
         ('{app="geo}', "literal not terminated"),
@@ -206,6 +209,10 @@ def test_durations_are_read_as_in_go(text: str, seconds: float | None) -> None:
 )
 def test_sizes_are_read_as_in_go(text: str, size: float | None) -> None:
     assert parse_bytes(text) == size
+
+
+def test_a_number_that_no_float_can_hold_is_infinite() -> None:
+    assert parse(f"vector(0x{'f' * 400})") == parse("vector(1e400)")
 
 
 def test_numbers_are_read_as_in_go() -> None:

@@ -107,6 +107,7 @@ def test_what_templates_do_not_know_is_refused(template: str, message: str) -> N
         '{{ alignLeft 1000000000 "x" }}',
         '{{ repeat 60000 "x" }}{{ repeat 60000 "x" }}',
         '{{ printf "%z" 1 }}',
+        '{{ mul "1e300" "1e300" }}',
     ],
 )
 def test_functions_refuse_what_they_cannot_do_or_would_be_too_long(template: str) -> None:
@@ -140,6 +141,22 @@ pieces = st.sampled_from(
 def test_no_template_breaks_the_compiler(text: str) -> None:
     with contextlib.suppress(QueryError, TemplateError):
         compile_template(text)(LABELS)
+
+
+def test_integers_have_64_bits() -> None:
+    assert render('{{ mul "1e18" 10 10 }} {{ add "9e18" "9e18" }}') == (
+        "7766279631452241920 -446744073709551616"
+    )
+
+
+def test_searches_of_all_lines_together_are_bounded() -> None:
+    slow = compile_template('{{ repeat 3000 "a" | count "a*a*a*x" }}')
+    with pytest.raises(QueryError, match="may take too long"):
+        slow(LABELS)
+    bearable = compile_template('{{ repeat 300 "a" | count "(.*)(.*)(.*)" }}')
+    with pytest.raises(QueryError, match="may take too long"):
+        list(map(bearable, [LABELS] * 1000))
+    assert compile_template('{{ repeat 300 "a" | count "(.*)(.*)(.*)" }}')(LABELS) == "2"
 
 
 def test_unclosed_actions_cost_no_more_than_their_length() -> None:

@@ -494,6 +494,16 @@ def test_histograms_and_summaries_become_their_classic_series() -> None:
     }  # fmt: skip
 
 
+def test_bounds_that_are_close_to_each_other_stay_apart() -> None:
+    store = Store()
+    sent = points(histogram([0.1234567, 1234567.0, 1234568.0, math.inf], [1, 1, 1, 1, 0]))
+    assert otlp.ingest_metrics(store, sent, now=None) == otlp.Rejected()
+    assert {k: v[0] for k, v in rows(store.samples).items() if "bucket" in k} == {
+        "h_bucket{le=0.1234567}": 1, "h_bucket{le=1234567}": 2, "h_bucket{le=1234568}": 3,
+        "h_bucket{le=+Inf}": 0,
+    }  # fmt: skip
+
+
 def histogram(bounds: list[float], counts: list[int]) -> dict[str, Any]:
     point = {"time_unix_nano": 5, "explicit_bounds": bounds, "bucket_counts": counts}
     return {"name": "h", "histogram": {"data_points": [point], "aggregation_temporality": 2}}

@@ -77,6 +77,14 @@ def test_an_unknown_or_malformed_trace_id_finds_nothing(store: Store, unknown: s
     assert store.spans.trace(unknown) == []
 
 
+def test_lines_of_many_words_keep_their_templates() -> None:
+    store = Store()
+    for number in range(20):
+        line = f"{chr(97 + number)}bc " + "word " * 10_000
+        store.log(1.0, "a", "n", "p", "c", "INFO", line)
+    assert len(store.logs.patterns(start=0, end=2, limit=50)) == 20
+
+
 def test_the_service_graph_counts_calls_errors_and_latency(store: Store) -> None:
     [(caller, callee, calls, errors, p95)] = store.spans.service_graph(0, 200)
     assert (caller, callee, calls, errors) == (FRONTEND, RATE, 10, 2)

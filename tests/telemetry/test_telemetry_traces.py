@@ -111,6 +111,7 @@ def test_limit_and_window_hold() -> None:
         ("{ duration + 1s > 2s }", "arithmetic is not supported"),
         ("{ status = 5 }", "status is text"),
         ("{ status = bad }", "literals"),
+        (f"{{ .a = {'9' * 4500} }}", "out of range"),
         ('{ status = "bad" }', "status is one of error, ok, unset"),
         ("{ status > error }", "compared with = or !="),
         ('{ duration > "1s" }', "duration is a duration"),
@@ -294,6 +295,30 @@ def test_a_child_that_outlives_its_parent_is_cut_at_its_end() -> None:
 def test_an_error_begins_where_no_child_failed() -> None:
     tree = Tree([span("a", "", 0, 9, "x"), span("b", "a", 0, 8, "x"), span("c", "a", 0, 1)])
     assert {n.span.name: n.origin for n in tree.walk()} == {"a": False, "b": True, "c": False}
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from(["", "a", "b", "c", "d"]),
+                  st.integers(0, 3), st.integers(0, 3)),
+        max_size=8,
+    )
+)  # fmt: skip
+def test_spans_that_are_sent_with_any_ids_and_parents_make_a_tree_with_an_end(
+    sent: list[tuple[str, str, int, int]],
+) -> None:
+    tree = Tree([span(id, parent, start, 1000.0 * length) for id, parent, start, length in sent])
+    nodes = list(tree.walk())
+    assert len(nodes) <= len(sent)
+    whole = sum(segment.ms for segment in tree.critical_path())
+    assert whole == pytest.approx(tree.roots[0].duration_ms if tree.roots else 0.0)
+
+
+def test_a_trace_may_be_deeper_than_the_stack() -> None:
+    deep = [span(f"{i:05}", f"{i - 1:05}" if i else "", i / 1e3, 5000.0) for i in range(3000)]
+    path = Tree(deep).critical_path()
+    assert sum(segment.ms for segment in path) == pytest.approx(5000.0)
+    assert len(list(Tree(deep).walk())) == 3000
 
 
 def test_no_spans_have_no_path() -> None:

@@ -77,6 +77,10 @@ def test_flags_and_receivers_select(wire: Wire, params: dict[str, str], some: bo
     assert bool(wire.json(f"{API}/alerts", **params)) is some
 
 
+def test_a_filter_costs_no_more_than_its_length(wire: Wire) -> None:
+    assert wire.json(f"{API}/alerts", filter=f"alertname=x{' ' * 60_000}y") == []
+
+
 @pytest.mark.parametrize(
     "params",
     [

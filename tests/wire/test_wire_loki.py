@@ -241,6 +241,7 @@ def test_the_server_is_ready(wire: Wire) -> None:
         ("index/stats", {}, "query"),
         ("index/volume", {"query": SEARCH, "targetLabels": "a) or ("}, "targetLabels"),
         ("index/volume", {"query": "rate("}, "parse error"),
+        ("index/volume", {"query": f"{SEARCH} | json"}, "only label matchers"),
         ("patterns", {"query": "rate({a=\"b\"}[1m])"}, "selector"),
         ("series", {"match[]": "{"}, "parse error"),
         ("format_query", {"query": "{a="}, "parse error"),
@@ -254,6 +255,12 @@ def test_errors_are_plain_text_with_a_reason(
     assert answer.headers["content-type"].startswith("text/plain")
     assert words in answer.text
     assert answer.text
+
+
+def test_a_volume_of_what_is_no_selector_costs_no_more_than_its_length(wire: Wire) -> None:
+    for text in ("a" * 2_000_000, '"' + '\\"' * 1_000_000):
+        answer = wire.form(f"{API}/index/volume", query=text)
+        assert (answer.status_code, answer.text[:19]) == (400, "input size too long")
 
 
 def test_streams_are_not_followed_and_nothing_is_pushed(wire: Wire) -> None:

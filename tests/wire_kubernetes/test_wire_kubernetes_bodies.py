@@ -142,6 +142,37 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.parametrize("depth", range(100, 2000, 100))
+@pytest.mark.parametrize("kind", ["application/json", "application/yaml"])
+def test_bodies_of_any_depth_are_read_or_refused(depth: int, kind: str) -> None:
+    for text in (b"[" * depth + b"]" * depth, b'{"a":' * depth + b"1" + b"}" * depth):
+        with contextlib.suppress(KubeError):
+            body.read(text, kind)
+
+
+@pytest.mark.parametrize(
+    "text", ["a: !!bool x", "a: !!int ''", "a: !!timestamp x", "a: !!omap [b: c]", "a: !!set {b}"]
+)
+def test_a_tag_that_its_text_does_not_keep_is_refused(text: str) -> None:
+    with pytest.raises(KubeError, match="error parsing YAML"):
+        body.read(text.encode(), "application/yaml")
+
+
+def test_a_time_of_day_is_text_as_in_go() -> None:
+    assert body.read(b"{a: 12:30, b: 1:2:3.5, c: 5}", "application/yaml")[0] == {
+        "a": "12:30", "b": "1:2:3.5", "c": 5,
+    }  # fmt: skip
+
+
+def test_a_body_is_no_larger_than_an_api_server_takes() -> None:
+    large = json.dumps({"data": {"a": "x" * (2 * 2**20)}}).encode()
+    assert body.read(large, "application/apply-patch+yaml") == body.read(large, "application/json")
+    for text, kind in ((large + b" " * 2**20, "application/json"), (b"a: " + large, body.APPLY[0])):
+        with pytest.raises(KubeError, match="Request entity too large") as refusal:
+            body.read(text, kind)
+        assert refusal.value.code == 413
+
+
 @given(VALUES)
 def test_json_and_yaml_say_the_same(value: Any) -> None:
     text = json.dumps(value).encode()

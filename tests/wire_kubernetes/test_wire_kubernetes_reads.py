@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
-from api_served import DEPLOYMENTS, PODS, TABLE, Api, hotel
+from api_served import DEPLOYMENTS, MAPS, PODS, TABLE, Api, config_map, hotel
 
 from aiopslab.wire.kubernetes import resources
 
@@ -101,12 +102,18 @@ def test_selectors_choose(api: Api, query: dict[str, str], expected: set[str]) -
     assert set(names(api.get(DEPLOYMENTS, **query))) == expected
 
 
+def token(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
 @pytest.mark.parametrize(
     ("query", "words"),
     [
         ({"labelSelector": "a=(b"}, "unable to parse requirement"),
         ({"fieldSelector": "spec.paint=red"}, "field label not supported: spec.paint"),
         ({"continue": "nonsense"}, "continue key is not valid"),
+        ({"continue": token('{"rv": 1e999, "start": "a/b"}')}, "continue key is not valid"),
+        ({"continue": token("[" * 5000)}, "continue key is not valid"),
         ({"limit": "many"}, "invalid syntax"),
         ({"limit": "-1"}, "invalid limit"),
     ],
@@ -115,6 +122,36 @@ def test_a_query_that_cannot_be_read_is_refused(
     api: Api, query: dict[str, str], words: str
 ) -> None:
     assert words in api.refused(400, "GET", DEPLOYMENTS, **query)["message"]
+
+
+def test_the_state_of_exactly_one_revision_is_listed(api: Api) -> None:
+    made = api.ask("POST", MAPS, config_map("before", a="1")).json()
+    revision = made["metadata"]["resourceVersion"]
+    api.ask("PUT", f"{MAPS}/before", config_map("before", a="2"))
+    api.ask("POST", MAPS, config_map("later"))
+    query = {"resourceVersion": revision, "resourceVersionMatch": "Exact"}
+    found = api.get(MAPS, fieldSelector="metadata.name!=kube-root-ca.crt", **query)
+    shown = {item["metadata"]["name"]: item.get("data") for item in found["items"]}
+    assert found["metadata"]["resourceVersion"] == revision
+    assert shown["before"] == {"a": "1"}
+    assert "later" not in shown
+    for name in ("before", "later"):
+        api.ask("DELETE", f"{MAPS}/{name}")
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"resourceVersionMatch": "Exact"}, "forbidden unless resourceVersion is provided"),
+        ({"resourceVersionMatch": "Exact", "resourceVersion": "0"}, 'for resourceVersion "0"'),
+        ({"resourceVersionMatch": "About", "resourceVersion": "1"}, "Unsupported value"),
+        ({"resourceVersionMatch": "Exact", "resourceVersion": "1", "continue": "x"}, "continue"),
+    ],
+)
+def test_how_a_revision_is_meant_must_make_sense(
+    api: Api, query: dict[str, str], words: str
+) -> None:
+    assert words in api.refused(422, "GET", MAPS, **query)["message"]
 
 
 def test_a_list_that_must_be_newer_than_anything_is_refused(api: Api) -> None:

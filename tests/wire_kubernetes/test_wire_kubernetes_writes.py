@@ -98,6 +98,14 @@ def test_bodies_that_cannot_be_are_refused_in_the_servers_words(
     assert words in api.refused(code, "POST", MAPS, body)["message"]
 
 
+@pytest.mark.parametrize("time", ["2026-13-45T00:00:00Z", "0000-01-01T00:00:00Z"])
+def test_a_time_that_no_calendar_has_is_refused(api: Api, time: str) -> None:
+    path = PODS.replace("pods", "events")
+    body = {"metadata": {"name": "e"}, "involvedObject": {"namespace": "hotel"},
+            "lastTimestamp": time}  # fmt: skip
+    assert "parsing time" in api.refused(400, "POST", path, body)["message"]
+
+
 def test_an_unknown_media_type_is_415(api: Api) -> None:
     status = api.refused(415, "POST", MAPS, b"<a/>", kind="text/xml")
     assert "application/json" in status["message"]
@@ -319,12 +327,29 @@ def test_a_running_pod_is_marked_first(api: Api) -> None:
 
 @pytest.mark.parametrize(
     ("code", "body"),
-    [(422, {"propagationPolicy": "Sideways"}), (400, {"gracePeriodSeconds": "soon"})],
+    [
+        (422, {"propagationPolicy": "Sideways"}),
+        (400, {"gracePeriodSeconds": "soon"}),
+        (400, {"preconditions": "x"}),
+        (400, {"preconditions": {"uid": 1}}),
+        (400, {"dryRun": 5}),
+        (400, ["All"]),
+    ],
 )
 def test_delete_options_that_do_not_exist_are_refused(
     api: Api, one: str, code: int, body: Any
 ) -> None:
     api.refused(code, "DELETE", one, body)
+
+
+def test_the_longest_grace_is_what_a_duration_can_hold(api: Api) -> None:
+    body = {"gracePeriodSeconds": 2**62}
+    marked = api.ask("DELETE", f"{PODS}/geo-postgres-0", body, dryRun="All").json()
+    assert marked["metadata"]["deletionGracePeriodSeconds"] == 2**63 // 10**9
+
+
+def test_a_binding_to_what_is_no_object_is_refused(api: Api) -> None:
+    api.refused(400, "POST", f"{PODS}/geo-postgres-0/binding", {"target": "node"})
 
 
 def test_a_collection_is_deleted_by_its_selector(api: Api) -> None:

@@ -47,6 +47,10 @@ _LEVELS = (
 )  # fmt: skip
 """Binary operators by binding strength, the weakest first."""
 _POWER = len(_LEVELS) - 1
+_MOST_DIGITS = 18
+"""Of an integer that Go reads for certain."""
+_LONGEST_S = 2**63 / 1e9
+"""Seconds that a ``time.Duration`` of Go can hold."""
 
 
 @lru_cache(maxsize=256)
@@ -214,8 +218,11 @@ class _Expressions(Parser):
         return window, offset
 
     def _duration(self) -> float:
-        text = self.expect_kind("DURATION")
-        return tokens.parse_duration(text) or 0.0
+        place = self.token
+        seconds = tokens.parse_duration(self.expect_kind("DURATION")) or 0.0
+        if seconds > _LONGEST_S:
+            self.fail("duration out of range", place)
+        return seconds
 
     # -- vector aggregations and functions --------------------------------------------------------
 
@@ -228,7 +235,7 @@ class _Expressions(Parser):
         if name.text in ("topk", "bottomk"):
             place = self.token
             text = self.expect_kind("NUMBER")
-            if not text.isdigit() or int(text) < 1:
+            if not text.isdigit() or len(text) > _MOST_DIGITS or int(text) < 1:
                 self.fail(f"invalid parameter {name.text}({text},", place)
             parameter = int(text)
             self.expect(",")

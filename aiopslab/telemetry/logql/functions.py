@@ -13,16 +13,20 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote_plus, unquote_plus
 
 import numpy as np
 
+from aiopslab.telemetry.linesearch import MAX_ATTEMPTS
 from aiopslab.telemetry.logql.tokens import parse_bytes, parse_duration, parse_number
-from aiopslab.telemetry.regex import compile_bounded
+from aiopslab.telemetry.promql.values import QueryError
+from aiopslab.telemetry.regex import compile_bounded, repeats
 
 Value = str | int | float | bool
 MAX_TEXT = 65_536
 """Characters a function may make."""
+_INT64 = 2**63
 _VERB = re.compile(r"%([-+ 0#]*)(\d{0,3})(?:\.(\d{1,2}))?([a-zA-Z%])")
 
 
@@ -37,6 +41,35 @@ class Function:
     body: Callable[..., Value]
     least: int
     most: int
+    searches: bool = False
+    """Whether the first two arguments are a regular expression and the text it is looked for in."""
+
+
+class Searches:
+    """What regular expressions may still try on all lines of a query: they come with the template.
+
+    A search that may take long is paid for before it is made (``linesearch``).
+    """
+
+    def __init__(self) -> None:
+        self._left = MAX_ATTEMPTS
+
+    def pay(self, pattern: Value, text: Value) -> None:
+        """Account for a search.
+
+        Raises:
+            TemplateError: The pattern is refused.
+            QueryError: All searches together may take too long.
+        """
+        shown, length = _regex(pattern).pattern, len(_text(text))
+        unbounded, choices = _repeats(shown)
+        if unbounded or choices > 1.0:
+            self._left -= (length + 1) * math.comb(length + unbounded, unbounded) * choices
+        if self._left < 0:
+            raise QueryError(f"regex {shown!r} may take too long on these lines; use fewer repeats")
+
+
+_repeats = lru_cache(maxsize=128)(repeats)
 
 
 def show(value: Value) -> str:
@@ -64,10 +97,17 @@ def _number(value: Value) -> float:
 
 
 def _int(value: Value) -> int:
+    if isinstance(value, int):
+        return int(value)
     number = _number(value)
-    if not math.isfinite(number):
+    if not -_INT64 <= number < _INT64:
         raise TemplateError(f"{show(value)!r} is no integer")
     return int(number)
+
+
+def _wrapped(number: float) -> int:
+    """Return what is left of an integer in Go's 64 bits."""
+    return (int(number) + _INT64) % (2 * _INT64) - _INT64
 
 
 def _text(value: Value) -> str:
@@ -199,9 +239,10 @@ def _fold(step: Callable[[float, float], float], *, whole: bool) -> Callable[...
         try:
             for other in others:
                 total = step(total, read(other))
+                total = _wrapped(total) if whole else total
         except (ZeroDivisionError, OverflowError) as error:
             raise TemplateError(str(error)) from error
-        return int(total) if whole else total
+        return total
 
     return fold
 
@@ -347,4 +388,5 @@ _TABLE: Mapping[str, tuple[Callable[..., Value], int, int]] = {
     "TrimSuffix": (lambda s, cut: _suffixed(cut, s), 2, 2),
     "TrimSpace": (lambda s: _text(s).strip(), 1, 1),
 }
-FUNCTIONS = {name: Function(*row) for name, row in _TABLE.items()}
+_SEARCHES = ("count", "regexReplaceAll", "regexReplaceAllLiteral")
+FUNCTIONS = {name: Function(*row, name in _SEARCHES) for name, row in _TABLE.items()}

@@ -5,26 +5,25 @@ Not here: ``label_format``, which works on lines (``stages``).
 
 from __future__ import annotations
 
-import re
-
 from aiopslab.telemetry.logql.functions import expand
 from aiopslab.telemetry.logql.tree import LabelReplace
+from aiopslab.telemetry.promql.matching import Regex
 from aiopslab.telemetry.promql.values import LabelSets, QueryError, Vector
-from aiopslab.telemetry.regex import compile_bounded
 
 
 def label_replace(node: LabelReplace, vector: Vector) -> Vector:
     """Set the target where the anchored expression matches the source; empty removes it.
 
     Raises:
-        QueryError: Two series would have the same labels at one instant.
+        QueryError: Two series would have the same labels at one instant, or matching may take too
+            long.
     """
-    pattern: re.Pattern[str] = compile_bounded(node.regex)
+    pattern = Regex(node.regex)
     replacement = expand(node.replacement)
     sets = []
     for pairs in vector.labels.sets:
         labels = dict(pairs)
-        match = pattern.fullmatch(labels.get(node.source, ""))
+        match = pattern.match(labels.get(node.source, ""))
         if match is not None:
             value = replacement(match)
             labels.pop(node.target, None)

@@ -12,7 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from aiopslab.telemetry.logql.functions import FUNCTIONS, TemplateError, Value, show, truth
+from aiopslab.telemetry.logql.functions import (
+    FUNCTIONS,
+    Searches,
+    TemplateError,
+    Value,
+    show,
+    truth,
+)
 from aiopslab.telemetry.promql.values import QueryError
 
 MAX_OUTPUT = 65_536
@@ -53,23 +60,28 @@ class _If:
 _Node = str | _Field | _Call | _If | int | float | bool
 
 
-@lru_cache(maxsize=128)
 def compile_template(text: str) -> Render:
     """Compile a template; the result takes labels (with ``__line__`` and ``__timestamp__``).
 
-    Rendering raises ``TemplateError`` where a function refuses its arguments.
+    Rendering raises ``TemplateError`` where a function refuses its arguments, and ``QueryError``
+    where regular expressions may take too long on all that was rendered.
 
     Raises:
         QueryError: Malformed or not supported.
     """
-    nodes = _Compiler(text).nodes()
+    nodes, searches = _nodes(text), Searches()
 
     def render(labels: Mapping[str, str]) -> str:
         out: list[str] = []
-        _write(nodes, labels, out)
+        _write(nodes, labels, searches, out)
         return "".join(out)
 
     return render
+
+
+@lru_cache(maxsize=128)
+def _nodes(text: str) -> Sequence[_Node]:
+    return _Compiler(text).nodes()
 
 
 class _Compiler:
@@ -216,28 +228,33 @@ def _operand(kind: str, text: str) -> _Expression:
     raise _malformed(f"unexpected {text!r}")
 
 
-def _write(nodes: Sequence[_Node], labels: Mapping[str, str], out: list[str]) -> None:
+def _write(
+    nodes: Sequence[_Node], labels: Mapping[str, str], searches: Searches, out: list[str]
+) -> None:
     for node in nodes:
         if isinstance(node, _If):
             for test, body in node.branches:
-                if truth(_value(test, labels)):
-                    _write(body, labels, out)
+                if truth(_value(test, labels, searches)):
+                    _write(body, labels, searches, out)
                     break
             continue
-        text = node if isinstance(node, str) else show(_value(node, labels))
+        text = node if isinstance(node, str) else show(_value(node, labels, searches))
         out.append(text)
         if len(text) > MAX_OUTPUT or sum(map(len, out)) > MAX_OUTPUT:
             raise TemplateError(f"the template writes more than {MAX_OUTPUT} characters")
 
 
-def _value(expression: _Expression, labels: Mapping[str, str]) -> Value:
+def _value(expression: _Expression, labels: Mapping[str, str], searches: Searches) -> Value:
     match expression:
         case _Field(name):
             return labels.get(name, "")
         case _Call("__line__" | "__timestamp__" as name):
             return labels.get(name, "")
         case _Call(name, arguments):
-            return FUNCTIONS[name].body(*[_value(a, labels) for a in arguments])
+            function, values = FUNCTIONS[name], [_value(a, labels, searches) for a in arguments]
+            if function.searches:
+                searches.pay(*values[:2])
+            return function.body(*values)
         case _:
             return expression
 

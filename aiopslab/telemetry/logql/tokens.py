@@ -6,6 +6,7 @@ Not here: grammar (``parser``, ``expressions``).
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -132,8 +133,13 @@ def parse_bytes(text: str) -> float | None:
 
 
 def literal(text: str) -> float:
-    """Return the value of a NUMBER token."""
-    return float(int(text, 16)) if text[:2].lower() == "0x" else float(text)
+    """Return the value of a NUMBER token; what no float can hold is infinite."""
+    if text[:2].lower() != "0x":
+        return float(text)
+    try:
+        return float(int(text, 16))
+    except OverflowError:
+        return math.inf
 
 
 def parse_number(text: str) -> float | None:

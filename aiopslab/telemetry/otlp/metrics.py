@@ -8,6 +8,7 @@ histograms and summaries are kept; delta temporality and exponential histograms 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ from aiopslab.telemetry.instruments import Labels
 from aiopslab.telemetry.otlp.naming import label_name, metric_name
 from aiopslab.telemetry.otlp.rejected import Rejected, Tally, untimely
 from aiopslab.telemetry.otlp.values import MAX_ATTRIBUTES, NANO, Sender, scalars
+from aiopslab.telemetry.promql.answers import format_value
 from aiopslab.telemetry.samples import HOLD_S, SampleTable
 from aiopslab.telemetry.store import Store
 
@@ -173,13 +175,20 @@ def _values(name: str, point: Point) -> Iterator[tuple[str, dict[str, str], floa
         running = 0
         for bound, count in zip(point.explicit_bounds, point.bucket_counts, strict=False):
             running += count
-            yield f"{name}_bucket", {"le": f"{bound:g}"}, float(running)
+            if math.isfinite(bound):
+                yield f"{name}_bucket", {"le": _number(bound)}, float(running)
         yield f"{name}_bucket", {"le": "+Inf"}, float(point.count)
     else:
         for quantile in point.quantile_values:
-            yield name, {"quantile": f"{quantile.quantile:g}"}, quantile.value
+            yield name, {"quantile": _number(quantile.quantile)}, quantile.value
     yield f"{name}_sum", {}, point.sum
     yield f"{name}_count", {}, float(point.count)
+
+
+def _number(value: float) -> str:
+    """Write a number for a label: short, and exact, so that neighbours stay apart."""
+    short = f"{value:g}"
+    return short if float(short) == value else format_value(value)
 
 
 def _record(

@@ -75,6 +75,10 @@ def evaluate(operation: Operation, left: Value, right: Value, budget: Budget) ->
         if operation.operator in SETS:
             return _set(operation, left, right)
         return _match(operation, left, right, budget)
+    if operation.operator in SETS:
+        raise QueryError(
+            f'set operator "{operation.operator}" not allowed in binary scalar expression'
+        )
     if isinstance(left, Vector) and isinstance(right, np.ndarray):
         return _scalar(operation, left, left.values, right)
     if isinstance(left, np.ndarray) and isinstance(right, Vector):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from aiopslab.telemetry.promql.lexer import tokens
+from aiopslab.telemetry.promql.lexer import Token, tokens
 from aiopslab.telemetry.promql.syntax import WORDS, Malformed, Node, Reader, check
 
 
@@ -23,21 +23,43 @@ def explain(query: str, message: str) -> str:
         wrong = _translated(tree, reader.matchers, message)
     except Malformed as error:
         wrong = error
+    return placed(query, wrong)
+
+
+def placed(query: str, wrong: Malformed) -> str:
+    """Return ``line:column: parse error: ...``; columns count bytes, as Prometheus' do."""
     before = query[: wrong.start].encode()
     line, column = before.count(b"\n") + 1, len(before) - before.rfind(b"\n")
     return f"{line}:{column}: parse error: {wrong}"
 
 
-def refuse_early_times(query: str) -> None:
-    """Refuse what promql-parser would accept and then not survive: ``@`` before 1970.
+def refuse_extremes(query: str) -> None:
+    """Refuse what promql-parser would not survive: ``@`` before 1970, durations beyond Go's.
 
     Raises:
         Malformed: There is one.
     """
-    found = tokens(query)
-    for mark, sign, number in zip(found, found[1:], found[2:], strict=False):
-        if (mark.text, sign.text) == ("@", "-") and number.kind == "number":
-            raise Malformed(f"timestamp out of bounds for @ modifier: -{number.text}", sign.start)
+    found = [Token("mark", "", 0)] * 2 + tokens(query)
+    for mark, sign, token in zip(found, found[1:], found[2:], strict=False):
+        if (mark.text, sign.text, token.kind) == ("@", "-", "number"):
+            raise Malformed(f"timestamp out of bounds for @ modifier: -{token.text}", sign.start)
+        place = mark if sign.text in ("-", "+") else sign
+        timed = token.kind == "number" and place.text.lower() in ("[", ":", "offset")
+        if (timed or token.kind == "duration") and not _seconds(token.text) <= _LONGEST_S:
+            raise Malformed("duration out of range", token.start)
+
+
+_LONGEST_S = 2**63 / 1e9
+"""Seconds that a ``time.Duration`` of Go can hold."""
+_PART = re.compile(r"(\d+)(ms|[smhdwy])")
+_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536e3}
+
+
+def _seconds(text: str) -> float:
+    """Return the seconds of a duration or number; what is too long for a float is infinite."""
+    if parts := _PART.findall(text):
+        return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    return int(text, 16) if text[:2] in ("0x", "0X") else float(text)
 
 
 _TYPE = re.compile(r"expected type (\w+) in call to function '(\w+)', got (\w+)")

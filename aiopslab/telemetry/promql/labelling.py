@@ -107,6 +107,10 @@ def order_by_label(v: Vector, names: Sequence[str]) -> np.ndarray[tuple[int], np
     return np.array(sorted(range(len(v.labels)), key=key), np.int64)
 
 
-def _natural(text: str) -> tuple[tuple[int, int, str], ...]:
-    parts = _DIGITS.split(text)
-    return tuple((0, int(p), p) if p.isdecimal() else (1, 0, p) for p in parts if p)
+def _natural(text: str) -> tuple[tuple[int, int, str, str], ...]:
+    """Return a sorting key; numbers go by length and digits, as Python reads only so long ones."""
+    return tuple(
+        (0, len(number := part.lstrip("0")), number, part) if part.isdecimal() else (1, 0, "", part)
+        for part in _DIGITS.split(text)
+        if part
+    )

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import promql_parser as ast
 
-from aiopslab.telemetry.promql.explanations import explain, refuse_early_times
+from aiopslab.telemetry.promql.explanations import explain, placed, refuse_extremes
 from aiopslab.telemetry.promql.syntax import Malformed
 from aiopslab.telemetry.promql.values import ParseError
 
@@ -25,11 +25,10 @@ def parse(query: str) -> ast.Expr:
     if len(query) > MAX_LENGTH:
         raise ParseError(f"the query is longer than {MAX_LENGTH} characters")
     try:
-        if "@" in query:
-            refuse_early_times(query)
+        refuse_extremes(query)
         return ast.parse(query)
     except Malformed as error:
-        raise ParseError(f"1:{error.start + 1}: parse error: {error}") from error
+        raise ParseError(placed(query, error)) from error
     except ValueError as error:
         try:
             raise ParseError(explain(query, str(error))) from error

@@ -29,6 +29,8 @@ from aiopslab.telemetry.traceql.tree import (
 
 MAX_LENGTH = 5_000
 MAX_DEPTH = 40
+MAX_DIGITS = 18
+"""Of an integer: more may be none that Go can hold."""
 _TOKEN = re.compile(
     r"(?P<blank>[ \t\r\n]+)"
     r'|(?P<STRING>"(?:[^"\\\n]|\\.)*"|`[^`]*`)'
@@ -217,8 +219,12 @@ class _Parser:
                 value: Scalar = unquoted(self._query, token.at, token.text)
             case "DURATION":
                 value = parse_duration(token.text) or 0.0
+            case "NUMBER" if re.search(r"[.eE]", token.text):
+                value = float(token.text)
             case "NUMBER":
-                value = float(token.text) if re.search(r"[.eE]", token.text) else int(token.text)
+                if len(token.text) > MAX_DIGITS:
+                    self._fail("value out of range")
+                value = int(token.text)
             case "WORD" if token.text in ("true", "false"):
                 value = token.text == "true"
             case "WORD" if token.text in STATUSES or token.text in KINDS:

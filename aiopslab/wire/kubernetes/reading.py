@@ -6,6 +6,7 @@ Not here: what is stored and how lists are paged (``world.kube``), usage (``usag
 from __future__ import annotations
 
 import yaml
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -78,6 +79,7 @@ def _page(request: Request, target: Target, presenter: Presenter) -> Object:
         raise KubeError(400, "BadRequest", f"invalid limit {limit}: it must not be negative")
     api = cluster_of(request.scope).world.api
     _check_revision(query.get("resourceVersion", ""), api.revision)
+    exact = _is_exact(query)
     page = api.list_page(
         target.resource.kind,
         target.space,
@@ -85,6 +87,7 @@ def _page(request: Request, target: Target, presenter: Presenter) -> Object:
         fields=query.get("fieldSelector", ""),
         limit=limit,
         token=query.get("continue", ""),
+        revision=int(query["resourceVersion"]) if exact else None,
     )
     metadata: Object = {"resourceVersion": str(page.revision)}
     if page.token:
@@ -92,6 +95,30 @@ def _page(request: Request, target: Target, presenter: Presenter) -> Object:
         if page.remaining is not None:
             metadata["remainingItemCount"] = page.remaining
     return presenter.many(page.items, metadata)
+
+
+def _is_exact(query: QueryParams) -> bool:
+    """Read ``resourceVersionMatch``: whether the state of exactly that revision is wanted.
+
+    Raises:
+        KubeError: 422, it does not go with the rest of the query.
+    """
+    match, revision = query.get("resourceVersionMatch", ""), query.get("resourceVersion", "")
+    if not match:
+        return False
+    problem = ""
+    if query.get("continue"):
+        problem = "Forbidden: resourceVersionMatch is forbidden when continue is provided"
+    elif not revision:
+        problem = "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
+    elif match not in ("Exact", "NotOlderThan"):
+        problem = f'Unsupported value: "{match}": supported values: "Exact", "NotOlderThan"'
+    elif match == "Exact" and int(revision) == 0:
+        problem = 'Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
+    if problem:
+        words = f'ListOptions.meta.k8s.io "" is invalid: resourceVersionMatch: {problem}'
+        raise KubeError(422, "Invalid", words)
+    return match == "Exact"
 
 
 def _check_revision(text: str, latest: int) -> None:

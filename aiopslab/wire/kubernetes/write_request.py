@@ -125,21 +125,48 @@ def delete_options(job: Write) -> DeleteOptions:
     Raises:
         KubeError: 400 or 422.
     """
-    query = job.request.query_params
-    body = job.body if isinstance(job.body, dict) else {}
+    query, body = job.request.query_params, _options(job.body)
     grace = body.get("gracePeriodSeconds", number(query, "gracePeriodSeconds"))
-    if grace is not None and (not isinstance(grace, int) or isinstance(grace, bool)):
-        raise bad_request("json: cannot unmarshal gracePeriodSeconds into an int64")
     orphan = body.get("orphanDependents", flag(query, "orphanDependents"))
     policy = body.get("propagationPolicy") or query.get("propagationPolicy") or "Background"
     conditions = body.get("preconditions") or {}
     return DeleteOptions(
         grace_s=grace,
-        propagation="Orphan" if orphan else _propagation(str(policy)),
-        dry_run=_dry_run([*(body.get("dryRun") or ()), *query.getlist("dryRun")]),
-        uid=str(conditions.get("uid") or ""),
-        resource_version=str(conditions.get("resourceVersion") or ""),
+        propagation="Orphan" if orphan else _propagation(policy),
+        dry_run=_dry_run([*body.get("dryRun", ()), *query.getlist("dryRun")]),
+        uid=conditions.get("uid") or "",
+        resource_version=conditions.get("resourceVersion") or "",
     )
+
+
+def _options(body: Any) -> Object:
+    """Return the ``DeleteOptions`` of a body, without what is null in it.
+
+    Raises:
+        KubeError: 400, it is of another type, or a field of it is.
+    """
+    if body is None:
+        return {}
+    if not isinstance(body, dict):
+        raise bad_request("the body of the request is not an object")
+    given = {name: value for name, value in body.items() if value is not None}
+    for name, (of, shown) in _OPTION_TYPES.items():
+        # A boolean is no int64, though it is an ``int``.
+        if name in given and type(given[name]) is not of:
+            raise bad_request(f"json: cannot unmarshal {name} into {shown}")
+    for name in ("uid", "resourceVersion"):
+        if not isinstance((given.get("preconditions") or {}).get(name) or "", str):
+            raise bad_request(f"json: cannot unmarshal preconditions.{name} into a string")
+    return given
+
+
+_OPTION_TYPES: dict[str, tuple[type, str]] = {
+    "gracePeriodSeconds": (int, "an int64"),
+    "orphanDependents": (bool, "a bool"),
+    "propagationPolicy": (str, "a string"),
+    "preconditions": (dict, "a v1.Preconditions"),
+    "dryRun": (list, "a []string"),
+}
 
 
 def _propagation(text: str) -> Propagation:

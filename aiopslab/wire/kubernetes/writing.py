@@ -201,7 +201,10 @@ def _delete_collection(job: Write) -> tuple[Object, int]:
 def _bind(job: Write) -> tuple[Object, int]:
     target = job.target
     body = job.body if isinstance(job.body, dict) else {}
-    node = (body.get("target") or {}).get("name")
+    wanted = body.get("target") or {}
+    if not isinstance(wanted, dict):
+        raise bad_request("json: cannot unmarshal target into a v1.ObjectReference")
+    node = wanted.get("name")
     if not node:
         words = 'Binding "" is invalid: target.name: Required value'
         raise KubeError(422, "Invalid", words)
@@ -211,9 +214,7 @@ def _bind(job: Write) -> tuple[Object, int]:
 
 def _evict(job: Write) -> tuple[Object, int]:
     body = job.body if isinstance(job.body, dict) else {}
-    options = body.get("deleteOptions")
-    inner = replace(job, body=options if isinstance(options, dict) else {})
-    target = job.target
+    inner, target = replace(job, body=body.get("deleteOptions")), job.target
     evict(
         job.world.api,
         target.name,

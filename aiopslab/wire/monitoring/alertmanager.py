@@ -29,7 +29,8 @@ from aiopslab.telemetry.notifications import (
     labels_of,
     started,
 )
-from aiopslab.telemetry.regex import compile_bounded
+from aiopslab.telemetry.promql import QueryError
+from aiopslab.telemetry.promql.matching import Regex
 from aiopslab.wire.gate import Gate
 from aiopslab.wire.monitoring.assembly import Api, Json, Words, assembled, build_info, constant
 from aiopslab.wire.monitoring.parameters import BadParameter, Parameters, brief
@@ -42,7 +43,7 @@ VERSION = "0.28.1"
 VALID_S = 240.0
 """Seconds for which Prometheus vouches for an alert it sends: four times the resend delay."""
 _FREE = frozenset({"/-/healthy", "/-/ready"})
-_MATCHER = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(=~|!~|!=|=)\s*(.*?)\s*", re.DOTALL)
+_MATCHER = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(=~|!~|!=|=)(.*)", re.DOTALL)
 
 
 def alertmanager_app(env: Monitored, gate: Gate) -> ASGIApp:
@@ -67,7 +68,10 @@ def alertmanager_app(env: Monitored, gate: Gate) -> ASGIApp:
         Route("/api/v2/silence/{id:path}", _no_silence),
         Route("/api/v2/silence/{id:path}", _read_only, methods=["DELETE"]),
     ]
-    failures: dict[type[Exception], Words] = {BadParameter: lambda error: Json(str(error), 400)}
+    failures: dict[type[Exception], Words] = {
+        BadParameter: lambda error: Json(str(error), 400),
+        QueryError: lambda error: Json(str(error), 400),
+    }
     api = Api("alertmanager", alertmanager_refusal, failures, _FREE)
     return assembled(api, routes, gate, now=env.now)
 
@@ -179,7 +183,7 @@ def _matchers(filters: Sequence[str]) -> list[_Matcher]:
         parts = _MATCHER.fullmatch(text.strip().removeprefix("{").removesuffix("}"))
         if parts is None:
             raise BadParameter(f"bad matcher format: {brief(text)}")
-        name, operator, value = parts.groups()
+        name, operator, value = parts[1], parts[2], parts[3].strip()
         if len(value) > 1 and value[0] == value[-1] == '"':
             value = value[1:-1].replace('\\"', '"').replace("\\\\", "\\")
         test = _pattern("filter", value) if "~" in operator else value.__eq__
@@ -189,7 +193,7 @@ def _matchers(filters: Sequence[str]) -> list[_Matcher]:
 
 def _pattern(name: str, text: str) -> Callable[[str], object]:
     try:
-        return compile_bounded(text).fullmatch
+        return Regex(text).match
     except re.error as error:
         raise BadParameter(f"failed to parse {name} param: {error}") from error
 

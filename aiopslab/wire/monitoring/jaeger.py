@@ -235,7 +235,7 @@ def _microseconds(p: Parameters, name: str, now: float, default: float) -> float
     text = p.get(name)
     if not text:
         return default
-    if text.isascii() and text.lstrip("-").isdigit() and len(text) <= MAX_NUMBER:
+    if _is_whole(text):
         return int(text) / 1e6
     if not text[:1].isdigit() or "T" in text:
         try:
@@ -249,9 +249,14 @@ def _whole(p: Parameters, name: str, per_second: float, default: float) -> float
     text = p.get(name)
     if not text:
         return default
-    if not (text.isascii() and text.lstrip("-").isdigit()) or len(text) > MAX_NUMBER:
+    if not _is_whole(text):
         raise BadParameter(f"unable to parse param '{name}': {brief(text)} is not milliseconds")
     return int(text) / per_second
+
+
+def _is_whole(text: str) -> bool:
+    digits = text.removeprefix("-")
+    return digits.isascii() and digits.isdigit() and len(text) <= MAX_NUMBER
 
 
 def _milliseconds(p: Parameters, name: str) -> float | None:

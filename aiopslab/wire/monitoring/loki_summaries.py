@@ -14,6 +14,7 @@ from typing import Any
 from starlette.requests import Request
 
 from aiopslab.environments.protocol import Monitored, Series
+from aiopslab.telemetry.logql.expressions import parse_selector
 from aiopslab.telemetry.patterns import template
 from aiopslab.telemetry.promql import format_value
 from aiopslab.wire.monitoring.assembly import stamp
@@ -24,7 +25,6 @@ DEFAULT_VOLUMES = 100
 PATTERN_LINES = 5_000
 """Newest lines that patterns are made of."""
 PATTERNS = 300
-_NAME = re.compile(r"([a-zA-Z_][a-zA-Z0-9_]*)\s*(?:=~|!~|!=|=)")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _MASK = re.compile(r"<(?:time|uuid|ip|hex|num|\*)>")
 
@@ -98,6 +98,7 @@ def _volumes(p: Parameters, length: float) -> str:
 
     Raises:
         BadParameter: The labels to aggregate by are malformed.
+        QueryError: The query is no selector.
     """
     selector = p.required("query")
     names = [name for name in p.get("targetLabels").split(",") if name]
@@ -106,7 +107,7 @@ def _volumes(p: Parameters, length: float) -> str:
     if p.get("aggregateBy", "series") not in ("series", "labels"):
         raise BadParameter("aggregateBy is 'series' or 'labels'")
     # Loki aggregates by the labels of the selector unless it is told otherwise.
-    by = names or sorted(set(_NAME.findall(re.sub(r'"(?:\\.|[^"\\])*"', '""', selector))))
+    by = names or sorted({matcher.name for matcher in parse_selector(selector).matchers})
     return f"sum by ({', '.join(by)}) (bytes_over_time({selector} [{max(1, math.ceil(length))}s]))"
 
 

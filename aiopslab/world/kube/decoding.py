@@ -32,6 +32,7 @@ _GO_TYPES = {
     "y": "[]uint8",
     "t": "v1.Time",
 }
+_YEAR_1 = -62135596800.0
 _LIMITS = {"i32": 2**31, "i64": 2**63, "ios": 2**31}
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -110,6 +111,14 @@ class _Decoder:
                 return value
 
 
+def _is_time(text: str) -> bool:
+    """Whether a text is a time of RFC 3339 that a calendar has."""
+    try:
+        return _TIME.fullmatch(text) is not None and unix(text) >= _YEAR_1
+    except (ValueError, OverflowError):
+        return False
+
+
 def _check_scalar(value: Any, field: Field, at: tuple[str, str]) -> None:
     """Raise DecodeError unless a scalar has the type of its field."""
     kind = field.type
@@ -143,17 +152,6 @@ def _check_scalar(value: Any, field: Field, at: tuple[str, str]) -> None:
             base64.b64decode(value, validate=True)
         except (binascii.Error, ValueError) as error:
             raise DecodeError("illegal base64 data at input byte 0") from error
-
-
-def _is_time(text: str) -> bool:
-    """Whether a text has the form of a timestamp and names a moment that exists."""
-    if not _TIME.fullmatch(text):
-        return False
-    try:
-        unix(text)
-    except (ValueError, OverflowError):
-        return False
-    return True
 
 
 def _go_type(field: Field) -> str:

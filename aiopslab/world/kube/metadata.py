@@ -16,6 +16,8 @@ from aiopslab.world.kube.objects import Object, deleting
 from aiopslab.world.kube.options import DeleteOptions
 from aiopslab.world.kube.patches import ownership
 
+LONGEST_S = 2**63 // 10**9
+"""Seconds that a ``time.Duration`` of Go can hold."""
 _SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """Letters of generated names: no vowels, so no words."""
 _CLIENTS_MAY_NOT_SET = (
@@ -136,14 +138,17 @@ def mark_deleted(kind: Kind, obj: Object, now: float, options: DeleteOptions) ->
 
 
 def _grace(pod: Object, asked: int | None) -> int:
-    """Return the grace period of a pod: 0 if it never ran on a node or has finished."""
+    """Return the grace period of a pod: 0 if it never ran on a node or has finished.
+
+    A longer one than ``LONGEST_S`` would end on a date that cannot be written.
+    """
     phase = (pod.get("status") or {}).get("phase")
     if not pod["spec"].get("nodeName") or phase in ("Succeeded", "Failed"):
         return 0
     if asked is not None:
-        return max(asked, 0)
+        return min(max(asked, 0), LONGEST_S)
     seconds: int = pod["spec"].get("terminationGracePeriodSeconds", 30)
-    return seconds
+    return min(seconds, LONGEST_S)
 
 
 def gone(kind: Kind, obj: Object) -> bool:

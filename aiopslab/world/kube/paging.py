@@ -9,7 +9,6 @@ etcd's compaction makes a real server do. Not here: what a list looks like on th
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from dataclasses import dataclass
 
@@ -26,6 +25,7 @@ _EXPIRED = (
     "inconsistent list - objects that were created, modified, or deleted between the time the "
     "first chunk was returned and now may show up in the list."
 )
+_TOO_OLD = "The resourceVersion for the provided list is too old."
 _LATEST = -1
 """Revision in a token that goes on inconsistently."""
 
@@ -58,6 +58,8 @@ class Query:
     """Most objects of a page; 0 is no limit."""
     token: str = ""
     """``Page.token`` of the page before; empty for the first."""
+    revision: int | None = None
+    """Of the state that the first page shows; None is the present one."""
 
 
 def page(store: ObjectStore, kind: str, query: Query) -> Page:
@@ -66,7 +68,8 @@ def page(store: ObjectStore, kind: str, query: Query) -> Page:
     Raises:
         KubeError: 400, not a token or selector; 410, the state it belongs to is forgotten.
     """
-    after, revision = _read(query.token) if query.token else (None, _LATEST)
+    wanted = _LATEST if query.revision is None else query.revision
+    after, revision = _read(query.token) if query.token else (None, wanted)
     if revision == _LATEST:
         found, revision = store.list(kind, query.namespace), store.revision
     else:
@@ -90,7 +93,9 @@ def _state_at(
     try:
         later = store.history.since(kind, revision)
     except KubeError as error:
-        token = _write(after or ("", ""), _LATEST)
+        if after is None:
+            raise KubeError(410, "Expired", _TOO_OLD) from error
+        token = _write(after, _LATEST)
         raise KubeError(410, "Expired", _EXPIRED, continue_token=token) from error
     objects = {_place(obj): obj for obj in store.list(kind, namespace)}
     for change in reversed(later):
@@ -123,5 +128,6 @@ def _read(token: str) -> tuple[_Place, int]:
         content = json.loads(raw)
         namespace, _, name = content["start"].rstrip("\0").partition("/")
         return (namespace, name), int(content["rv"])
-    except (binascii.Error, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError,
+            RecursionError) as error:  # fmt: skip
         raise bad_request("continue key is not valid: it is not one this server gave") from error

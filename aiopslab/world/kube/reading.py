@@ -102,6 +102,7 @@ class ApiReader:
         fields: str = "",
         limit: int = 0,
         token: str = "",
+        revision: int | None = None,
     ) -> Page:
         """Return one page of a list; all pages of a list show the state of its first.
 
@@ -112,13 +113,14 @@ class ApiReader:
             fields: Field selector.
             limit: Most objects of a page; 0 is no limit.
             token: ``Page.token`` of the page before; empty for the first.
+            revision: Of the state that is shown; None is the present one.
 
         Raises:
             KubeError: As :meth:`list`; 400, not a token; 410, the state is forgotten.
         """
         served = self.kind(kind)
         space = namespace if served.namespaced else ""
-        query = paging.Query(space, labels, fields, limit, token)
+        query = paging.Query(space, labels, fields, limit, token, revision)
         return paging.page(self.store, served.kind, query)
 
     def changes_since(self, kind: str, revision: int) -> Sequence[Change]:

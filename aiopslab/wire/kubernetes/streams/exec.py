@@ -242,7 +242,8 @@ class _Session:
             for line in typed.lines if data else (lines.rest(),):
                 words = line.split()
                 if words[:1] == ["exit"]:
-                    return int(words[1]) & 255 if words[1:] and words[1].isdecimal() else code
+                    given = "".join(words[1:2])
+                    return int(given) & 255 if given.isdecimal() and len(given) < 20 else code
                 if words:
                     code = await self._line(name, line)
                 await self._channels.send(STDOUT, shown)
