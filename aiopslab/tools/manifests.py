@@ -29,7 +29,12 @@ class ManifestError(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without dates."""
+    """YAML without dates, and without numbers to the base of 60: 12:30 is a text."""
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> Any:
+        if kind is yaml.ScalarNode and implicit[0] and ":" in value:
+            return self.DEFAULT_SCALAR_TAG
+        return super().resolve(kind, value, implicit)  # type: ignore[no-untyped-call]  # no stubs
 
 
 _Loader.yaml_implicit_resolvers = {

@@ -34,10 +34,10 @@ def test_any_text_is_read_as_json_values_or_refused(text: str) -> None:
 
 
 def test_yaml_beyond_json_is_read_as_kubernetes_does() -> None:
-    text = "on: 2026-01-01\n2: a\nx: &x {y: z}\nw: *x\n---\n---\nb: 2"
+    text = "on: 2026-01-01\n2: a\nx: &x {y: z}\nw: *x\n---\n---\nb: 2\nc: 12:30"
     first, second = read(text)
     assert first == {"true": "2026-01-01", "2": "a", "x": {"y": "z"}, "w": {"y": "z"}}
-    assert second == {"b": 2}
+    assert second == {"b": 2, "c": "12:30"}
 
 
 @pytest.mark.parametrize(
