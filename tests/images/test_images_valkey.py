@@ -292,3 +292,12 @@ def test_a_number_out_of_range_is_an_error_and_changes_nothing(
     assert out.startswith("(error) ERR")
     assert (code, box.exit) == (0, None)
     assert bench.sh(box, "valkey-cli", "dbsize")[0] == "(integer) 0\n"
+
+
+def test_a_server_does_not_start_with_a_port_that_is_no_number(
+    bench: Bench, cache_store: Store
+) -> None:
+    _, box = started(bench, cache_store, "--port", "abc")
+    assert box.exit is not None
+    assert box.exit.code == 1
+    assert any("FATAL CONFIG FILE ERROR" in line for _, line in box.log_lines())

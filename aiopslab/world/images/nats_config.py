@@ -63,7 +63,7 @@ def read(text: str, env: Mapping[str, str], *, name: str, port: int, disk: int) 
         return env[found[1:]]
 
     listen = value("port", str(port))
-    if not listen.isdecimal():
+    if not re.fullmatch(r"[0-9]{1,5}", listen):
         raise ConfigFileError(f"error parsing port: {listen!r}")
     return ServerConfig(
         port=int(listen),
@@ -117,7 +117,7 @@ def _parse(text: str) -> dict[str, str]:
 
 
 def _size(text: str) -> int:
-    match = re.fullmatch(r"(\d+)([A-Za-z]*)", text)
+    match = re.fullmatch(r"([0-9]{1,18})([A-Za-z]*)", text)
     unit = "" if match is None else match[2].upper()
     if match is None or (unit and unit not in _SIZES):
         raise ConfigFileError(f"not a size: {text!r}")

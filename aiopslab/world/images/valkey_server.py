@@ -102,7 +102,7 @@ class CacheServer:
                 raise CommandError(failed + "argument(s) must be one of the following: "
                                    + ", ".join(POLICIES))  # fmt: skip
             self.keys.policy = value
-        elif name in ("maxclients", "timeout"):
+        elif name in ("maxclients", "port", "timeout"):
             least = int(name == "maxclients")
             if not _WHOLE.fullmatch(value) or not least <= int(value) < 2**32:
                 raise CommandError(failed + f"argument must be between {least} and 4294967295")
