@@ -2,8 +2,9 @@
 
 Wraps an API whose handlers may then look at the world freely. The body is read before the turn is
 taken and the answer is sent after it ended, so neither a slow sender nor a slow reader keeps the
-world from others. A handler that writes states the objects before and after in ``scope["turn"]``. Not here: streams (watches, followed logs, exec), whose handlers take turns
-themselves through ``scope["gate"]``.
+world from others. A handler that writes states the objects before and after in ``scope["turn"]``.
+Not here: streams (watches, followed logs, exec), whose handlers take turns themselves through
+``scope["gate"]``.
 """
 
 from __future__ import annotations
