@@ -116,7 +116,7 @@ class _Part:
 
     words: list[str] = field(default_factory=list)
     fed: str | None = None
-    """What it reads from a pipe or a file, as far as that is known; None: nothing is given to it."""
+    """What it reads from a pipe or a file, as far as that is known; None: it is given nothing."""
     stores: bool = False
     """Whether its output goes to a file."""
 
@@ -211,13 +211,24 @@ def queue_effect(command: str) -> Effect:
     return "read" if looks else "write"
 
 
+_ACTING_OPTIONS = {
+    "date": ("-s", "--s"),
+    "find": ("-delete", "-exec", "-ok", "-fprint", "-fls"),
+    "openssl": ("-out", "-writerand"),
+    "sort": ("-o", "--output"),
+    "wget": ("--post", "--method", "--body"),
+}
+"""Programs that only look, but with an option that begins so."""
+
+
 def _looks(words: list[str]) -> bool:
     """Say whether one simple command only looks."""
-    match words[0]:
+    name = words[0].rpartition("/")[2]
+    if name in _ACTING_OPTIONS:
+        return not any(word.startswith(_ACTING_OPTIONS[name]) for word in words[1:])
+    match name:
         case "curl":
             return all(_curl_looks(name, value) for name, value in _curl_options(words[1:]))
-        case "wget":
-            return not any(w.startswith(("--post", "--method", "--body")) for w in words)
         case "psql":
             return _psql_effect(words) == "read"
         case "valkey-cli" | "redis-cli":
@@ -229,27 +240,16 @@ def _looks(words: list[str]) -> bool:
         case "env":
             # With a word that sets nothing it runs a program.
             return all(_env_looks(word) for word in words[1:])
-        case "sort":
-            return not any(word.startswith(("-o", "--output")) for word in words[1:])
         case "sysctl":
             return not any("=" in word or word.startswith("-w") for word in words[1:])
-        case "find":
-            return not any(word.startswith(_FIND_ACTS) for word in words[1:])
         case "nc":
             return not any(word[:1] == "-" and set(word) & {"e", "c"} for word in words[1:])
-        case "date":
-            return not any(word.startswith(("-s", "--s")) for word in words[1:])
-        case "openssl":
-            return not any(word.startswith(("-out", "-writerand")) for word in words[1:])
-        case name:
-            return name.rsplit("/", 1)[-1] in _LOOKERS
-
-
-_FIND_ACTS = ("-delete", "-exec", "-ok", "-fprint", "-fls")
+        case _:
+            return name in _LOOKERS
 
 
 def _env_looks(word: str) -> bool:
-    """Say whether a word of ``env`` runs nothing: one that sets nothing does, and so does ``-S``."""
+    """Say whether a word of ``env`` runs nothing: what sets nothing does, and so does ``-S``."""
     if word.startswith("-"):
         return "S" not in word and not word.startswith("--s")
     return "=" in word

@@ -2,8 +2,8 @@
 
 The child talks over a pipe; its end of file is the child's end, so nothing is polled. Where the
 system tells of a process's end, that counts: a copy that the child left behind may hold the pipe.
-Every process of a run also watches a *lifeline*, a pipe whose other end only the run's first process holds: when
-that one is gone, however it died, the whole tree ends within moments.
+Every process of a run also watches a *lifeline*, a pipe whose other end only the run's first
+process holds: when that one is gone, however it died, the whole tree ends within moments.
 Not here: what children do (``bench``).
 """
 

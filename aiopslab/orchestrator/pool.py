@@ -151,7 +151,8 @@ class Host:
         stdout = self._process.stdout
         if stdout is None:
             raise InfraError("host", "it has no output to listen to")
-        while line := await stdout.readline():
+        # A host that is killed may leave half a line.
+        while (line := await stdout.readline()).endswith(b"\n"):
             message = json.loads(line)
             if message["event"] == "job_done":
                 return

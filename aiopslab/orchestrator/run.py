@@ -128,8 +128,8 @@ async def resume(
         progress: As for ``run``.
 
     Raises:
-        UsageError: There is no such run, it is under way, its agent is unknown, a cluster of it must
-            not be used, or the lock differs; the message lists how.
+        UsageError: There is no such run, it is under way, its agent is unknown, a cluster of it
+            must not be used, or the lock differs; the message lists how.
         PreflightError: The agent lacks something.
     """
     directory = RunDirectory.find(path)

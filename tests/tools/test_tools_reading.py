@@ -71,7 +71,8 @@ def test_a_window_ends_now_at_the_latest_and_is_never_empty() -> None:
         "psql -U postgres -Atc 'SELECT 1'", "psql -c'SELECT 1; SELECT 2' -d shop", "nc -zv web 80",
         "psql -c 'SELECT a FROM t WHERE a > 1' | head -3", "sh -c \"psql -c 'SELECT 1'; df\"",
         "echo 'SELECT 1' | psql -U postgres", "echo INFO memory | valkey-cli -p 6379",
-        "echo PING | nc web 6379", "find / -name x", "date -u", "psql --command='SHOW all' >/dev/null",
+        "echo PING | nc web 6379", "find / -name x", "date -u",
+        "psql --command='SHOW all' >/dev/null", "/usr/bin/env A=b",
     ],
 )  # fmt: skip
 def test_commands_that_only_look_are_reads(command: str) -> None:
@@ -96,6 +97,7 @@ def test_commands_that_only_look_are_reads(command: str) -> None:
         "cat x | nc web 6379", "sh -c \"kill 1 # don't\"", "env -S'kill 1'", "find . -execdir rm",
         "find . -fprint x", "date -s 1", "sysctl a=1", "openssl rand -out x 1", "kill 1\nls",
         "valkey-cli INFO < x", "nc -e sh web 80",
+        "/usr/bin/env sh -c 'kill 1'", "/usr/bin/sort -o /etc/config x",
     ],
 )  # fmt: skip
 def test_commands_that_may_change_something_are_writes(command: str) -> None:

@@ -209,7 +209,7 @@ def test_a_change_is_recorded_whole_though_its_caller_was_called_off(
 
 
 def test_who_is_called_off_while_looking_is_so_at_once() -> None:
-    env, tools = toolbox()
+    _, tools = toolbox()
 
     async def go() -> None:
         asked = asyncio.Event()
