@@ -203,7 +203,7 @@ def test_what_a_looking_identity_feeds_to_a_command_is_judged_too(sim: Sim, run:
 def test_mitigation_may_run_what_changes_and_it_is_recorded_as_a_write(sim: Sim, run: Run) -> None:
     served = on_call_of(sim, "mitigation")
     pod = a_pod(sim, "geo-valkey") if "geo-valkey" in sim.app.stores else a_pod(sim, "geo-postgres")
-    run(output(served, pod, "sh", "-c", "true > /dev/null; sleep 0"))
+    run(output(served, pod, "sh", "-c", "true > /tmp/note; sleep 0"))
     assert [call.effect for call, _ in served.gate.calls] == ["write"]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 
 from aiopslab.models.kube import KubeError
-from aiopslab.models.timestamps import LATEST, rfc3339
+from aiopslab.models.timestamps import rfc3339
 from aiopslab.seeds import Streams
 from aiopslab.world.kube.errors import bad_request, conflict
 from aiopslab.world.kube.kinds import Kind
@@ -124,7 +124,7 @@ def mark_deleted(kind: Kind, obj: Object, now: float, options: DeleteOptions) ->
     first = not deleting(obj)
     grace = _grace(obj, options.grace_s) if kind.kind == "Pod" else 0
     if first or grace < metadata["deletionGracePeriodSeconds"]:
-        metadata["deletionTimestamp"] = rfc3339(min(now + grace, LATEST))
+        metadata["deletionTimestamp"] = rfc3339(now + grace)
         metadata["deletionGracePeriodSeconds"] = grace
     if not first:
         return
