@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from aiopslab.environments.unbroken import unbroken
 from aiopslab.world.clock import VirtualLoop
 
 T = TypeVar("T")
@@ -63,28 +64,12 @@ class Bridge:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix="world")
         async with self._turn:
-            return await _driven(running.run_in_executor(self._thread, drive))
+            # A cancelled caller must find the world standing still: what looks at it next would
+            # otherwise see it move.
+            return await unbroken(running.run_in_executor(self._thread, drive))
 
     def close(self) -> None:
         """End the thread, if there is one."""
         if self._thread is not None:
             self._thread.shutdown(wait=True, cancel_futures=True)
             self._thread = None
-
-
-async def _driven(drive: asyncio.Future[T]) -> T:
-    """Wait for a drive to its end, even if cancelled meanwhile.
-
-    A cancelled caller must find the world standing still: what looks at it next would otherwise
-    see it move. A failure of the world is worth more than the cancellation.
-    """
-    cancelled = False
-    while not drive.done():
-        try:
-            await asyncio.wait({drive})
-        except asyncio.CancelledError:
-            cancelled = True
-    done = drive.result()
-    if cancelled:
-        raise asyncio.CancelledError
-    return done

@@ -31,12 +31,11 @@ _CURL_FLAGS = frozenset(
         "location", "globoff", "head", "compressed", "http1.1", "no-progress-meter",
     }
 )  # fmt: skip
-_CURL_VALUES = frozenset(
-    {
-        *"mHwAXo", "max-time", "connect-timeout", "header", "write-out", "user-agent",
-        "request", "output", "url", "retry", "resolve",
-    }
+_CURL_VALUES = (
+    *"mHwAXo", "max-time", "connect-timeout", "header", "write-out", "user-agent", "request",
+    "output", "url", "retry", "resolve",
 )  # fmt: skip
+_PSQL_VALUES = (*"cdfFhLopPRTUv", "command", "file", "output", "log-file")
 _SQL_READS = frozenset({"SELECT", "SHOW", "EXPLAIN", "TABLE", "VALUES"})
 _SQL_OPAQUE = re.compile(
     r"(?P<comment>--[^\n]*|/\*.*?\*/)|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$"
@@ -228,7 +227,9 @@ def _looks(words: list[str]) -> bool:
         return not any(word.startswith(_ACTING_OPTIONS[name]) for word in words[1:])
     match name:
         case "curl":
-            return all(_curl_looks(name, value) for name, value in _curl_options(words[1:]))
+            return all(
+                _curl_looks(name, value) for name, value in _options(words[1:], _CURL_VALUES)
+            )
         case "psql":
             return _psql_effect(words) == "read"
         case "valkey-cli" | "redis-cli":
@@ -255,14 +256,24 @@ def _env_looks(word: str) -> bool:
     return "=" in word
 
 
-def _curl_options(words: list[str]) -> Iterator[tuple[str, str]]:
-    """Yield (name, value) of every option; short ones may be joined (``-sSo /dev/null``)."""
+def _options(
+    words: list[str], values: Sequence[str], *, shortened: bool = False
+) -> Iterator[tuple[str, str]]:
+    """Yield (name, value) of every option; short ones may be joined (``-sSo /dev/null``).
+
+    Args:
+        words: What follows the program's name.
+        values: Names of the options that take a value.
+        shortened: Whether the beginning of such a name is enough.
+    """
     rest = list(words)
     while rest:
         word = rest.pop(0)
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
-            if name in _CURL_VALUES and not equals:
+            if shortened and len(name) > 1:
+                name = next((full for full in values if full.startswith(name)), name)
+            if name in values and not equals:
                 value = rest.pop(0) if rest else ""
             yield name, value
             continue
@@ -270,7 +281,7 @@ def _curl_options(words: list[str]) -> Iterator[tuple[str, str]]:
         while joined:
             name, joined = joined[0], joined[1:]
             value = ""
-            if name in _CURL_VALUES:
+            if name in values:
                 value, joined = joined or (rest.pop(0) if rest else ""), ""
             yield name, value
 
@@ -286,37 +297,12 @@ def _curl_looks(name: str, value: str) -> bool:
 
 def _psql_effect(words: list[str]) -> Effect:
     """Judge the statements given with ``-c``; without any there is nothing to run."""
-    for name, value in _psql_options(words[1:]):
+    for name, value in _options(words[1:], _PSQL_VALUES, shortened=True):
         if name in ("f", "o", "L", "file", "output", "log-file"):
             return "write"
         if name in ("c", "command") and sql_effect(value) == "write":
             return "write"
     return "read"
-
-
-_PSQL_VALUES = frozenset("cdfFhLopPRTUv")
-_PSQL_LONG = ("command", "file", "output", "log-file")
-
-
-def _psql_options(words: list[str]) -> Iterator[tuple[str, str]]:
-    """Yield (name, value) of every option; long ones may be shortened, short ones joined."""
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        if word.startswith("--"):
-            name, equals, value = word[2:].partition("=")
-            full = next((x for x in _PSQL_LONG if len(name) > 1 and x.startswith(name)), name)
-            if full in _PSQL_LONG and not equals:
-                value = rest.pop(0) if rest else ""
-            yield full, value
-            continue
-        joined = word[1:] if word.startswith("-") else ""
-        while joined:
-            name, joined = joined[0], joined[1:]
-            value = ""
-            if name in _PSQL_VALUES:
-                value, joined = joined or (rest.pop(0) if rest else ""), ""
-            yield name, value
 
 
 def _after_options(words: list[str]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from aiopslab.content import near
+from aiopslab.environments.unbroken import unbroken
 from aiopslab.models.kube import KubeError
 from aiopslab.models.observation import Effect, Observation, ToolInfo
 from aiopslab.models.timestamps import rfc3339
@@ -113,7 +114,8 @@ class Toolbox:
         calling = self._called(_text(name), arguments, _text(thought))
         if tool is None or (tool.effect == "read" and tool.effect_of is None):
             return await calling
-        return await _whole(calling)
+        # No change without a record of it.
+        return await unbroken(asyncio.create_task(calling))
 
     async def _called(
         self, name: str, arguments: dict[str, Any] | None, thought: str
@@ -239,20 +241,6 @@ class Toolbox:
             thought=thought, ok=seen.ok, text=seen.text, start=start, end=self.context.env.now(),
             before=result.before, after=result.after,
         )  # fmt: skip
-
-
-async def _whole(calling: Coroutine[Any, Any, Observation]) -> Observation:
-    """Await a call to its end, even if cancelled meanwhile: no change without a record of it."""
-    task, called_off = asyncio.create_task(calling), False
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError:
-            called_off = True
-    seen = task.result()
-    if called_off:
-        raise asyncio.CancelledError
-    return seen
 
 
 def _plain(arguments: Mapping[str, Any]) -> dict[str, Any] | None:
