@@ -16,7 +16,14 @@ from aiopslab.agents.loading import ORACLE
 from aiopslab.errors import UsageError
 from aiopslab.models.agreement import Agreement, Showing
 from aiopslab.models.answer import Diagnosis
-from aiopslab.models.run import SEVERAL, SIMULATED, EnvironmentChoice, PlannedTrial, RunConfig
+from aiopslab.models.run import (
+    SEVERAL,
+    SIMULATED,
+    EnvironmentChoice,
+    PlannedTrial,
+    RunConfig,
+    RunRecord,
+)
 from aiopslab.models.task import Task
 from aiopslab.orchestrator import lock
 from aiopslab.orchestrator.lab import find_lab
@@ -219,22 +226,16 @@ def _trials(incident: str, run: RunDirectory, question: Question) -> dict[Task, 
     record = run.record()
 
     def counts(plan: PlannedTrial) -> bool:
-        seed, player = record.config.trial_seed(plan.attempt), record.config.agent_of(plan)
         wanted = ORACLE if plan.task == "mitigation" else question.agent
-        return (plan.incident, seed, player) == (incident, question.seed, wanted)
+        return plan.task in _TASKS and record.config.agent_of(plan) == wanted
 
-    return {p.task: run.trial(p) for p in record.trials if p.task in _TASKS and counts(p)}
+    return {p.task: run.trial(p) for p in _drawn(incident, record, question.seed) if counts(p)}
 
 
-def _played_of(incident: str, run: RunDirectory, seed: int) -> list[TrialDirectory]:
-    """Find all trials of one draw that have ended, of whatever agent and task."""
-    record = run.record()
-    drawn = (
-        run.trial(p)
-        for p in record.trials
-        if (p.incident, record.config.trial_seed(p.attempt)) == (incident, seed)
-    )
-    return [trial for trial in drawn if trial.complete]
+def _drawn(incident: str, record: RunRecord, seed: int) -> list[PlannedTrial]:
+    """Find the trials of one draw, of whatever agent and task."""
+    wanted, config = (incident, seed), record.config
+    return [p for p in record.trials if (p.incident, config.trial_seed(p.attempt)) == wanted]
 
 
 def _complete(trials: Mapping[Task, TrialDirectory]) -> bool:
@@ -250,7 +251,8 @@ def _shown(incident: str, run: RunDirectory, question: Question) -> Showing:
     tried = None if mended is None else mended.trial().outcome
     truth, answer = looking.truth(), looking.answer()
     begun = truth.injected_at
-    look = longest_look(_played_of(incident, run, question.seed))
+    drawn = map(run.trial, _drawn(incident, run.record(), question.seed))
+    look = longest_look(trial for trial in drawn if trial.complete)
     return Showing(
         broken=sorted(w.journey for w in looking.evidence().handover if w.offered and not w.met),
         alerts=look.alerts,

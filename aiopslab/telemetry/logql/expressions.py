@@ -24,6 +24,7 @@ from aiopslab.telemetry.logql.tree import (
     VectorAggregation,
     VectorOf,
 )
+from aiopslab.telemetry.promql.durations import LONGEST_S
 from aiopslab.telemetry.promql.values import QueryError
 from aiopslab.telemetry.regex import compile_bounded
 
@@ -49,8 +50,6 @@ _LEVELS = (
 _POWER = len(_LEVELS) - 1
 _MOST_DIGITS = 18
 """Of an integer that Go reads for certain."""
-_LONGEST_S = 2**63 / 1e9
-"""Seconds that a ``time.Duration`` of Go can hold."""
 
 
 @lru_cache(maxsize=256)
@@ -220,7 +219,7 @@ class _Expressions(Parser):
     def _duration(self) -> float:
         place = self.token
         seconds = tokens.parse_duration(self.expect_kind("DURATION")) or 0.0
-        if seconds > _LONGEST_S:
+        if seconds > LONGEST_S:
             self.fail("duration out of range", place)
         return seconds
 

@@ -11,14 +11,11 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from aiopslab.telemetry.promql.durations import UNITS_S
 from aiopslab.telemetry.promql.values import QueryError
 
 Kind = Literal["IDENTIFIER", "STRING", "NUMBER", "DURATION", "BYTES", "FLAG", "OPERATOR", "$end"]
 
-_DURATION_UNITS = {
-    "ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0,
-    "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0,
-}  # fmt: skip
 _BYTE_UNITS = {
     "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "pb": 10**15, "eb": 10**18,
     "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40, "pib": 2**50, "eib": 2**60,
@@ -117,7 +114,7 @@ def parse_duration(text: str) -> float | None:
     if not re.fullmatch(_DURATION, plain):
         return None
     parts = re.findall(rf"({_NUMBER})(ns|us|µs|μs|ms|[smhdwy])", plain)
-    return sign * sum(float(number) * _DURATION_UNITS[unit] for number, unit in parts)
+    return sign * sum(float(number) * UNITS_S[unit] for number, unit in parts)
 
 
 def parse_bytes(text: str) -> float | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from aiopslab.telemetry.promql.durations import LONGEST_S, UNITS_S
 from aiopslab.telemetry.promql.lexer import Token, tokens
 from aiopslab.telemetry.promql.syntax import WORDS, Malformed, Node, Reader, check
 
@@ -45,20 +46,17 @@ def refuse_extremes(query: str) -> None:
             raise Malformed(f"timestamp out of bounds for @ modifier: -{token.text}", sign.start)
         place = mark if sign.text in ("-", "+") else sign
         timed = token.kind == "number" and place.text.lower() in ("[", ":", "offset")
-        if (timed or token.kind == "duration") and not _seconds(token.text) <= _LONGEST_S:
+        if (timed or token.kind == "duration") and not _seconds(token.text) <= LONGEST_S:
             raise Malformed("duration out of range", token.start)
 
 
-_LONGEST_S = 2**63 / 1e9
-"""Seconds that a ``time.Duration`` of Go can hold."""
 _PART = re.compile(r"(\d+)(ms|[smhdwy])")
-_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536e3}
 
 
 def _seconds(text: str) -> float:
     """Return the seconds of a duration or number; what is too long for a float is infinite."""
     if parts := _PART.findall(text):
-        return sum(float(number) * _UNITS[unit] for number, unit in parts)
+        return sum(float(number) * UNITS_S[unit] for number, unit in parts)
     return int(text, 16) if text[:2] in ("0x", "0X") else float(text)
 
 

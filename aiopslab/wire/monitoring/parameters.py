@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 
 from aiopslab.models.timestamps import rfc3339
+from aiopslab.telemetry.promql.durations import UNITS_S
 
 FORM = "application/x-www-form-urlencoded"
 MAX_FIELDS = 1000
@@ -29,10 +30,6 @@ _YEAR_10000 = 253402300800.0
 _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt](\d\d:\d\d:\d\d)(?:\.(\d{1,12}))?([Zz]|[+-]\d\d:\d\d)", re.ASCII
 )
-_UNITS = {
-    "y": 31536000.0, "w": 604800.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3,
-    "us": 1e-6, "µs": 1e-6, "ns": 1e-9,
-}  # fmt: skip
 _PART = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)(ns|us|µs|ms|[ywdhms])", re.ASCII)
 _WHOLE = re.compile(r"-?\d+", re.ASCII)
 
@@ -169,7 +166,7 @@ def duration(text: str) -> float:
     parts = _PART.findall(rest) if len(rest) <= 100 else []
     if not parts or "".join(n + u for n, u in parts) != rest:
         raise BadParameter(f"cannot parse {brief(text)} to a valid duration")
-    return sign * math.fsum(float(n) * _UNITS[u] for n, u in parts)
+    return sign * math.fsum(float(n) * UNITS_S[u] for n, u in parts)
 
 
 def trace_id(text: str) -> str:
